@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PORT_PORT_H
+#define PORT_PORT_H
+
+/* What the firmware needs of the machine below it: one struct of operations and facts.
+ *
+ * There are three ports: bare metal (port/bare.c), Linux (port/linux.c) and the same file for this machine
+ * ("native"). The port owns main(), fills one `struct port`, starts the harts and calls device_run() on the
+ * first one. Engine, ops and link see nothing but this struct.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct port_memory {
+    const uint8_t *image; /* where a model image is expected; 64-byte aligned */
+    uint64_t image_limit; /* bytes readable there; the image may be shorter */
+    uint8_t *arena;       /* 64-byte aligned */
+    uint64_t arena_size;
+};
+
+struct port {
+    const char *board; /* name of the board's file, e.g. "visionfive2" */
+    const char *isa;   /* what the firmware was compiled for, e.g. "rv64gcv" */
+    uint32_t vlen;     /* bits of a vector register as read from the core; 0 without V */
+    uint32_t harts;    /* harts running, the first included */
+    uint32_t uart_clock_hz; /* 0 where the link is no UART */
+    struct port_memory memory;
+
+    /* Up to `size` received bytes into `to`, without waiting. Returns their number, 0 for none,
+     * E_IO when the other end is gone for good (hosted ports only). */
+    int (*read)(uint8_t *to, uint32_t size);
+
+    /* All of `size` bytes to the line; waits until the transmitter took them. Returns 0 or E_IO. */
+    int (*write)(const uint8_t *from, uint32_t size);
+
+    /* Called when there is nothing to do but to await bytes: may sleep, may return early. */
+    void (*idle)(void);
+
+    /* Microseconds since some fixed moment; never runs backwards. */
+    uint64_t (*time_us)(void);
+
+    /* Retired instructions and cycles of the calling hart; 0 for ever where `counters` is 0. */
+    uint64_t (*instret)(void);
+    uint64_t (*cycles)(void);
+    uint32_t counters;
+
+    /* The calling hart sleeps until hart_wake() of it, or returns early. Wake-ups before the sleep are kept. */
+    void (*hart_sleep)(uint32_t hart);
+    void (*hart_wake)(uint32_t hart);
+
+    /* Ends the program or powers the machine off. Does not return. */
+    void (*exit)(int code);
+};
+
+/* The whole device: boot report, image check, then serve the link for ever. Runs on hart 0 (the first one,
+ * numbered from 0 in the order of starting) after the port brought up the others in pool_worker(). */
+void device_run(const struct port *port);
+
+#endif

@@ -1,0 +1,389 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The flash image, byte by byte: the one declaration that host, firmware and documents are made from.
+
+Everything is little-endian. Offsets of sections count from the start of the file and are multiples of
+``SECTION_ALIGN``; offsets of tensors count from the start of the WEIGHTS section and are multiples of ``TENSOR_ALIGN``.
+``tools/gen_headers.py`` turns the structures and enums below into ``image_format.h`` (offsets and accessors).
+The prose is in docs/image-format.md.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from construct import (
+    Array,
+    Bytes,
+    Const,
+    Float32l,
+    Int16ul,
+    Int32ul,
+    Int64ul,
+    Padding,
+    Struct,
+)
+
+MAGIC = b"\x89HSPK\r\n\x1a"
+VERSION_MAJOR = 1
+VERSION_MINOR = 0
+
+SECTION_ALIGN = 4096
+TENSOR_ALIGN = 64
+ARENA_UNIT = 64
+HEADER_BYTES = 4096
+LEAF_BYTES = 1 << 20
+HASH_BYTES = 32
+OP_BYTES = 128
+MAX_SECTIONS = 16
+MAX_STOP_IDS = 8
+
+TILE_ROWS = 64
+HART_ROWS = 16
+GROUP = 32
+PAGE_TOKENS = 64
+PARTIAL_TOKENS = 256
+
+
+class SectionId(enum.IntEnum):
+    PLAN = 1
+    TENSORS = 2
+    STATES = 3
+    PROGRAM = 4
+    WEIGHTS = 5
+    NAMES = 6
+    TOKENIZER = 7
+    CHAT = 8
+    MANIFEST = 9
+    HASHES = 10
+    SIGNATURE = 11
+
+
+class SectionFlag(enum.IntFlag):
+    REQUIRED = 1
+    """A reader that does not know the section's id must refuse the image."""
+
+
+class Space(enum.IntEnum):
+    NONE = 0
+    ARENA = 1
+
+
+class Format(enum.IntEnum):
+    """What a value is stored as. Weights: F32 to Q4M. Activations: F32 and Q8A. KV cache: F32 and KV8."""
+
+    F32 = 1
+    BF16 = 2
+    Q8 = 3
+    Q4 = 4
+    Q4M = 5
+    Q8A = 16
+    KV8 = 17
+
+
+class Layout(enum.IntEnum):
+    """In which order a weight's values lie; see docs/image-format.md, "Weight layouts"."""
+
+    PLAIN = 0
+    RVV = 1
+    SWAR = 2
+
+
+class OpId(enum.IntEnum):
+    EMBED = 1
+    NORM = 2
+    QUANTIZE = 3
+    LINEAR = 4
+    ROPE_TABLE = 5
+    ROPE = 6
+    KV_STORE = 7
+    ATTENTION = 8
+    ELTWISE = 9
+    GATHER = 10
+
+
+class Domain(enum.IntEnum):
+    """Which rows an op runs on: all rows of the step, or only those whose logits are wanted."""
+
+    ROWS = 0
+    LOGIT_ROWS = 1
+
+
+class NormKind(enum.IntEnum):
+    RMS = 0
+    LAYER = 1
+
+
+class Activation(enum.IntEnum):
+    NONE = 0
+    SILU = 1
+    GELU_TANH = 2
+    GELU_ERF = 3
+    RELU = 4
+
+
+class Eltwise(enum.IntEnum):
+    """dst = a + b, a * b, act(a), act(a) * b, a + tensor (one row, broadcast)."""
+
+    ADD = 0
+    MUL = 1
+    ACT = 2
+    GATE = 3
+    BIAS = 4
+
+
+class RopeStyle(enum.IntEnum):
+    HALVES = 0
+    """Pairs are (i, i + rotary/2): GPT-NeoX, Hugging Face."""
+    PAIRS = 1
+    """Pairs are (2i, 2i + 1): the original RoPE."""
+
+
+class Overflow(enum.IntEnum):
+    STOP = 0
+    """A full context ends with context_full."""
+    SLIDE = 1
+    """The oldest positions beyond the pinned sinks are overwritten. Refused for learned positions."""
+
+
+NO_TENSOR = 0xFFFFFFFF
+
+Header = Struct(
+    "magic" / Const(MAGIC),
+    "version_major" / Int16ul,
+    "version_minor" / Int16ul,
+    "section_count" / Int32ul,
+    "file_size" / Int64ul,
+    "payload_size" / Int64ul,  # bytes from HEADER_BYTES on that the leaves cover: all sections before HASHES
+    "root" / Bytes(HASH_BYTES),  # SHA-256 over the concatenated leaf digests
+    "image_version" / Int32ul,  # the publisher's own counter, for roll-back protection
+    "flags" / Int32ul,  # 0
+    # section_count entries of Section follow at SECTION_TABLE_OFFSET; the last HASH_BYTES of the header page are
+    # SHA-256 over all of the page before them. Unused bytes are 0.
+)
+SECTION_TABLE_OFFSET = 128
+HEADER_DIGEST_OFFSET = HEADER_BYTES - HASH_BYTES
+
+Section = Struct(
+    "id" / Int32ul,
+    "flags" / Int32ul,
+    "offset" / Int64ul,
+    "size" / Int64ul,  # exact; the next section starts at the next multiple of SECTION_ALIGN
+    Padding(8),
+)
+
+Plan = Struct(
+    "vocab" / Int32ul,
+    "dim" / Int32ul,
+    "layers" / Int32ul,
+    "context" / Int32ul,  # positions a session may hold (STOP) or attend to (SLIDE)
+    "max_rows" / Int32ul,
+    "max_logit_rows" / Int32ul,
+    "sessions" / Int32ul,
+    "overflow" / Int32ul,  # Overflow
+    "sinks" / Int32ul,  # pinned positions under SLIDE
+    "tensor_count" / Int32ul,
+    "state_count" / Int32ul,
+    "op_count" / Int32ul,
+    "logits_offset" / Int32ul,  # arena, ARENA_UNIT units: max_logit_rows rows of f32
+    "logits_stride" / Int32ul,  # ARENA_UNIT units a row
+    "arena_bytes" / Int64ul,  # activations
+    "runtime_bytes" / Int64ul,  # page tables, pages, histories, sampler: see docs/image-format.md for the formula
+    "bos" / Int32ul,  # NO_TENSOR: none
+    "stop_count" / Int32ul,
+    "stop_ids" / Array(MAX_STOP_IDS, Int32ul),
+)
+
+Tensor = Struct(
+    "format" / Int32ul,  # Format
+    "layout" / Int32ul,  # Layout
+    "rows" / Int32ul,  # logical; RVV and SWAR layouts hold them padded to TILE_ROWS
+    "cols" / Int32ul,  # logical; padded to GROUP in Q8, Q4, Q4M
+    "offset" / Int64ul,  # from the start of WEIGHTS
+    "size" / Int64ul,  # bytes, exactly what format, layout, rows and cols imply
+    "name_offset" / Int32ul,  # into NAMES
+    "name_size" / Int32ul,
+    Padding(24),
+)
+
+State = Struct(
+    "format" / Int32ul,  # Format.F32 or Format.KV8
+    "kv_heads" / Int32ul,
+    "head_dim" / Int32ul,
+    "window" / Int32ul,  # positions attended to, the row's own included; 0: all
+    "sinks" / Int32ul,  # positions at the start that stay attended to
+    "pages" / Int32ul,  # pages a session holds at most
+    "page_bytes" / Int32ul,
+    Padding(4),
+)
+
+Operand = Struct(
+    "space" / Int32ul,  # Space
+    "offset" / Int32ul,  # of row 0, ARENA_UNIT units
+    "stride" / Int32ul,  # from row to row, ARENA_UNIT units
+    "col" / Int32ul,  # first element within the row (F32 only; 0 for Q8A)
+)
+
+OpHead = Struct("id" / Int16ul, "version" / Int16ul, "domain" / Int16ul, Padding(2))
+
+OpEmbed = Struct(
+    "dst" / Operand,  # f32 [rows][dim]
+    "table" / Int32ul,  # tensor [vocab][dim]
+    "positions" / Int32ul,  # tensor [>= context][dim], added; or NO_TENSOR
+    "dim" / Int32ul,
+    "scale" / Float32l,  # the token's row is multiplied by it before the position is added
+)
+OpNorm = Struct(
+    "src" / Operand,  # f32 [rows][segments * width]
+    "dst" / Operand,  # dst_format; may be src when f32
+    "weight" / Int32ul,  # tensor f32 [1][width], the same for each segment; or NO_TENSOR
+    "bias" / Int32ul,  # tensor f32 [1][width]; or NO_TENSOR
+    "kind" / Int32ul,  # NormKind
+    "width" / Int32ul,
+    "segments" / Int32ul,
+    "eps" / Float32l,
+    "dst_format" / Int32ul,  # Format.F32, or Format.Q8A (one segment)
+)
+OpQuantize = Struct(
+    "src" / Operand,  # f32 [rows][width]
+    "dst" / Operand,  # Q8A
+    "width" / Int32ul,
+)
+OpLinear = Struct(
+    "src" / Operand,  # src_format [rows][k]
+    "dst" / Operand,  # f32 [rows][n]
+    "residual" / Operand,  # f32 [rows][n], may be dst; or Space.NONE
+    "weight" / Int32ul,  # tensor [gated ? 2n : n][k]
+    "bias" / Int32ul,  # tensor f32 PLAIN [1][the weight's rows padded to TILE_ROWS]; or NO_TENSOR
+    "src_format" / Int32ul,  # F32 for F32 and BF16 weights, Q8A for Q8, Q4, Q4M
+    "k" / Int32ul,
+    "n" / Int32ul,
+    "activation" / Int32ul,  # Activation
+    "gated" / Int32ul,  # 1: each block of 16 weight rows is 8 gate rows, then the 8 up rows of the same outputs
+)
+OpRopeTable = Struct(
+    "dst" / Operand,  # f32 [rows][2 * half]: cos of each frequency, then sin
+    "frequencies" / Int32ul,  # tensor f32 PLAIN [1][half], radians a position
+    "half" / Int32ul,
+    "scale" / Float32l,  # cos and sin are multiplied by it (YaRN's and LongRoPE's attention factor)
+)
+OpRope = Struct(
+    "x" / Operand,  # f32 [rows][heads * head_dim], in place
+    "table" / Operand,  # from OpRopeTable, half = rotary / 2
+    "heads" / Int32ul,
+    "head_dim" / Int32ul,
+    "rotary" / Int32ul,  # the first so many elements of a head are rotated
+    "style" / Int32ul,  # RopeStyle
+)
+OpKvStore = Struct(
+    "k" / Operand,  # f32 [rows][kv_heads * head_dim]
+    "v" / Operand,
+    "state" / Int32ul,
+)
+OpAttention = Struct(
+    "q" / Operand,  # f32 [rows][heads * head_dim]
+    "dst" / Operand,  # f32 [rows][heads * head_dim]
+    "partial" / Operand,  # f32: one row of heads * ceil(reach / PARTIAL_TOKENS) records of align16(head_dim + 2)
+    "state" / Int32ul,
+    "heads" / Int32ul,
+    "scale" / Float32l,
+    "softcap" / Float32l,  # 0: none; else s = softcap * tanh(s / softcap)
+)
+OpEltwise = Struct(
+    "a" / Operand,
+    "b" / Operand,  # Space.NONE for ACT and BIAS
+    "dst" / Operand,  # may be a or b
+    "tensor" / Int32ul,  # BIAS: f32 [1][width]
+    "kind" / Int32ul,  # Eltwise
+    "activation" / Int32ul,  # ACT, GATE
+    "width" / Int32ul,
+)
+OpGather = Struct(
+    "src" / Operand,  # f32, all rows of the step
+    "dst" / Operand,  # f32, the rows whose logits are wanted, in order
+    "width" / Int32ul,
+)
+
+OPS = {
+    OpId.EMBED: OpEmbed,
+    OpId.NORM: OpNorm,
+    OpId.QUANTIZE: OpQuantize,
+    OpId.LINEAR: OpLinear,
+    OpId.ROPE_TABLE: OpRopeTable,
+    OpId.ROPE: OpRope,
+    OpId.KV_STORE: OpKvStore,
+    OpId.ATTENTION: OpAttention,
+    OpId.ELTWISE: OpEltwise,
+    OpId.GATHER: OpGather,
+}
+OP_VERSIONS = {op: 1 for op in OPS}
+
+
+def align(value: int, to: int) -> int:
+    """``value`` rounded up to a multiple of ``to``."""
+    return -(-value // to) * to
+
+
+def q8a_row_bytes(width: int) -> int:
+    """Bytes of one quantized activation row: int8 values, f32 scales, i32 sums, each part padded to 64 bytes."""
+    groups = align(width, GROUP) // GROUP
+    return align(groups * GROUP, ARENA_UNIT) + 2 * align(groups * 4, ARENA_UNIT)
+
+
+def f32_row_bytes(width: int) -> int:
+    """Bytes of one f32 activation row, padded to 64 bytes."""
+    return align(width * 4, ARENA_UNIT)
+
+
+def record_bytes(fmt: Format, layout: Layout) -> int:
+    """Bytes of one (tile, group) record of a tiled weight; for F32 and BF16 of one (tile, column)."""
+    if fmt == Format.F32:
+        return TILE_ROWS * 4
+    if fmt == Format.BF16:
+        return TILE_ROWS * 2
+    values = TILE_ROWS * GROUP // (2 if fmt in (Format.Q4, Format.Q4M) else 1)
+    extra = 2 if fmt == Format.Q4M or (fmt == Format.Q8 and layout == Layout.SWAR) else 1
+    return values + extra * TILE_ROWS * 2
+
+
+def tensor_bytes(fmt: Format, layout: Layout, rows: int, cols: int) -> int:
+    """Bytes of a tensor in WEIGHTS. PLAIN is row-major F32 or BF16, rows padded to 64 bytes."""
+    if layout == Layout.PLAIN:
+        return rows * align(cols * (4 if fmt == Format.F32 else 2), TENSOR_ALIGN)
+    tiles = align(rows, TILE_ROWS) // TILE_ROWS
+    columns = cols if fmt in (Format.F32, Format.BF16) else align(cols, GROUP) // GROUP
+    return tiles * columns * record_bytes(fmt, layout)
+
+
+def page_bytes(fmt: Format, kv_heads: int, head_dim: int) -> int:
+    """Bytes of one page: PAGE_TOKENS keys and values of one layer, all KV heads."""
+    values = 2 * kv_heads * PAGE_TOKENS * head_dim
+    return values * 4 if fmt == Format.F32 else align(values, 64) + 2 * kv_heads * PAGE_TOKENS * 4
+
+
+def state_pages(context: int, max_rows: int, window: int, sinks: int, overflow: Overflow) -> int:
+    """Pages a session needs in one layer: all of its context, or a ring over window + max_rows behind the sinks' pages.
+
+    Position p lies in page p / 64 while that is below the sinks' pages; behind them in
+    sink_pages + (p / 64 - sink_pages) mod (pages - sink_pages). Under STOP no position reaches the context, so a
+    window's ring is never larger than the whole context.
+    """
+    whole = align(context, PAGE_TOKENS) // PAGE_TOKENS
+    if window == 0:
+        return whole
+    ring = align(window + max_rows, PAGE_TOKENS) // PAGE_TOKENS + 1 + align(sinks, PAGE_TOKENS) // PAGE_TOKENS
+    return ring if overflow == Overflow.SLIDE else min(whole, ring)
+
+
+def runtime_bytes(sessions: int, context: int, vocab: int, pages: list[int], largest_page: int) -> int:
+    """Bytes the engine carves behind the activations: what `Plan.runtime_bytes` must be.
+
+    Page tables, free list and reference counts (u32 a page each), the sessions' token histories (u32 a position), the
+    sampler's candidates (8 bytes a vocabulary entry), then the pages; every part padded to 64 bytes.
+    """
+    total = sessions * sum(pages)
+    return (
+        3 * align(4 * total, 64)
+        + sessions * align(4 * context, 64)
+        + align(8 * vocab, 64)
+        + total * align(largest_page, 64)
+    )

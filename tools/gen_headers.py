@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make the C headers of image format, wire messages and errors from their Python declarations.
+
+Offsets and little-endian accessors, never packed structs: nothing is cast over bytes from flash or wire.
+usage: gen_headers.py {image|wire|errors} OUT.h
+"""
+
+from __future__ import annotations
+
+import enum
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from construct import Array, Bytes, Const, FormatField, Padded, Renamed, Struct
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+C_TYPES = {"B": "uint8_t", "H": "uint16_t", "L": "uint32_t", "I": "uint32_t", "Q": "uint64_t", "f": "float", "b": "int8_t"}
+READERS = {"H": "le_u16", "L": "le_u32", "I": "le_u32", "Q": "le_u64", "f": "le_f32", "B": "le_u8"}
+
+
+def snake(name: str) -> str:
+    """``OpRopeTable`` as ``op_rope_table``."""
+    return "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(name))
+
+
+def constants(module: ModuleType, prefix: str) -> list[str]:
+    """Integer constants and enums of a module as ``#define`` lines."""
+    lines = []
+    for name, value in vars(module).items():
+        if name.isupper() and isinstance(value, int) and not isinstance(value, enum.Enum):
+            lines.append(f"#define {prefix}_{name} {value:#x}u")
+        elif name.isupper() and isinstance(value, bytes):
+            text = ", ".join(f"{b:#04x}" for b in value)
+            lines.append(f"#define {prefix}_{name}_BYTES {{{text}}}")
+    for name, value in vars(module).items():
+        if isinstance(value, type) and issubclass(value, enum.Enum) and value.__module__ == module.__name__:
+            lines.append("")
+            lines += [f"#define {prefix}_{snake(name).upper()}_{m.name} {int(m.value):#x}u" for m in value]
+    return lines
+
+
+def fields(struct: Struct, base: int = 0, path: str = "") -> list[tuple[str, int, Any]]:
+    """Every leaf of a structure: its dotted name with underscores, its offset, its construct."""
+    found: list[tuple[str, int, Any]] = []
+    offset = base
+    for sub in struct.subcons:
+        name, inner = (sub.name or "", sub.subcon) if isinstance(sub, Renamed) else ("", sub)
+        full = f"{path}_{name}" if path else name
+        if isinstance(inner, Struct):
+            found += fields(inner, offset, full)
+            found.append((full, offset, inner))
+        elif name and not isinstance(inner, Padded):
+            found.append((full, offset, inner))
+        offset += sub.sizeof()
+    return found
+
+
+def accessors(prefix: str, name: str, struct: Struct) -> list[str]:
+    """Size, offsets, and reader and writer functions of one structure."""
+    upper, lower = f"{prefix}_{snake(name)}".upper(), f"{prefix}_{snake(name)}".lower()
+    lines = ["", f"#define {upper}_SIZE {struct.sizeof()}u"]
+    for field, offset, inner in fields(struct):
+        lines.append(f"#define {upper}_{field.upper()}_OFFSET {offset}u")
+        if isinstance(inner, FormatField):
+            code = inner.fmtstr[-1]
+            lines.append(
+                f"static inline {C_TYPES[code]} {lower}_{field}(const uint8_t *p) {{ return {READERS[code]}(p + {offset}); }}"
+            )
+            lines.append(
+                f"static inline void {lower}_set_{field}(uint8_t *p, {C_TYPES[code]} v) {{ {READERS[code].replace('le_', 'le_put_')}(p + {offset}, v); }}"
+            )
+        elif isinstance(inner, Array):
+            code = inner.subcon.fmtstr[-1]
+            size = inner.subcon.sizeof()
+            lines.append(f"#define {upper}_{field.upper()}_COUNT {inner.count}u")
+            lines.append(
+                f"static inline {C_TYPES[code]} {lower}_{field}(const uint8_t *p, uint32_t i) {{ return {READERS[code]}(p + {offset} + i * {size}u); }}"
+            )
+        elif isinstance(inner, (Bytes, Const)):
+            lines.append(f"#define {upper}_{field.upper()}_BYTES {inner.sizeof()}u")
+    return lines
+
+
+def module_header(module: ModuleType, prefix: str, source: str) -> str:
+    """The whole header for one declaring module."""
+    guard = f"{prefix}_GENERATED_H"
+    lines = [f"/* Made from {source} by tools/gen_headers.py: do not edit. */", f"#ifndef {guard}", f"#define {guard}", ""]
+    lines += ['#include "engine/le.h"', ""]
+    lines += constants(module, prefix)
+    for name, value in vars(module).items():
+        if isinstance(value, Struct):
+            lines += accessors(prefix, name, value)
+    return "\n".join([*lines, "", "#endif", ""])
+
+
+def errors_header() -> str:
+    """The error enum; functions return the negative number."""
+    from host.errors import DEVICE_ERRORS
+
+    lines = ["/* Made from host/errors.py by tools/gen_headers.py: do not edit. */", "#ifndef ERRORS_GENERATED_H"]
+    lines += ["#define ERRORS_GENERATED_H", "", "enum error {", "    E_OK = 0,"]
+    lines += [f"    E_{e.name} = -{e.number}, /* {e.what} */" for e in DEVICE_ERRORS]
+    lines += ["};", "", "#define ERROR_WORDS(X) \\"]
+    lines += [f'    X({e.number}, "{e.what}") \\' for e in DEVICE_ERRORS]
+    return "\n".join([*lines, "", "#endif", ""])
+
+
+def main(argv: list[str]) -> int:
+    """Write the header that argv[1] names to argv[2]."""
+    kind, out = argv[1], Path(argv[2])
+    if kind == "errors":
+        text = errors_header()
+    elif kind == "image":
+        from host.image import format as image_format
+
+        text = module_header(image_format, "IMAGE", "host/image/format.py")
+    elif kind == "wire":
+        from host.link import messages
+
+        text = module_header(messages, "WIRE", "host/link/messages.py")
+    else:
+        raise SystemExit(f"unknown header {kind!r}: image, wire or errors")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv))
