@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ``host`` command: finds the commands in host/commands and turns errors into a message and an exit code.
+
+Exit codes: 0 success, 1 an error of no other class, 2 wrong usage, 3 model source, 4 image, 5 does not fit,
+6 target, 7 error reported by the device, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from importlib import metadata
+from typing import NoReturn
+
+import typer
+
+from host import commands
+from host.errors import HostError
+
+INTERRUPTED = 130
+
+
+def version() -> str:
+    """The installed distribution's version, or "unknown" when run from a bare checkout."""
+    try:
+        return metadata.version("hartspeak")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"hartspeak {version()}")
+        raise typer.Exit
+
+
+def create_app() -> typer.Typer:
+    """The whole command line with every module of host/commands registered, in order of their names."""
+    app = typer.Typer(
+        name="host",
+        help="Language models on RISC-V boards: pack, inspect, run and measure them.",
+        epilog="Exit codes: 0 success, 2 usage, 3 model source, 4 image, 5 does not fit, 6 target, 7 device, 130 Ctrl-C.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback()
+    def root(
+        version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print it."),
+    ) -> None:
+        pass
+
+    for module in sorted(pkgutil.iter_modules(commands.__path__), key=lambda found: found.name):
+        importlib.import_module(f"host.commands.{module.name}").register(app)
+    return app
+
+
+def main() -> NoReturn:
+    """Run the command line and exit. A HostError becomes its message on stderr and its exit code, Ctrl-C becomes 130."""
+    try:
+        create_app()(prog_name="host")
+    except HostError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    sys.exit(0)
