@@ -282,7 +282,7 @@ OpKvStore = Struct(
 OpAttention = Struct(
     "q" / Operand,  # f32 [rows][heads * head_dim]
     "dst" / Operand,  # f32 [rows][heads * head_dim]
-    "partial" / Operand,  # f32: one row of heads * ceil(reach / PARTIAL_TOKENS) records of align16(head_dim + 2)
+    "partial" / Operand,  # f32: one row of heads * partial_chunks() records of align16(head_dim + 2)
     "state" / Int32ul,
     "heads" / Int32ul,
     "scale" / Float32l,
@@ -372,6 +372,15 @@ def state_pages(context: int, max_rows: int, window: int, sinks: int, overflow: 
         return whole
     ring = align(window + max_rows, PAGE_TOKENS) // PAGE_TOKENS + 1 + align(sinks, PAGE_TOKENS) // PAGE_TOKENS
     return ring if overflow == Overflow.SLIDE else min(whole, ring)
+
+
+def partial_chunks(context: int, window: int, sinks: int, overflow: Overflow) -> int:
+    """The most chunks of PARTIAL_TOKENS positions, counted from 0, that one row can see any position of."""
+    whole = align(context, PARTIAL_TOKENS) // PARTIAL_TOKENS
+    if window == 0:
+        return whole
+    seen = (window + PARTIAL_TOKENS - 2) // PARTIAL_TOKENS + 1 + align(sinks, PARTIAL_TOKENS) // PARTIAL_TOKENS
+    return seen if overflow == Overflow.SLIDE else min(whole, seen)
 
 
 def runtime_bytes(sessions: int, context: int, vocab: int, pages: list[int], largest_page: int) -> int:
