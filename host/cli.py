@@ -22,7 +22,7 @@ INTERRUPTED = 130
 
 
 def version() -> str:
-    """The installed distribution's version, or "unknown" when run from a bare checkout."""
+    """Return the installed distribution's version, or "unknown" when run from a bare checkout."""
     try:
         return metadata.version("hartspeak")
     except metadata.PackageNotFoundError:
@@ -36,11 +36,11 @@ def _print_version(value: bool) -> None:
 
 
 def create_app() -> typer.Typer:
-    """The whole command line with every module of host/commands registered, in order of their names."""
+    """Make the whole command line with every module of host/commands registered, in order of their names."""
     app = typer.Typer(
         name="host",
         help="Language models on RISC-V boards: pack, inspect, run and measure them.",
-        epilog="Exit codes: 0 success, 2 usage, 3 model source, 4 image, 5 does not fit, 6 target, 7 device, 130 Ctrl-C.",
+        epilog="Exit codes: 0 success, 2 usage, 3 source, 4 image, 5 does not fit, 6 target, 7 device, 130 Ctrl-C.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -59,7 +59,7 @@ def create_app() -> typer.Typer:
 
 
 def main() -> NoReturn:
-    """Run the command line and exit. A HostError becomes its message on stderr and its exit code, Ctrl-C becomes 130."""
+    """Run the command line and exit. A HostError becomes a message and its exit code; Ctrl-C becomes 130."""
     try:
         create_app()(prog_name="host")
     except HostError as error:

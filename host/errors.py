@@ -49,6 +49,7 @@ DEVICE_ERRORS: tuple[DeviceError, ...] = (
     DeviceError(67, "BUSY", "another request is still running", "wait for it or cancel it"),
     DeviceError(68, "PARAMETER", "a parameter is out of range", "see host run --help"),
     DeviceError(69, "NOT_READY", "the device has no valid model", "see the boot report"),
+    DeviceError(70, "PENDING", "too many tokens wait to be evaluated", "evaluate what was sent, then send more"),
     # 96..: the port
     DeviceError(96, "HART", "a hart did not start", "check the board's hart list"),
     DeviceError(97, "IO", "the port could not read or write", "check the device or file"),

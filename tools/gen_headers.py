@@ -32,6 +32,8 @@ def constants(module: ModuleType, prefix: str) -> list[str]:
     for name, value in vars(module).items():
         if name.isupper() and isinstance(value, int) and not isinstance(value, enum.Enum):
             lines.append(f"#define {prefix}_{name} {value:#x}u")
+        elif name.isupper() and isinstance(value, str):
+            lines.append(f'#define {prefix}_{name} "{value}"')
         elif name.isupper() and isinstance(value, bytes):
             text = ", ".join(f"{b:#04x}" for b in value)
             lines.append(f"#define {prefix}_{name}_BYTES {{{text}}}")
@@ -104,7 +106,7 @@ def errors_header() -> str:
     lines += ["#define ERRORS_GENERATED_H", "", "enum error {", "    E_OK = 0,"]
     lines += [f"    E_{e.name} = -{e.number}, /* {e.what} */" for e in DEVICE_ERRORS]
     lines += ["};", "", "#define ERROR_WORDS(X) \\"]
-    lines += [f'    X({e.number}, "{e.what}") \\' for e in DEVICE_ERRORS]
+    lines += [f'    X({e.number}, "{e.what}", "{e.hint}") \\' for e in DEVICE_ERRORS]
     return "\n".join([*lines, "", "#endif", ""])
 
 

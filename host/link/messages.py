@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bytes on the wire: the one declaration that host, firmware and docs/protocol.md are made from.
+
+Everything is little-endian. ``tools/gen_headers.py wire`` turns the constants, enums and structures below into
+``gen/wire.h``; ``tools/gen_protocol.py`` turns them into the tables of docs/protocol.md, which has the prose.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from construct import Array, Bytes, Float32l, Int8ul, Int16ul, Int32ul, Int64ul, Padding, Struct
+
+RELEASE = "hartspeak 0.1.0"
+"""What firmware made from this source calls itself."""
+VERSION_MIN = 1
+VERSION_MAX = 1
+
+MAX_PAYLOAD = 512
+CRC_BYTES = 4
+MAX_RAW = 14 + MAX_PAYLOAD + CRC_BYTES
+"""Header, payload and CRC before stuffing."""
+MAX_ENCODED = MAX_RAW + (MAX_RAW + 253) // 254
+"""After stuffing, without the two delimiters."""
+MAX_STOP_IDS = 16
+ANNOUNCE_US = 1_000_000
+"""A device that has not been spoken to repeats its HELLO_REPLY this often."""
+NO_TOKEN = 0xFFFFFFFF
+RECEIVE_BYTES = 2 * (MAX_ENCODED + 2)
+"""What the device grants as credit: two whole frames."""
+
+
+class Type(enum.IntEnum):
+    """Requests are below 0x80; what answers them is not."""
+
+    HELLO = 0x01
+    PROMPT = 0x02
+    GENERATE = 0x03
+    SCORE = 0x04
+    TRUNCATE = 0x05
+    CANCEL = 0x06
+    STATS = 0x07
+    PING = 0x08
+    HELLO_REPLY = 0x81
+    OK = 0x82
+    TOKENS = 0x83
+    SCORES = 0x84
+    LOGITS = 0x85
+    PROGRESS = 0x86
+    DONE = 0x87
+    STATS_REPLY = 0x88
+    ERROR = 0x8F
+
+
+class Channel(enum.IntEnum):
+    """Who reads a frame: control for requests and their answers, stream for what a running request produces."""
+
+    CONTROL = 0
+    STREAM = 1
+
+
+class DeviceState(enum.IntEnum):
+    """What the device can do now: NO_MODEL refuses all but HELLO, PING and STATS."""
+
+    READY = 0
+    NO_MODEL = 1
+    RUNNING = 2
+
+
+class RunFlag(enum.IntFlag):
+    """What GENERATE and SCORE report beside the result."""
+
+    DIGEST = 1
+    """CRC-32C over the f32 bits of each row of logits."""
+    LOGITS = 2
+    """SCORE only: all logits of every row."""
+
+
+class StatsFlag(enum.IntFlag):
+    """What STATS does before it answers."""
+
+    ENABLE = 1
+    DISABLE = 2
+    RESET = 4
+
+
+class Reason(enum.IntEnum):
+    """Why a request ended."""
+
+    STOP = 0
+    LENGTH = 1
+    CONTEXT_FULL = 2
+    CANCELLED = 3
+
+
+Frame = Struct(
+    "version" / Int8ul * "protocol version; 1",
+    "type" / Int8ul * "Type of the message",
+    "channel" / Int8ul * "Channel",
+    "flags" / Int8ul * "0",
+    "epoch" / Int16ul * "connection number chosen by the host in HELLO; 0 before",
+    "seq" / Int16ul * "number of this frame in its direction and epoch, from 0, modulo 65536",
+    "ack" / Int16ul * "seq of the next frame that its sender awaits",
+    "credit" / Int16ul * "encoded bytes that its sender can receive now",
+    "length" / Int16ul * "bytes of payload, at most 512",
+)
+
+Hello = Struct(
+    "request" / Int32ul * "echoed by the answer",
+    "nonce" / Int32ul * "echoed by the answer, so that an old answer is not taken for it",
+    "version_min" / Int8ul * "lowest protocol version that the host speaks",
+    "version_max" / Int8ul * "highest",
+    Padding(2),
+)
+
+HelloReply = Struct(
+    "request" / Int32ul * "of the HELLO; 0 in an announcement",
+    "nonce" / Int32ul * "of the HELLO; 0 in an announcement",
+    "version_min" / Int8ul * "lowest protocol version that the firmware speaks",
+    "version_max" / Int8ul * "highest",
+    "state" / Int8ul * "DeviceState",
+    "counters" / Int8ul * "1: instret and cycles are counted",
+    "error" / Int16ul * "NO_MODEL: the error's number",
+    "max_payload" / Int16ul * "bytes of payload that the firmware takes",
+    "detail" / Int64ul * "NO_MODEL: what the error is about",
+    "running" / Int32ul * "RUNNING: id of the request, else 0",
+    "vlen" / Int32ul * "bits of a vector register; 0 without V",
+    "harts" / Int32ul * "harts that compute",
+    "uart_clock_hz" / Int32ul * "0 where the link is no UART",
+    "firmware" / Bytes(24) * "version, UTF-8 padded with NUL",
+    "board" / Bytes(24) * "name of the board's file",
+    "isa" / Bytes(48) * "what the firmware was compiled for",
+    "kernels" / Bytes(16) * "kernel family",
+    "root" / Bytes(32) * "root of the image's hash tree: which image this is",
+    "vocab" / Int32ul * "tokens of the vocabulary",
+    "context" / Int32ul * "positions of a session",
+    "max_rows" / Int32ul * "rows of a step",
+    "max_logit_rows" / Int32ul * "rows of a step whose logits are kept",
+    "sessions" / Int32ul * "sessions, numbered from 0",
+    "layers" / Int32ul * "layers of the model",
+    "overflow" / Int32ul * "what happens at a full context: 0 stop, 1 slide",
+    "pending_limit" / Int32ul * "tokens, of all sessions, that may wait for evaluation",
+    "image_bytes" / Int64ul * "size of the image",
+    "weight_bytes" / Int64ul * "of which weights",
+    "arena_bytes" / Int64ul * "activations",
+    "runtime_bytes" / Int64ul * "KV pages and other state of all sessions",
+    "arena_available" / Int64ul * "memory that the board gives for both",
+    "uptime_us" / Int64ul * "the device's clock, microseconds",
+)
+
+Prompt = Struct(
+    "request" / Int32ul * "echoed by the answer",
+    "session" / Int32ul * "session number",
+    "position" / Int32ul * "of the first token: positions evaluated plus tokens pending",
+    "count" / Int32ul * "tokens that follow, u32 each",
+)
+
+Generate = Struct(
+    "request" / Int32ul * "echoed by every answer",
+    "session" / Int32ul * "session number",
+    "max_tokens" / Int32ul * "0: only evaluate what is pending",
+    "flags" / Int32ul * "RunFlag; LOGITS is refused",
+    "temperature" / Float32l * "0: greedy",
+    "top_k" / Int32ul * "0: off",
+    "top_p" / Float32l * "1: off",
+    "min_p" / Float32l * "0: off",
+    "repeat_penalty" / Float32l * "1: off",
+    "repeat_last" / Int32ul * "positions looked back; 0: off",
+    "seed" / Int64ul * "of the random numbers",
+    "stop_count" / Int32ul * "stop ids used",
+    "stop_ids" / Array(MAX_STOP_IDS, Int32ul) * "tokens that end the answer",
+)
+
+Score = Struct(
+    "request" / Int32ul * "echoed by every answer",
+    "session" / Int32ul * "session number",
+    "flags" / Int32ul * "RunFlag",
+)
+
+Truncate = Struct(
+    "request" / Int32ul * "echoed by the answer",
+    "session" / Int32ul * "session number",
+    "length" / Int32ul * "positions to keep; what is pending is dropped beyond it",
+)
+
+Cancel = Struct(
+    "request" / Int32ul * "echoed by the answer",
+    "target" / Int32ul * "id of the request to cancel; 0: any",
+)
+
+Stats = Struct(
+    "request" / Int32ul * "echoed by the answer",
+    "flags" / Int32ul * "StatsFlag",
+    "first" / Int32ul * "first op wanted",
+)
+
+Ping = Struct(
+    "request" / Int32ul * "echoed by the answer",
+    "value" / Int32ul * "echoed by the answer",
+)
+
+Ok = Struct(
+    "request" / Int32ul * "what is answered",
+    "value" / Int32ul * "PROMPT, TRUNCATE: tokens of the session, pending ones included; CANCEL: 1 if something ran; "
+    "PING: its value",
+)
+
+Tokens = Struct(
+    "request" / Int32ul * "the GENERATE",
+    "index" / Int32ul * "of the first record, from 0: a gap means that a frame was lost",
+    "count" / Int32ul * "records that follow",
+)
+
+TokenRecord = Struct(
+    "token" / Int32ul * "token id",
+    "time_us" / Int32ul * "since the token before; for the first since the request",
+    "digest" / Int32ul * "of the logits it was sampled from; 0 without DIGEST",
+)
+
+Scores = Struct(
+    "request" / Int32ul * "the SCORE",
+    "index" / Int32ul * "of the first record, from 0",
+    "count" / Int32ul * "records that follow",
+)
+
+ScoreRecord = Struct(
+    "position" / Int32ul * "of the row",
+    "target" / Int32ul * "the token that follows; NO_TOKEN for the last row",
+    "logprob" / Float32l * "natural logarithm of the target's probability; 0 without a target",
+    "argmax" / Int32ul * "the likeliest token",
+    "digest" / Int32ul * "of the row's logits; 0 without DIGEST",
+)
+
+Logits = Struct(
+    "request" / Int32ul * "the SCORE",
+    "position" / Int32ul * "of the row",
+    "first" / Int32ul * "token id of the first value",
+    "count" / Int32ul * "f32 values that follow",
+)
+
+Progress = Struct(
+    "request" / Int32ul * "the GENERATE or SCORE",
+    "done" / Int32ul * "pending tokens evaluated so far",
+    "total" / Int32ul * "of so many",
+)
+
+Done = Struct(
+    "request" / Int32ul * "the GENERATE or SCORE",
+    "reason" / Int32ul * "Reason",
+    "evaluated" / Int32ul * "pending tokens evaluated",
+    "generated" / Int32ul * "tokens sent",
+    "length" / Int32ul * "tokens of the session, pending ones included",
+    "tokens_crc" / Int32ul * "CRC-32C over the token ids sent, u32 each",
+    "first_us" / Int64ul * "from the request to the first token (TTFT); for SCORE to the end",
+    "total_us" / Int64ul * "from the request to its end",
+    "prefill_instret" / Int64ul * "instructions of hart 0 until the first token; 0 without counters",
+    "prefill_cycles" / Int64ul * "cycles, likewise",
+    "decode_instret" / Int64ul * "instructions after the first token",
+    "decode_cycles" / Int64ul * "cycles, likewise",
+)
+
+StatsReply = Struct(
+    "request" / Int32ul * "the STATS",
+    "total" / Int32ul * "ops of the program",
+    "first" / Int32ul * "op of the first record",
+    "count" / Int32ul * "records that follow",
+    "frames_received" / Int32ul * "good frames of this epoch",
+    "frames_damaged" / Int32ul * "segments that were no frame, since the start",
+    "frames_duplicate" / Int32ul * "frames dropped because their seq had been seen",
+    "frames_lost" / Int32ul * "seq numbers never seen",
+    "uptime_us" / Int64ul * "the device's clock, microseconds",
+)
+
+OpRecord = Struct(
+    "id" / Int32ul * "OpId of host/image/format.py",
+    "weight" / Int32ul * "tensor of a LINEAR, else 0xFFFFFFFF",
+    "calls" / Int64ul * "times it ran",
+    "instret" / Int64ul * "instructions of hart 0",
+    "cycles" / Int64ul * "cycles of hart 0",
+)
+
+Error = Struct(
+    "request" / Int32ul * "what is answered",
+    "code" / Int16ul * "number from the table of errors",
+    "type" / Int16ul * "Type of what is answered",
+    "detail" / Int64ul * "what the error is about",
+)
+
+MAX_PROMPT_TOKENS = (MAX_PAYLOAD - Prompt.sizeof()) // 4
+MAX_TOKEN_RECORDS = (MAX_PAYLOAD - Tokens.sizeof()) // TokenRecord.sizeof()
+MAX_SCORE_RECORDS = (MAX_PAYLOAD - Scores.sizeof()) // ScoreRecord.sizeof()
+MAX_LOGITS = (MAX_PAYLOAD - Logits.sizeof()) // 4
+MAX_OP_RECORDS = (MAX_PAYLOAD - StatsReply.sizeof()) // OpRecord.sizeof()
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message: who sends it, its fixed part, what is repeated behind it ``count`` times, and what it is for."""
+
+    sender: str
+    head: Struct
+    record: Struct | str | None
+    words: str
+
+
+MESSAGES: dict[Type, Message] = {
+    Type.HELLO: Message("host", Hello, None, "Opens an epoch. Answered by HELLO_REPLY, in every state."),
+    Type.PROMPT: Message(
+        "host", Prompt, "u32 token", "Appends tokens to a session; they wait until they are evaluated."
+    ),
+    Type.GENERATE: Message(
+        "host", Generate, None, "Evaluates what is pending and samples. Answered by PROGRESS, TOKENS and DONE."
+    ),
+    Type.SCORE: Message(
+        "host", Score, None, "Evaluates what is pending, all logits. Answered by PROGRESS, SCORES, LOGITS and DONE."
+    ),
+    Type.TRUNCATE: Message("host", Truncate, None, "Rolls a session back; length 0 empties it. Answered by OK."),
+    Type.CANCEL: Message(
+        "host", Cancel, None, "Ends what runs, within one op. Answered by OK; what ran ends with DONE."
+    ),
+    Type.STATS: Message("host", Stats, None, "Asks for the cost of each op and the state of the line."),
+    Type.PING: Message("host", Ping, None, "Answered by OK at any time, also within a step."),
+    Type.HELLO_REPLY: Message("device", HelloReply, None, "What the device is; also announced until a host speaks."),
+    Type.OK: Message("device", Ok, None, "A request without other results was done."),
+    Type.TOKENS: Message("device", Tokens, TokenRecord, "Sampled tokens, in order."),
+    Type.SCORES: Message("device", Scores, ScoreRecord, "Results of SCORE, in order of positions."),
+    Type.LOGITS: Message("device", Logits, "f32 logit", "A part of one row's logits; a row's parts come in order."),
+    Type.PROGRESS: Message("device", Progress, None, "Sent after each step of a long evaluation."),
+    Type.DONE: Message("device", Done, None, "The end of GENERATE or SCORE."),
+    Type.STATS_REPLY: Message("device", StatsReply, OpRecord, "One page of the statistics by op."),
+    Type.ERROR: Message("device", Error, None, "The request was refused or failed; nothing else follows for it."),
+}
