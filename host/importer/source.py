@@ -23,7 +23,12 @@ class Blocks:
 
 
 class RawTensor(Protocol):
-    """One tensor, read only when asked for. Row order and shape are Hugging Face's (Conv1D is NOT transposed here)."""
+    """One tensor, read only when asked for.
+
+    Shape and row order are Hugging Face's for Llama. **Every linear weight is [out, in]**, GPT-2's too, whose Conv1D
+    weights are stored [in, out] in safetensors: the importer has transposed them. Rows of q and k that a GGUF holds in
+    its own order are back in Hugging Face's (rotary pairs are i and i + head_dim / 2), in blocks() as well.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -51,7 +56,20 @@ class Tokenizer:
 
 @dataclass
 class Source:
-    """A model as found: architecture, config, tensors, tokenizer, provenance."""
+    """A model as found: architecture, config, tensors, tokenizer, provenance.
+
+    The config has been checked and its defaults written out. Keys of "llama": hidden_size, intermediate_size,
+    num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim, vocab_size, max_position_embeddings,
+    rms_norm_eps, hidden_act, rope_theta, rope_scaling, attention_bias, mlp_bias, tie_word_embeddings. rope_scaling is
+    None or a dict whose rope_type is "linear" (factor), "llama3" (factor, low_freq_factor, high_freq_factor,
+    original_max_position_embeddings), "yarn" (factor, original_max_position_embeddings, beta_fast, beta_slow,
+    attention_factor, truncate) or "factors" (factors: head_dim / 2 numbers that divide the plain frequencies, from a
+    GGUF's rope_freqs.weight). Keys of "gpt2": n_embd, n_inner, n_layer, n_head, n_positions, vocab_size,
+    layer_norm_epsilon, activation_function, scale_attn_weights, scale_attn_by_inverse_layer_idx, tie_word_embeddings.
+
+    The tensors are exactly those that the architecture has, with the shapes that the config implies. A tied model has
+    no lm_head.weight; an untied one has.
+    """
 
     architecture: str
     """Hugging Face model_type: "llama", "gpt2", ..."""
@@ -63,3 +81,5 @@ class Source:
     name: str
     provenance: dict[str, Any]
     """path (name only), sha256, format, licence, quantization of the source, recipe: goes into the manifest."""
+    pack: Mapping[str, Any] = field(default_factory=dict)
+    """How the recipe wants it packed (weights, kv, context, sessions); empty without a recipe."""
