@@ -49,7 +49,9 @@ def fields(struct: Struct, base: int = 0, path: str = "") -> list[tuple[str, int
     found: list[tuple[str, int, Any]] = []
     offset = base
     for sub in struct.subcons:
-        name, inner = (sub.name or "", sub.subcon) if isinstance(sub, Renamed) else ("", sub)
+        name, inner = sub.name or "", sub
+        while isinstance(inner, Renamed):
+            inner = inner.subcon
         full = f"{path}_{name}" if path else name
         if isinstance(inner, Struct):
             found += fields(inner, offset, full)

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/engine.h"
+#include "link/link.h"
+#include "link/report.h"
+#include "link/run.h"
+#include "link/serve.h"
+#include "port/port.h"
+
+static int model_check(const struct port *port, uint64_t *detail)
+{
+    int error = engine_load(port, detail);
+    if (error)
+        return error;
+    report_model(port, engine_info());
+    uint64_t started = port->time_us();
+    error = engine_verify(detail);
+    if (!error)
+        report_verified(port, port->time_us() - started);
+    return error;
+}
+
+static void run_job(const struct port *port, const struct job *job)
+{
+    if (job->type == WIRE_TYPE_SCORE)
+        score_run(port, job);
+    else
+        generate_run(port, job);
+    serve_finish();
+}
+
+/* Announces until a host spoke: whoever attaches late, or to a simulator that was faster, hears it.
+ */
+static void await_bytes(const struct port *port, uint64_t *announced)
+{
+    uint64_t now = port->time_us();
+    if (!link_is_open() && now - *announced >= WIRE_ANNOUNCE_US) {
+        *announced = now;
+        serve_announce();
+    }
+    port->idle();
+}
+
+void device_run(const struct port *port)
+{
+    link_init(port, serve_receive);
+    report_machine(port);
+    uint64_t detail = 0;
+    int error = model_check(port, &detail);
+    if (error)
+        report_error(port, error, detail);
+    serve_init(port, error, detail);
+    engine_set_poll(serve_poll, NULL);
+    serve_announce();
+    uint64_t announced = port->time_us();
+    for (;;) {
+        int got = link_poll();
+        if (got < 0)
+            port->exit(0);
+        else if (serve_job())
+            run_job(port, serve_job());
+        else if (!got)
+            await_bytes(port, &announced);
+    }
+}

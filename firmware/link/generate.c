@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gen/errors.h"
+#include "link/crc32c.h"
+#include "link/link.h"
+#include "link/pending.h"
+#include "link/run.h"
+
+/* Evaluates all that is pending; the last row's logits are for the first token. */
+static int prefill(struct run *run)
+{
+    uint32_t left;
+    while ((left = pending_count(run->job->session)) != 0) {
+        uint32_t max_rows = engine_info()->max_rows;
+        uint32_t count = left < max_rows ? left : max_rows;
+        int error = run_step(run, count, count == left && run->job->max_tokens > 0);
+        if (error)
+            return error;
+        run_progress(run);
+    }
+    return 0;
+}
+
+static void send_token(struct run *run, uint32_t token, uint32_t digest)
+{
+    uint64_t now = run->port->time_us();
+    uint8_t p[WIRE_TOKENS_SIZE + WIRE_TOKEN_RECORD_SIZE], *record = p + WIRE_TOKENS_SIZE;
+    wire_tokens_set_request(p, run->job->request);
+    wire_tokens_set_index(p, run->generated);
+    wire_tokens_set_count(p, 1);
+    wire_token_record_set_token(record, token);
+    wire_token_record_set_time_us(record, (uint32_t)(now - run->last_us));
+    wire_token_record_set_digest(record, digest);
+    run->tokens_crc = crc32c_extend(run->tokens_crc, record + WIRE_TOKEN_RECORD_TOKEN_OFFSET, 4);
+    run->last_us = now;
+    run->generated++;
+    (void)link_send(WIRE_TYPE_TOKENS, WIRE_CHANNEL_STREAM, p, sizeof p);
+}
+
+/* From the logits of the last step to a token, which becomes the session's pending one. */
+static uint32_t sample(struct run *run)
+{
+    const struct job *job = run->job;
+    float *logits = engine_logits(0);
+    uint32_t digest =
+        job->flags & WIRE_RUN_FLAG_DIGEST ? run_digest(logits, engine_info()->vocab) : 0;
+    uint32_t token = engine_sample(&job->sampler, job->session, logits);
+    run_mark_first(run);
+    /* There is room: the step before emptied this session's queue. */
+    (void)pending_push(job->session, token);
+    send_token(run, token, digest);
+    return token;
+}
+
+static int is_stop(const struct job *job, uint32_t token)
+{
+    for (uint32_t i = 0; i < job->stop_count; i++)
+        if (job->stop_ids[i] == token)
+            return 1;
+    return 0;
+}
+
+void generate_run(const struct port *port, const struct job *job)
+{
+    struct run run;
+    run_begin(&run, port, job);
+    int error = prefill(&run);
+    uint32_t reason = WIRE_REASON_LENGTH;
+    while (!error && run.generated < job->max_tokens) {
+        uint32_t token = sample(&run);
+        if (is_stop(job, token)) {
+            reason = WIRE_REASON_STOP;
+            break;
+        }
+        if (run.generated < job->max_tokens)
+            error = serve_poll(NULL) ? E_CANCELLED : run_step(&run, 1, 1);
+    }
+    run.evaluated = run.evaluated < run.total ? run.evaluated : run.total;
+    run_end(&run, error, reason);
+}

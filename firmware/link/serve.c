@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "link/serve.h"
+
+#include <string.h>
+
+#include "engine/limits.h"
+#include "gen/errors.h"
+#include "gen/image_format.h"
+#include "kernels/kernels.h"
+#include "link/link.h"
+#include "link/pending.h"
+
+static struct {
+    const struct port *port;
+    int error;
+    uint64_t detail;
+    int cancelled;
+    struct job job;
+} serve;
+
+static uint8_t answer[WIRE_MAX_PAYLOAD];
+
+void serve_init(const struct port *port, int error, uint64_t detail)
+{
+    memset(&serve, 0, sizeof serve);
+    serve.port = port;
+    serve.error = error;
+    serve.detail = detail;
+    pending_init();
+}
+
+const struct job *serve_job(void)
+{
+    return serve.job.type ? &serve.job : NULL;
+}
+
+void serve_finish(void)
+{
+    serve.job.type = 0;
+}
+
+int serve_poll(void *context)
+{
+    (void)context;
+    if (link_poll() < 0)
+        serve.cancelled = 1;
+    return serve.cancelled;
+}
+
+void serve_refuse(uint32_t request, uint32_t type, int error, uint64_t detail)
+{
+    wire_error_set_request(answer, request);
+    wire_error_set_code(answer, (uint16_t)-error);
+    wire_error_set_type(answer, (uint16_t)type);
+    wire_error_set_detail(answer, detail);
+    (void)link_send(WIRE_TYPE_ERROR, WIRE_CHANNEL_CONTROL, answer, WIRE_ERROR_SIZE);
+}
+
+static void send_ok(uint32_t request, uint32_t value)
+{
+    wire_ok_set_request(answer, request);
+    wire_ok_set_value(answer, value);
+    (void)link_send(WIRE_TYPE_OK, WIRE_CHANNEL_CONTROL, answer, WIRE_OK_SIZE);
+}
+
+/* ---- HELLO ---- */
+
+static void put_text(uint8_t *to, uint32_t size, const char *text)
+{
+    for (uint32_t i = 0; i < size && text[i]; i++)
+        to[i] = (uint8_t)text[i];
+}
+
+static void put_machine(uint8_t *p)
+{
+    const struct port *port = serve.port;
+    wire_hello_reply_set_version_min(p, WIRE_VERSION_MIN);
+    wire_hello_reply_set_version_max(p, WIRE_VERSION_MAX);
+    wire_hello_reply_set_max_payload(p, WIRE_MAX_PAYLOAD);
+    wire_hello_reply_set_counters(p, port->counters != 0);
+    wire_hello_reply_set_vlen(p, port->vlen);
+    wire_hello_reply_set_harts(p, port->harts);
+    wire_hello_reply_set_uart_clock_hz(p, port->uart_clock_hz);
+    put_text(p + WIRE_HELLO_REPLY_FIRMWARE_OFFSET, WIRE_HELLO_REPLY_FIRMWARE_BYTES, WIRE_RELEASE);
+    put_text(p + WIRE_HELLO_REPLY_BOARD_OFFSET, WIRE_HELLO_REPLY_BOARD_BYTES, port->board);
+    put_text(p + WIRE_HELLO_REPLY_ISA_OFFSET, WIRE_HELLO_REPLY_ISA_BYTES, port->isa);
+    put_text(p + WIRE_HELLO_REPLY_KERNELS_OFFSET, WIRE_HELLO_REPLY_KERNELS_BYTES, kernels.name);
+    wire_hello_reply_set_arena_available(p, port->memory.arena_size);
+    wire_hello_reply_set_uptime_us(p, port->time_us());
+    wire_hello_reply_set_pending_limit(p, PENDING_TOKENS);
+}
+
+static void put_model(uint8_t *p, const struct engine_info *info)
+{
+    memcpy(p + WIRE_HELLO_REPLY_ROOT_OFFSET, info->root, WIRE_HELLO_REPLY_ROOT_BYTES);
+    wire_hello_reply_set_vocab(p, info->vocab);
+    wire_hello_reply_set_context(p, info->context);
+    wire_hello_reply_set_max_rows(p, info->max_rows);
+    wire_hello_reply_set_max_logit_rows(p, info->max_logit_rows);
+    wire_hello_reply_set_sessions(p, info->sessions);
+    wire_hello_reply_set_layers(p, info->layers);
+    wire_hello_reply_set_overflow(p, info->overflow);
+    wire_hello_reply_set_image_bytes(p, info->image_bytes);
+    wire_hello_reply_set_weight_bytes(p, info->weight_bytes);
+    wire_hello_reply_set_arena_bytes(p, info->arena_bytes);
+    wire_hello_reply_set_runtime_bytes(p, info->runtime_bytes);
+}
+
+static void send_hello_reply(uint32_t request, uint32_t nonce)
+{
+    memset(answer, 0, WIRE_HELLO_REPLY_SIZE);
+    wire_hello_reply_set_request(answer, request);
+    wire_hello_reply_set_nonce(answer, nonce);
+    put_machine(answer);
+    if (engine_info())
+        put_model(answer, engine_info());
+    uint8_t state = serve.error ? WIRE_DEVICE_STATE_NO_MODEL : WIRE_DEVICE_STATE_READY;
+    if (serve.job.type) {
+        state = WIRE_DEVICE_STATE_RUNNING;
+        wire_hello_reply_set_running(answer, serve.job.request);
+    }
+    wire_hello_reply_set_state(answer, state);
+    wire_hello_reply_set_error(answer, (uint16_t)-serve.error);
+    wire_hello_reply_set_detail(answer, serve.detail);
+    (void)link_send(WIRE_TYPE_HELLO_REPLY, WIRE_CHANNEL_CONTROL, answer, WIRE_HELLO_REPLY_SIZE);
+}
+
+void serve_announce(void)
+{
+    send_hello_reply(0, 0);
+}
+
+static void receive_hello(const struct frame *frame)
+{
+    link_open(frame);
+    send_hello_reply(wire_hello_request(frame->payload), wire_hello_nonce(frame->payload));
+}
+
+/* ---- sessions ---- */
+
+static int session_check(uint32_t session)
+{
+    return session < engine_info()->sessions && session < LIMIT_SESSIONS ? 0 : E_SESSION;
+}
+
+static uint32_t session_length(uint32_t session)
+{
+    return engine_length(session) + pending_count(session);
+}
+
+/* Everything is checked before the first token is kept: a refused chunk leaves nothing behind. */
+static int prompt_check(const uint8_t *p, uint32_t session, uint32_t count, uint64_t *detail)
+{
+    const struct engine_info *info = engine_info();
+    uint32_t length = session_length(session);
+    *detail = length;
+    if (wire_prompt_position(p) != length)
+        return E_POSITION;
+    *detail = info->context;
+    if (info->overflow == IMAGE_OVERFLOW_STOP &&
+        (length > info->context || count > info->context - length))
+        return E_CONTEXT_FULL;
+    for (uint32_t i = 0; i < count; i++) {
+        *detail = le_u32(p + WIRE_PROMPT_SIZE + 4u * i);
+        if (*detail >= info->vocab)
+            return E_TOKEN;
+    }
+    *detail = pending_room(session);
+    return count > *detail ? E_PENDING : 0;
+}
+
+static void receive_prompt(const struct frame *frame)
+{
+    const uint8_t *p = frame->payload;
+    uint32_t request = wire_prompt_request(p), session = wire_prompt_session(p),
+             count = wire_prompt_count(p);
+    uint64_t detail = session;
+    int error = session_check(session);
+    if (!error &&
+        (count > WIRE_MAX_PROMPT_TOKENS || frame->length != WIRE_PROMPT_SIZE + 4u * count))
+        error = E_MESSAGE;
+    if (!error)
+        error = prompt_check(p, session, count, &detail);
+    for (uint32_t i = 0; !error && i < count; i++)
+        error = pending_push(session, le_u32(p + WIRE_PROMPT_SIZE + 4u * i));
+    if (error)
+        serve_refuse(request, frame->type, error, detail);
+    else
+        send_ok(request, session_length(session));
+}
+
+static void receive_truncate(const struct frame *frame)
+{
+    uint32_t request = wire_truncate_request(frame->payload);
+    uint32_t session = wire_truncate_session(frame->payload);
+    uint32_t length = wire_truncate_length(frame->payload);
+    uint64_t detail = session;
+    int error = session_check(session);
+    if (!error && length > session_length(session)) {
+        error = E_POSITION;
+        detail = session_length(session);
+    }
+    if (!error && length < engine_length(session)) {
+        error = engine_truncate(session, length);
+        detail = length;
+    }
+    if (!error)
+        pending_keep(session, length - engine_length(session));
+    if (error)
+        serve_refuse(request, frame->type, error, detail);
+    else
+        send_ok(request, session_length(session));
+}
+
+/* ---- jobs ---- */
+
+static void job_start(uint32_t type)
+{
+    serve.job.started_us = serve.port->time_us();
+    serve.job.started_instret = serve.port->instret();
+    serve.job.started_cycles = serve.port->cycles();
+    serve.cancelled = 0;
+    serve.job.type = type;
+}
+
+static int job_check(uint64_t *detail)
+{
+    int error = session_check(serve.job.session);
+    *detail = serve.job.session;
+    if (!error && !pending_count(serve.job.session))
+        error = E_ROWS;
+    return error;
+}
+
+static int generate_check(uint64_t *detail)
+{
+    int error = job_check(detail);
+    if (error)
+        return error;
+    *detail = serve.job.flags;
+    if (serve.job.flags & ~(uint32_t)WIRE_RUN_FLAG_DIGEST)
+        return E_PARAMETER;
+    *detail = serve.job.stop_count;
+    if (serve.job.stop_count > WIRE_MAX_STOP_IDS)
+        return E_PARAMETER;
+    *detail = 0;
+    return sampler_check(&serve.job.sampler);
+}
+
+static void receive_generate(const struct frame *frame)
+{
+    const uint8_t *p = frame->payload;
+    struct job *job = &serve.job;
+    job->request = wire_generate_request(p);
+    job->session = wire_generate_session(p);
+    job->flags = wire_generate_flags(p);
+    job->max_tokens = wire_generate_max_tokens(p);
+    job->sampler.temperature = wire_generate_temperature(p);
+    job->sampler.top_k = wire_generate_top_k(p);
+    job->sampler.top_p = wire_generate_top_p(p);
+    job->sampler.min_p = wire_generate_min_p(p);
+    job->sampler.repeat_penalty = wire_generate_repeat_penalty(p);
+    job->sampler.repeat_last = wire_generate_repeat_last(p);
+    job->sampler.seed = wire_generate_seed(p);
+    job->stop_count = wire_generate_stop_count(p);
+    for (uint32_t i = 0; i < WIRE_MAX_STOP_IDS; i++)
+        job->stop_ids[i] = wire_generate_stop_ids(p, i);
+    uint64_t detail;
+    int error = generate_check(&detail);
+    if (error)
+        serve_refuse(job->request, frame->type, error, detail);
+    else
+        job_start(WIRE_TYPE_GENERATE);
+}
+
+static void receive_score(const struct frame *frame)
+{
+    struct job *job = &serve.job;
+    job->request = wire_score_request(frame->payload);
+    job->session = wire_score_session(frame->payload);
+    job->flags = wire_score_flags(frame->payload);
+    uint64_t detail;
+    int error = job_check(&detail);
+    if (!error && job->flags & ~(uint32_t)(WIRE_RUN_FLAG_DIGEST | WIRE_RUN_FLAG_LOGITS)) {
+        error = E_PARAMETER;
+        detail = job->flags;
+    }
+    if (error)
+        serve_refuse(job->request, frame->type, error, detail);
+    else
+        job_start(WIRE_TYPE_SCORE);
+}
+
+static void receive_cancel(const struct frame *frame)
+{
+    uint32_t target = wire_cancel_target(frame->payload);
+    uint32_t found = serve.job.type && (!target || target == serve.job.request);
+    if (found)
+        serve.cancelled = 1;
+    send_ok(wire_cancel_request(frame->payload), found);
+}
+
+/* ---- STATS, PING ---- */
+
+static uint32_t put_op_records(uint8_t *to, uint32_t first, uint32_t *total)
+{
+    struct engine_op_stats stats[WIRE_MAX_OP_RECORDS];
+    *total = engine_info() ? engine_stats(stats, WIRE_MAX_OP_RECORDS, first) : 0;
+    uint32_t left = first < *total ? *total - first : 0;
+    uint32_t count = left < WIRE_MAX_OP_RECORDS ? left : WIRE_MAX_OP_RECORDS;
+    for (uint32_t i = 0; i < count; i++, to += WIRE_OP_RECORD_SIZE) {
+        wire_op_record_set_id(to, stats[i].id);
+        wire_op_record_set_weight(to, stats[i].weight);
+        wire_op_record_set_calls(to, stats[i].calls);
+        wire_op_record_set_instret(to, stats[i].instret);
+        wire_op_record_set_cycles(to, stats[i].cycles);
+    }
+    return count;
+}
+
+static void receive_stats(const struct frame *frame)
+{
+    uint32_t flags = wire_stats_flags(frame->payload), first = wire_stats_first(frame->payload),
+             total;
+    if (flags & WIRE_STATS_FLAG_RESET)
+        engine_stats_reset();
+    if (flags & (WIRE_STATS_FLAG_ENABLE | WIRE_STATS_FLAG_DISABLE))
+        engine_stats_enable((flags & WIRE_STATS_FLAG_ENABLE) != 0);
+    const struct link_counters *counters = link_counters();
+    uint32_t count = put_op_records(answer + WIRE_STATS_REPLY_SIZE, first, &total);
+    wire_stats_reply_set_request(answer, wire_stats_request(frame->payload));
+    wire_stats_reply_set_total(answer, total);
+    wire_stats_reply_set_first(answer, first);
+    wire_stats_reply_set_count(answer, count);
+    wire_stats_reply_set_frames_received(answer, counters->received);
+    wire_stats_reply_set_frames_damaged(answer, counters->damaged);
+    wire_stats_reply_set_frames_duplicate(answer, counters->duplicate);
+    wire_stats_reply_set_frames_lost(answer, counters->lost);
+    wire_stats_reply_set_uptime_us(answer, serve.port->time_us());
+    (void)link_send(WIRE_TYPE_STATS_REPLY, WIRE_CHANNEL_CONTROL, answer,
+                    WIRE_STATS_REPLY_SIZE + count * WIRE_OP_RECORD_SIZE);
+}
+
+static void receive_ping(const struct frame *frame)
+{
+    send_ok(wire_ping_request(frame->payload), wire_ping_value(frame->payload));
+}
+
+/* ---- dispatch ---- */
+
+struct request {
+    uint8_t type;
+    uint8_t needs_model;
+    uint8_t while_running;
+    uint8_t tail; /* more bytes may follow the fixed part */
+    uint16_t size;
+    void (*receive)(const struct frame *frame);
+};
+
+static const struct request requests[] = {
+    {WIRE_TYPE_HELLO, 0, 1, 1, WIRE_HELLO_SIZE, receive_hello},
+    {WIRE_TYPE_PROMPT, 1, 0, 1, WIRE_PROMPT_SIZE, receive_prompt},
+    {WIRE_TYPE_GENERATE, 1, 0, 0, WIRE_GENERATE_SIZE, receive_generate},
+    {WIRE_TYPE_SCORE, 1, 0, 0, WIRE_SCORE_SIZE, receive_score},
+    {WIRE_TYPE_TRUNCATE, 1, 0, 0, WIRE_TRUNCATE_SIZE, receive_truncate},
+    {WIRE_TYPE_CANCEL, 0, 1, 0, WIRE_CANCEL_SIZE, receive_cancel},
+    {WIRE_TYPE_STATS, 0, 1, 0, WIRE_STATS_SIZE, receive_stats},
+    {WIRE_TYPE_PING, 0, 1, 0, WIRE_PING_SIZE, receive_ping},
+};
+
+static const struct request *request_find(uint8_t type)
+{
+    for (uint32_t i = 0; i < sizeof requests / sizeof requests[0]; i++)
+        if (requests[i].type == type)
+            return &requests[i];
+    return NULL;
+}
+
+/* Why a frame is not to be obeyed, or 0. */
+static int request_check(const struct request *request, const struct frame *frame, uint64_t *detail)
+{
+    *detail = frame->version;
+    if (frame->type != WIRE_TYPE_HELLO &&
+        (frame->version < WIRE_VERSION_MIN || frame->version > WIRE_VERSION_MAX))
+        return E_PROTOCOL;
+    *detail = frame->type;
+    if (!request || frame->length < request->size ||
+        (frame->length > request->size && !request->tail))
+        return E_MESSAGE;
+    *detail = serve.job.request;
+    int changes = frame->type == WIRE_TYPE_STATS && wire_stats_flags(frame->payload);
+    if (serve.job.type && (!request->while_running || changes))
+        return E_BUSY;
+    *detail = (uint64_t)-serve.error;
+    return serve.error && request->needs_model ? E_NOT_READY : 0;
+}
+
+void serve_receive(const struct frame *frame)
+{
+    const struct request *request = request_find(frame->type);
+    uint64_t detail;
+    int error = request_check(request, frame, &detail);
+    if (!error)
+        request->receive(frame);
+    else
+        serve_refuse(frame->length >= 4u ? le_u32(frame->payload) : 0, frame->type, error, detail);
+}
