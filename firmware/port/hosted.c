@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The port for Linux, and for this machine ("native"): a process with the link on stdio, a tty or TCP. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/perf_event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "engine/pool.h"
+#include "gen/board.h"
+#include "gen/errors.h"
+#include "port/hosted_harts.h"
+#include "port/hosted_line.h"
+
+#define IDLE_MS 100
+#define USAGE                                                                                      \
+    "usage: firmware --image FILE [--arena-size BYTES[K|M|G]] [--harts N]\n"                       \
+    "                [--tty PATH [--baud N] | --tcp HOST:PORT]\n"                                  \
+    "Serves the model over stdin and stdout, a serial line, or one TCP connection at a time.\n"
+
+static struct hosted_options {
+    const char *image;
+    const char *tty;
+    const char *tcp;
+    uint64_t arena_size;
+    uint32_t harts;
+    uint32_t baud;
+} options = {.arena_size = BOARD_ARENA_SIZE, .harts = BOARD_HARTS_DEFAULT, .baud = 115200};
+
+static struct hosted_line line;
+static int counter_fd[2] = {-1, -1};
+static struct port port;
+
+static void fail(const char *what, const char *name)
+{
+    fprintf(stderr, "firmware: %s%s%s%s%s\n", what, name ? " " : "", name ? name : "",
+            errno ? ": " : "", errno ? strerror(errno) : "");
+    exit(1);
+}
+
+static int port_read(uint8_t *to, uint32_t size) { return line_read(&line, to, size); }
+
+static int port_write(const uint8_t *from, uint32_t size) { return line_write(&line, from, size); }
+
+static void port_idle(void) { line_wait(&line, IDLE_MS); }
+
+static void port_exit(int code)
+{
+    fflush(NULL);
+    _exit(code);
+}
+
+/* One counter of this thread; -1 where the kernel or the machine has none. */
+static int open_counter(uint64_t config)
+{
+    struct perf_event_attr attr = {.type = PERF_TYPE_HARDWARE, .size = sizeof attr, .config = config};
+    attr.exclude_kernel = 1;
+    attr.exclude_hv = 1;
+    return (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
+}
+
+static uint64_t read_counter(int fd)
+{
+    uint64_t value = 0;
+    return fd >= 0 && read(fd, &value, sizeof value) == sizeof value ? value : 0;
+}
+
+static uint64_t port_instret(void) { return read_counter(counter_fd[0]); }
+
+static uint64_t port_cycles(void) { return read_counter(counter_fd[1]); }
+
+static void map_image(void)
+{
+    int fd = open(options.image, O_RDONLY | O_CLOEXEC);
+    struct stat facts;
+    if (fd < 0 || fstat(fd, &facts))
+        fail("cannot open image", options.image);
+    if (!S_ISREG(facts.st_mode) || facts.st_size == 0) {
+        errno = 0;
+        fail("not an image file:", options.image);
+    }
+    void *at = mmap(NULL, (size_t)facts.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (at == MAP_FAILED)
+        fail("cannot map image", options.image);
+    close(fd);
+    port.memory.image = at;
+    port.memory.image_limit = (uint64_t)facts.st_size;
+}
+
+static void map_arena(void)
+{
+    void *at = mmap(NULL, options.arena_size, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED)
+        fail("cannot map the arena; give a smaller --arena-size", NULL);
+    port.memory.arena = at;
+    port.memory.arena_size = options.arena_size;
+}
+
+static uint64_t parse_number(const char *text, const char *option, uint64_t limit)
+{
+    char *end;
+    errno = 0;
+    uint64_t value = strtoull(text, &end, 0);
+    unsigned shift = *end == 'K' ? 10 : *end == 'M' ? 20 : *end == 'G' ? 30 : 0;
+    end += shift != 0;
+    if (errno || *end || text[0] == '-' || value == 0 || value > limit >> shift) {
+        errno = 0;
+        fail("not a number in range for", option);
+    }
+    return value << shift;
+}
+
+static void parse_option(const char *name, const char *value)
+{
+    if (!strcmp(name, "--image"))
+        options.image = value;
+    else if (!strcmp(name, "--tty"))
+        options.tty = value;
+    else if (!strcmp(name, "--tcp"))
+        options.tcp = value;
+    else if (!strcmp(name, "--arena-size"))
+        options.arena_size = parse_number(value, name, (uint64_t)1 << 40);
+    else if (!strcmp(name, "--harts"))
+        options.harts = (uint32_t)parse_number(value, name, BOARD_HARTS);
+    else if (!strcmp(name, "--baud"))
+        options.baud = (uint32_t)parse_number(value, name, 4000000);
+    else
+        fail("unknown option", name);
+}
+
+static void parse_options(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i += 2) {
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+            fputs(USAGE, stdout);
+            exit(0);
+        }
+        if (i + 1 == argc)
+            fail("a value is missing after", argv[i]);
+        parse_option(argv[i], argv[i + 1]);
+    }
+    if (options.image && !(options.tty && options.tcp))
+        return;
+    fputs(USAGE, stderr);
+    exit(2);
+}
+
+static uint32_t read_vlen(void)
+{
+#if KERNELS_RVV
+    unsigned long bytes;
+    __asm__ volatile("csrr %0, vlenb" : "=r"(bytes));
+    return (uint32_t)bytes * 8;
+#else
+    return 0;
+#endif
+}
+
+int main(int argc, char **argv)
+{
+    parse_options(argc, argv);
+    map_image();
+    map_arena();
+    counter_fd[0] = open_counter(PERF_COUNT_HW_INSTRUCTIONS);
+    counter_fd[1] = open_counter(PERF_COUNT_HW_CPU_CYCLES);
+    port.board = BOARD_NAME;
+    port.isa = BOARD_ISA;
+    port.vlen = read_vlen();
+    port.harts = options.harts;
+    port.read = port_read;
+    port.write = port_write;
+    port.idle = port_idle;
+    port.instret = port_instret;
+    port.cycles = port_cycles;
+    port.counters = counter_fd[0] >= 0 && counter_fd[1] >= 0;
+    port.exit = port_exit;
+    errno = 0;
+    if (hosted_start_harts(&port))
+        fail("cannot start the harts; give a smaller --harts", NULL);
+    const char *problem = line_open(&line, options.tty, options.baud, options.tcp);
+    if (problem)
+        fail(problem, options.tty ? options.tty : options.tcp);
+    device_run(&port);
+    return 0;
+}

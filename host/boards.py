@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boards as data: reads and checks ``boards/<name>.toml`` for the build and for the host.
+
+A file is checked against the dataclasses below, so an unknown, missing or mistyped key is an error that names the file
+and the key. Sizes are integers or text such as ``"8 MiB"``; addresses are integers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import sys
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from host.errors import UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+BOARDS = Path(__file__).resolve().parents[1] / "boards"
+PAGE = 4096
+UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
+UNITS |= {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
+
+
+class Size(int):
+    """A number of bytes, written as an integer or as text with a unit (``"64 KiB"``)."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """Addresses ``base`` to ``base + size``, bytes."""
+
+    base: int
+    size: Size
+
+    @property
+    def end(self) -> int:
+        """First address behind the region."""
+        return self.base + self.size
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Where things lie in a bare-metal board's DRAM; the model image reaches from ``image`` to the end of it."""
+
+    dram: Region
+    firmware: Region
+    arena: Region
+    image: int
+    stack: Size
+
+
+@dataclass(frozen=True)
+class Hosted:
+    """Memory of a board whose firmware is a process: the arena by default; images of any size are mapped."""
+
+    arena: Size
+
+
+@dataclass(frozen=True)
+class Harts:
+    """Hart ids that may run the firmware, and how many a simulator gets when nothing is said."""
+
+    ids: list[int]
+    default: int
+
+
+@dataclass(frozen=True)
+class Uart:
+    """Console UART: registers at ``base + (n << shift)``, accessed ``width`` bytes wide; clock 0 keeps the divisor."""
+
+    driver: str
+    base: int
+    shift: int
+    width: int
+    clock: int
+    baud: int
+
+
+@dataclass(frozen=True)
+class Timer:
+    """Time base in Hz; ``clint`` is the base of the CLINT that M-mode firmware uses, 0 where SBI does it."""
+
+    hz: int
+    clint: int = 0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Privilege mode in which the firmware starts (``m`` or ``s``) and how it ends (``test``, ``htif`` or ``sbi``)."""
+
+    mode: str
+    power: str
+    power_base: int = 0
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """What runs the board's firmware without the board: ``spike``, ``qemu``, ``twin``, ``qemu-user`` or ``process``."""
+
+    kind: str
+    isa: str = ""
+    """Spike's --isa for a firmware without V."""
+
+
+@dataclass(frozen=True)
+class Flash:
+    """How the firmware and an image get onto the board, for people."""
+
+    how: str
+
+
+@dataclass(frozen=True)
+class Board:
+    """One board; ``name`` is its file's stem."""
+
+    name: str
+    title: str
+    soc: str
+    tested: list[str]
+    port: str
+    kernels: str
+    isa: dict[str, str]
+    """Kernel family to the ISA that the firmware is compiled for."""
+    harts: Harts
+    flash: Flash
+    simulator: Simulator
+    tune: str = ""
+    vlen: int = 0
+    """Bits of a vector register; 0 without V. On simulators the default."""
+    memory: Memory | None = None
+    hosted: Hosted | None = None
+    uart: Uart | None = None
+    timer: Timer | None = None
+    entry: Entry | None = None
+    file: Path = field(default=Path(), compare=False)
+
+    @property
+    def arena_bytes(self) -> int:
+        """Bytes of the board's arena."""
+        if self.memory:
+            return self.memory.arena.size
+        assert self.hosted
+        return self.hosted.arena
+
+    @property
+    def image_limit(self) -> int | None:
+        """Bytes there are for a model image; None where an image is mapped from a file and only the machine limits."""
+        return self.memory.dram.end - self.memory.image if self.memory else None
+
+    def layout_family(self, kernels: str = "") -> str:
+        """Family of weight layouts that suits the kernels: ``rvv`` or ``swar``."""
+        return "rvv" if (kernels or self.kernels) == "rvv" else "swar"
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes from ``"256 MiB"``, ``"256M"`` or a number. Raises ValueError."""
+    if isinstance(text, int):
+        return text
+    match = re.fullmatch(r"\s*(0x[0-9a-fA-F]+|\d+)\s*([A-Za-z]*)\s*", text)
+    if not match or match[2].upper() not in UNITS:
+        raise ValueError(f"{text!r} is not a size such as 4096, 64 KiB or 2 GiB")
+    return int(match[1], 0) * UNITS[match[2].upper()]
+
+
+def _convert(kind: Any, value: Any, where: str) -> Any:
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        kind = next(k for k in typing.get_args(kind) if k is not type(None))
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise UsageError(f"{where}: expected a table")
+        return _build(typing.cast(type, kind), value, where)
+    if kind is Size:
+        try:
+            return Size(parse_size(value))
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"{where}: {error}") from None
+    origin = typing.get_origin(kind)
+    if origin is list and isinstance(value, list):
+        return [_convert(typing.get_args(kind)[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if origin is dict and isinstance(value, dict):
+        return {key: _convert(typing.get_args(kind)[1], item, f"{where}.{key}") for key, item in value.items()}
+    if not isinstance(kind, type) or type(value) is not kind:
+        name = kind.__name__ if isinstance(kind, type) and not origin else str(kind)
+        raise UsageError(f"{where}: expected {name}, found {type(value).__name__} {value!r}")
+    return value
+
+
+def _build(cls: type, table: dict[str, Any], where: str, **given: Any) -> Any:
+    hints = typing.get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cls) if f.name not in given}
+    for key in table:
+        if key not in fields:
+            raise UsageError(f"{where}: unknown key {key!r}; known are {', '.join(sorted(fields))}")
+    values = dict(given)
+    for name, entry in fields.items():
+        if name in table:
+            values[name] = _convert(hints[name], table[name], f"{where}: {name}" if given else f"{where}.{name}")
+        elif entry.default is dataclasses.MISSING:
+            raise UsageError(f"{where}: key {name!r} is missing")
+    return cls(**values)
+
+
+def _check_memory(board: Board, memory: Memory) -> None:
+    where = board.file
+    image = Region(memory.image, Size(max(0, memory.dram.end - memory.image)))
+    regions = [("firmware", memory.firmware), ("arena", memory.arena), ("image", image)]
+    for name, region in regions:
+        if region.base % PAGE or region.size <= 0:
+            raise UsageError(f"{where}: memory.{name} is empty or not aligned to {PAGE} bytes")
+        if region.base < memory.dram.base or region.end > memory.dram.end:
+            raise UsageError(f"{where}: memory.{name} ({region.base:#x}-{region.end:#x}) lies outside memory.dram")
+    for (name, first), (other, second) in zip(regions, regions[1:], strict=False):
+        if first.end > second.base:
+            raise UsageError(f"{where}: memory.{name} reaches into memory.{other}")
+
+
+def _check(board: Board) -> None:
+    where = board.file
+    one_of = {
+        "port": (board.port, ("bare", "hosted")),
+        "kernels": (board.kernels, tuple(board.isa)),
+        "simulator.kind": (board.simulator.kind, ("spike", "qemu", "twin", "qemu-user", "process")),
+    }
+    if board.entry:
+        one_of["entry.mode"] = (board.entry.mode, ("m", "s"))
+        one_of["entry.power"] = (board.entry.power, ("test", "htif", "sbi"))
+    if board.uart:
+        one_of["uart.driver"] = (board.uart.driver, ("ns16550",))
+        one_of["uart.width"] = (str(board.uart.width), ("1", "4"))
+    for key, (value, allowed) in one_of.items():
+        if value not in allowed:
+            raise UsageError(f"{where}: {key} is {value!r}; allowed are {', '.join(allowed)}")
+    if unknown := set(board.isa) - {"scalar", "rvv"}:
+        raise UsageError(f"{where}: isa.{unknown.pop()} is no kernel family; known are scalar and rvv")
+    if not board.harts.ids or not 1 <= board.harts.default <= len(board.harts.ids) <= 16:
+        raise UsageError(f"{where}: harts.ids needs 1 to 16 ids and harts.default as many at most")
+    needed = ("memory", "uart", "timer", "entry") if board.port == "bare" else ("hosted",)
+    for key in needed:
+        if getattr(board, key) is None:
+            raise UsageError(f"{where}: key {key!r} is missing, which port {board.port!r} needs")
+    if board.memory:
+        _check_memory(board, board.memory)
+
+
+def read_board(path: Path, dram: int | None = None) -> Board:
+    """The checked board in ``path``; ``dram`` replaces the DRAM size in bytes. Raises UsageError."""
+    try:
+        table = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not TOML: {error}") from None
+    board: Board = _build(Board, table, str(path), name=path.stem, file=path)
+    if dram is not None:
+        if board.memory is None:
+            raise UsageError(f"board {board.name} has no DRAM of its own: dram= is for bare-metal boards")
+        region = dataclasses.replace(board.memory.dram, size=Size(dram))
+        board = dataclasses.replace(board, memory=dataclasses.replace(board.memory, dram=region))
+    _check(board)
+    return board
+
+
+def board_names() -> list[str]:
+    """Names of all boards, sorted."""
+    return sorted(path.stem for path in BOARDS.glob("*.toml"))
+
+
+def load_board(name: str, dram: int | None = None) -> Board:
+    """The board of that name. Raises UsageError for an unknown name or a faulty file."""
+    path = BOARDS / f"{name}.toml"
+    if not re.fullmatch(r"[a-z0-9-]+", name) or not path.is_file():
+        raise UsageError(f"there is no board {name!r}; known are {', '.join(board_names())} (boards/*.toml)")
+    return read_board(path, dram)

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make ``gen/board.h`` and the linker script of a bare-metal firmware from a board's file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from host.boards import Board
+
+
+POWER = {"test": 0, "htif": 1, "sbi": 2}
+TEMPLATE = Path(__file__).resolve().parents[1] / "linker" / "firmware.ld.in"
+
+
+def hart_ids(board: Board, limit: int | None) -> list[int]:
+    """The first ``limit`` hart ids of the board."""
+    return board.harts.ids[:limit] if limit else board.harts.ids
+
+
+def header(board: Board, kernels: str, limit: int | None = None) -> str:
+    """The C header: every fact of the board that the firmware's port and drivers need."""
+    ids = hart_ids(board, limit)
+    lines = [f"/* Made from boards/{board.name}.toml by tools/gen_board.py: do not edit. */"]
+    lines += ["#ifndef BOARD_GENERATED_H", "#define BOARD_GENERATED_H", ""]
+    lines += [f'#define BOARD_NAME "{board.name}"', f'#define BOARD_ISA "{board.isa[kernels]}"']
+    lines += [f"#define BOARD_HARTS {len(ids)}u", f"#define BOARD_HARTS_DEFAULT {min(board.harts.default, len(ids))}u"]
+    if board.hosted:
+        lines += [f"#define BOARD_ARENA_SIZE {int(board.hosted.arena):#x}u"]
+    if board.memory and board.uart and board.timer and board.entry:
+        memory, uart, timer, entry = board.memory, board.uart, board.timer, board.entry
+        lines += [f"#define BOARD_HART_IDS {', '.join(f'{i}u' for i in ids)}", f"#define BOARD_FIRST_HART {ids[0]}"]
+        lines += [f"#define BOARD_STACK_BYTES {int(memory.stack):#x}"]
+        lines += [f"#define BOARD_ARENA_BASE {memory.arena.base:#x}u", f"#define BOARD_ARENA_SIZE {memory.arena.size:#x}u"]
+        lines += [f"#define BOARD_IMAGE_BASE {memory.image:#x}u", f"#define BOARD_IMAGE_LIMIT {board.image_limit:#x}u"]
+        lines += [f"#define BOARD_UART_BASE {uart.base:#x}u", f"#define BOARD_UART_SHIFT {uart.shift}u"]
+        lines += [f"#define BOARD_UART_WIDTH {uart.width}", f"#define BOARD_UART_CLOCK {uart.clock}u"]
+        lines += [f"#define BOARD_UART_BAUD {uart.baud}u", f"#define BOARD_TIMER_HZ {timer.hz}u"]
+        lines += [f"#define BOARD_CLINT_BASE {timer.clint:#x}u", f"#define BOARD_S_MODE {int(entry.mode == 's')}"]
+        lines += [f"#define BOARD_POWER {POWER[entry.power]}", f"#define BOARD_POWER_BASE {entry.power_base:#x}u"]
+        lines += ["", "/* Values of BOARD_POWER. */"]
+        lines += [f"#define POWER_{name.upper()} {number}" for name, number in POWER.items()]
+    return "\n".join([*lines, "", "#endif", ""])
+
+
+def linker(board: Board, limit: int | None = None) -> str:
+    """The linker script: the one template with the board's regions. ``@NAME@`` are its parameters."""
+    assert board.memory and board.entry
+    values = {
+        "BOARD": board.name,
+        "BASE": f"{board.memory.firmware.base:#x}",
+        "SIZE": f"{int(board.memory.firmware.size):#x}",
+        "STACKS": f"{board.memory.stack * len(hart_ids(board, limit)):#x}",
+    }
+    return re.sub(r"@([A-Z]+)@", lambda match: values[match[1]], TEMPLATE.read_text())

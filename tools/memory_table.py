@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a firmware's and a model's bytes go: the table printed after every link, and the check that they fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from construct import ConstructError
+from elftools.elf.elffile import ELFFile
+
+from host.boards import Board
+from host.errors import FitError, ImageError
+from host.image import format as image_format
+
+SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
+
+
+@dataclass(frozen=True)
+class ElfSizes:
+    """Bytes of an ELF's parts as they lie in memory."""
+
+    code: int
+    rodata: int
+    data: int
+    bss: int
+    stack: int
+
+
+@dataclass(frozen=True)
+class ModelSizes:
+    """Bytes that an image and its plan ask for."""
+
+    image: int
+    arena: int
+    runtime: int
+    sessions: int
+
+
+def read_elf(path: Path) -> ElfSizes:
+    """Sum the allocated sections of an ELF by what they are for."""
+    sums = dict.fromkeys(("code", "rodata", "data", "bss", "stack"), 0)
+    with path.open("rb") as stream:
+        for section in ELFFile(stream).iter_sections():
+            flags, size = section["sh_flags"], section["sh_size"]
+            if not flags & SHF_ALLOC:
+                continue
+            if section.name == ".stack":
+                kind = "stack"
+            elif section["sh_type"] == "SHT_NOBITS":
+                kind = "bss"
+            else:
+                kind = "code" if flags & SHF_EXECINSTR else "data" if flags & SHF_WRITE else "rodata"
+            sums[kind] += size
+    return ElfSizes(**sums)
+
+
+def flatten(path: Path) -> bytes:
+    """The bytes of an ELF's loaded segments from the lowest address on, gaps zero."""
+    with path.open("rb") as stream:
+        loads = [s for s in ELFFile(stream).iter_segments() if s["p_type"] == "PT_LOAD" and s["p_filesz"]]
+        base = min(s["p_paddr"] for s in loads)
+        image = bytearray(max(s["p_paddr"] + s["p_filesz"] for s in loads) - base)
+        for s in loads:
+            image[s["p_paddr"] - base : s["p_paddr"] - base + s["p_filesz"]] = s.data()
+    return bytes(image)
+
+
+def read_model(path: Path) -> ModelSizes:
+    """Size and plan of an image. Raises ImageError."""
+    try:
+        with path.open("rb") as stream:
+            page = stream.read(image_format.HEADER_BYTES)
+            header = image_format.Header.parse(page)
+            for i in range(min(header.section_count, image_format.MAX_SECTIONS)):
+                at = image_format.SECTION_TABLE_OFFSET + i * image_format.Section.sizeof()
+                section = image_format.Section.parse(page[at:])
+                if section.id == image_format.SectionId.PLAN:
+                    stream.seek(section.offset)
+                    plan = image_format.Plan.parse(stream.read(image_format.Plan.sizeof()))
+                    return ModelSizes(path.stat().st_size, plan.arena_bytes, plan.runtime_bytes, plan.sessions)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read: {error.strerror}") from None
+    except ConstructError as error:
+        raise ImageError(f"{path}: not a hartspeak image ({error}): make one with `host pack`") from None
+    raise ImageError(f"{path}: the image has no plan: pack it again")
+
+
+def size_text(count: int) -> str:
+    """Bytes for people: ``12.3 KiB``."""
+    value, units = float(count), ["B", "KiB", "MiB", "GiB"]
+    while value >= 1024 and len(units) > 1:
+        value, units = value / 1024, units[1:]
+    return f"{count} B" if units[0] == "B" else f"{value:.1f} {units[0]}"
+
+
+def table(board: Board, elf: Path, model: Path | None) -> str:
+    """The memory table as text; region limits stand beside what is used of them."""
+    sizes, plan = read_elf(elf), read_model(model) if model else None
+    firmware = sum((sizes.code, sizes.rodata, sizes.data, sizes.bss, sizes.stack))
+    rows = [("code", sizes.code, None), ("rodata", sizes.rodata, None), ("data", sizes.data, None)]
+    rows += [("bss", sizes.bss, None)] + ([("stack", sizes.stack, None)] if board.memory else [])
+    rows.append(("firmware, all", firmware, int(board.memory.firmware.size) if board.memory else None))
+    if plan:
+        rows.append(("arena: activations", plan.arena, None))
+        rows.append((f"arena: state, {plan.sessions} session{'s' * (plan.sessions != 1)}", plan.runtime, None))
+        rows.append(("state per session", plan.runtime // max(1, plan.sessions), None))
+        rows.append(("arena, all", plan.arena + plan.runtime, board.arena_bytes))
+        rows.append(("model image", plan.image, board.image_limit))
+    else:
+        rows.append(("arena (no model= given)", 0, board.arena_bytes))
+    lines = [f"memory of {elf} on {board.name}"]
+    for name, used, limit in rows:
+        of = f" of {size_text(limit):>10} {100 * used / limit:5.1f} %" if limit else ""
+        lines.append(f"  {name:<26}{size_text(used):>10}{of}")
+    return "\n".join(lines)
+
+
+def check_fit(board: Board, elf: Path, model: Path | None) -> None:
+    """Raise FitError, saying by how much, where firmware, arena or image exceed what the board has."""
+    sizes, plan = read_elf(elf), read_model(model) if model else None
+    wants: list[tuple[str, int, int | None, str]] = []
+    if board.memory:
+        firmware = sum((sizes.code, sizes.rodata, sizes.data, sizes.bss, sizes.stack))
+        wants.append(("firmware", firmware, int(board.memory.firmware.size), "enlarge memory.firmware in its file"))
+    if plan:
+        less = "pack with a shorter --context, fewer --sessions or --kv int8"
+        wants.append(("arena and state", plan.arena + plan.runtime, board.arena_bytes, less))
+        wants.append(("model image", plan.image, board.image_limit, "pack with --weights q4, or build with dram="))
+    for name, used, limit, hint in wants:
+        if limit is not None and used > limit:
+            raise FitError(
+                f"{name} needs {size_text(used)}, board {board.name} has {size_text(limit)}: "
+                f"{used - limit} bytes too many; {hint}"
+            )

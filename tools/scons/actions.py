@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What follows a build: the memory table with its check, and the size, run and debug aliases."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from host.errors import HostError, UsageError
+from tools.scons.variant import ROOT, Options, short_line
+
+
+def model_node(env: Any, options: Options) -> Any:
+    """The image that model= names, packed first where that is a recipe; None without model=."""
+    if not options.model:
+        return None
+    path = Path(options.model)
+    if path.suffix != ".toml":
+        if not path.is_file():
+            raise UsageError(f"model={path}: there is no such image; make one with `host pack`")
+        return env.File(str(path))
+    if not path.is_file():
+        raise UsageError(f"model={path}: there is no such recipe; see models/")
+    image = options.directory / f"{path.stem}.hsp"
+    command = [sys.executable, "-m", "host", "pack", str(path), "-o", str(image), "--board", options.board.name]
+    return env.Command(str(image), str(path), env.Action([command], short_line(env, "PACK") or None))[0]
+
+
+def add_table(env: Any, options: Options, elf: Any, model: Any) -> Any:
+    """Prints the memory table after a link or a new image; fails where the board's memory is too small."""
+
+    def show(target: list[Any], source: list[Any], env: Any) -> int:  # noqa: ARG001
+        from tools import memory_table
+
+        files = [Path(str(node)) for node in source[:2]]
+        image = files[1] if model else None
+        try:
+            text = memory_table.table(options.board, files[0], image)
+            print(text)
+            memory_table.check_fit(options.board, files[0], image)
+        except HostError as error:
+            sys.stderr.write(f"scons: {error}\n")
+            return 1
+        Path(str(target[0])).write_text(text + "\n")
+        return 0
+
+    sources = [elf, *([model] if model else []), env.Value(str(options.board))]
+    return env.Command(str(options.directory / "memory.txt"), sources, env.Action(show, None))
+
+
+def target_spec(options: Options) -> str:
+    """The host's name for what was built, e.g. ``qemu-virt:rvv,build=/tmp/b``."""
+    kind = "visionfive2@spike" if options.board.simulator.kind == "twin" else options.board.name
+    parts = [options.kernels] if options.kernels != options.board.kernels else []
+    parts += [f"harts={options.harts}"] if options.harts else []
+    parts += [f"build={options.base}"] if str(options.base) != "build" else []
+    return kind + (":" + ",".join(parts) if parts else "")
+
+
+def run(options: Options, model: Any) -> int:
+    """Chat with the firmware on the board's simulator; returns the command's exit status."""
+    if model is None:
+        sys.stderr.write("scons: run needs model=IMAGE or model=RECIPE\n")
+        return 2
+    command = [sys.executable, "-m", "host", "chat", str(model), "--target", target_spec(options)]
+    return subprocess.call(command, cwd=ROOT)
+
+
+def debug(options: Options, elf: Any, model: Any) -> int:
+    """GDB on the firmware, halted at its first instruction; returns GDB's exit status."""
+    if options.board.simulator.kind != "qemu":
+        sys.stderr.write(
+            f"scons: debug works with board=qemu-virt, whose simulator has a GDB server; {options.board.name} has none. "
+            "The engine is the same: build it for qemu-virt, or use gdb on build/native/firmware\n"
+        )
+        return 2
+    gdb = shutil.which("gdb-multiarch") or shutil.which("riscv64-unknown-elf-gdb")
+    if gdb is None:
+        sys.stderr.write("scons: debug needs gdb-multiarch (Debian, Ubuntu: apt install gdb-multiarch)\n")
+        return 2
+    from host.targets.simulators import debug_server
+
+    try:
+        with debug_server(options.board, Path(str(elf)), Path(str(model)) if model else None) as port:
+            return subprocess.call([gdb, "-q", str(elf), "-ex", f"target remote localhost:{port}"])
+    except HostError as error:
+        sys.stderr.write(f"scons: {error}\n")
+        return 1
+
+
+def add(env: Any, options: Options, built: list[Any]) -> None:
+    """Default targets and aliases of a variant."""
+    elf, model = built[0], model_node(env, options)
+    table = add_table(env, options, elf, model)
+    env.Default(table)
+    image = model if model is not None else None
+
+    def always(name: str, what: Any) -> None:
+        env.AlwaysBuild(env.Alias(name, table, env.Action(what, None)))
+
+    def show_size(target: list[Any], source: list[Any], env: Any) -> int:  # noqa: ARG001
+        print(Path(str(source[0])).read_text(), end="")
+        return 0
+
+    always("size", show_size)
+    always("run", lambda target, source, env: run(options, image))  # noqa: ARG005
+    always("debug", lambda target, source, env: debug(options, elf, image))  # noqa: ARG005

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compilers as data: what to call, and how an ISA is named, for zig (default), clang and GCC."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from host.boards import Board
+from host.errors import UsageError
+
+COMMON = (
+    "-std=c11 -O3 -g -Wall -Wextra -Werror -Wundef -ffp-contract=off -fno-math-errno "
+    "-fno-stack-protector -fno-unwind-tables -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections"
+).split()
+FREESTANDING = ["-ffreestanding"]
+# The U74 has one name in zig and another in GCC and clang.
+TUNES = {"sifive_u74": "sifive-7-series"}
+G_EXTENSIONS = ["m", "a", "f", "d"]
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """Program and flags for one board: ``arch`` goes to compiler and linker alike."""
+
+    cc: list[str]
+    arch: list[str]
+    linker: list[str]
+
+
+def extensions(isa: str) -> list[str]:
+    """``rv64gcv_zba`` as m, a, f, d, c, v, zba."""
+    match = re.fullmatch(r"rv64([a-z]*)((?:_[a-z0-9]+)*)", isa)
+    if not match:
+        raise UsageError(f"{isa!r} is not an ISA string such as rv64gc_zba_zbb")
+    single = [e for letter in match[1] for e in (G_EXTENSIONS if letter == "g" else [letter])]
+    return [e for e in single if e != "i"] + [e for e in match[2].split("_") if e]
+
+
+def zig_path() -> str:
+    """The zig program inside the ziglang package. Raises UsageError where it is not installed."""
+    spec = importlib.util.find_spec("ziglang")
+    if spec is None or not spec.origin:
+        raise UsageError("the compiler is missing: run `sh tools/setup.sh`, or give toolchain=")
+    return str(Path(spec.origin).parent / "zig")
+
+
+def _zig(board: Board, isa: str, shared: bool) -> Toolchain:
+    if board.port == "bare":
+        target, cpu = "riscv64-freestanding-none", ""
+    elif isa == "native":
+        machine = platform.machine().lower().replace("amd64", "x86_64").replace("arm64", "aarch64")
+        if machine not in ("x86_64", "aarch64"):
+            raise UsageError(f"board=native knows x86_64 and aarch64, not {machine}: use board=linux or board=qemu-virt")
+        target = f"{machine}-linux-gnu.2.28" if shared else f"{machine}-linux-musl"
+        cpu = "x86_64_v3" if machine == "x86_64" else "generic"
+    else:
+        target, cpu = "riscv64-linux-musl", ""
+    cpu = cpu or "+".join([board.tune or "generic_rv64", *extensions(isa)])
+    arch = ["-target", target, f"-mcpu={cpu}"]
+    if "riscv" in target:
+        arch += ["-mabi=lp64d", "-mcmodel=medany"]
+    return Toolchain([zig_path(), "cc"], [*arch, "-fno-sanitize=undefined"], [])
+
+
+def _system(program: str, board: Board, isa: str, clang: bool) -> Toolchain:
+    if not shutil.which(program):
+        raise UsageError(f"toolchain: there is no program {program!r}; leave toolchain= out to use zig, or name another")
+    if isa == "native":
+        return Toolchain([program], ["-march=x86-64-v3"] if platform.machine() in ("x86_64", "AMD64") else [], [])
+    arch = [f"-march={isa}", "-mabi=lp64d", "-mcmodel=medany"]
+    arch += [f"-mtune={TUNES[board.tune]}"] if board.tune in TUNES else []
+    if not clang:
+        return Toolchain([program], arch, [])
+    target = "riscv64-unknown-elf" if board.port == "bare" else "riscv64-linux-gnu"
+    return Toolchain([program], [f"--target={target}", *arch], ["-fuse-ld=lld"])
+
+
+def choose(name: str, board: Board, kernels: str, shared: bool = False) -> Toolchain:
+    """The toolchain: ``zig``, ``clang`` (or a path to one), ``gcc``, or a GCC prefix such as ``riscv64-linux-gnu-``."""
+    if name == "zig":
+        return _zig(board, board.isa[kernels], shared)
+    program = name + "gcc" if name.endswith("-") else name
+    return _system(program, board, board.isa[kernels], Path(name).name.startswith("clang"))

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One variant of the build: a board's firmware with one family of kernels, in its own directory."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from host.boards import Board
+from host.errors import HostError, UsageError
+from tools.scons.toolchain import COMMON, FREESTANDING, Toolchain, choose
+
+ROOT = Path(__file__).resolve().parents[2]
+GENERATED = {
+    "image": ("image_format.h", "host/image/format.py"),
+    "wire": ("wire.h", "host/link/messages.py"),
+    "errors": ("errors.h", "host/errors.py"),
+}
+CORE = ("engine", "ops", "link", "kernels")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked for on the command line."""
+
+    board: Board
+    kernels: str
+    toolchain: str
+    base: Path
+    harts: int | None
+    model: str
+
+    @property
+    def directory(self) -> Path:
+        """``build/<board>``, with the kernel family where it is not the board's default."""
+        suffix = "" if self.kernels == self.board.kernels else f"-{self.kernels}"
+        return self.base / f"{self.board.name}{suffix}"
+
+
+def make_options(board: Board, env: Any) -> Options:
+    """The checked options of one variant. Raises UsageError."""
+    kernels = env["kernels"] or board.kernels
+    if kernels not in board.isa:
+        raise UsageError(f"board {board.name} has no V extension: kernels=rvv is not for it")
+    harts = None
+    if env["harts"]:
+        if not env["harts"].isdigit() or not 1 <= int(env["harts"]) <= len(board.harts.ids):
+            raise UsageError(f"harts={env['harts']}: board {board.name} has 1 to {len(board.harts.ids)}")
+        harts = int(env["harts"])
+    return Options(board, kernels, env["toolchain"], Path(env["build"]), harts, env["model"])
+
+
+def build(env: Any, options: Options) -> list[Any]:
+    """All files of the variant; the first is the ELF that the memory table is about."""
+    made = build_hosted(env, options) if options.board.hosted else build_bare(env, options)
+    top = str(options.base) == "build"
+    database = env.CompilationDatabase("compile_commands.json" if top else str(options.base / "compile_commands.json"))
+    env.Default(made, database)
+    return made
+
+
+def short_line(env: Any, step: str) -> str:
+    """What SCons prints for a step: ``CC firmware/ops/norm.c``; the whole command with ``verbose=1``."""
+    what = "$SOURCE" if step in ("CC", "AS") else "$TARGET"
+    return "" if env["verbose"] else f"{step:<4} {what}"
+
+
+def prepare(env: Any, options: Options, tools: Toolchain) -> Any:
+    """A copy of the environment for a toolchain."""
+    env = env.Clone()
+    build = options.directory
+    env.Replace(
+        CC=tools.cc,
+        LINK=tools.cc,
+        CCFLAGS=[*tools.arch, *COMMON, f"-DKERNELS_RVV={int(options.kernels == 'rvv')}"],
+        LINKFLAGS=[*tools.arch, *tools.linker, "-Wl,--gc-sections"],
+        CPPPATH=["firmware", str(build)],
+        ASPPFLAGS=["$CCFLAGS", "-D__ASSEMBLER__=1"],
+        SHLINKFLAGS=["$LINKFLAGS", "-shared"],
+        LIBPREFIX="lib",
+        STATIC_AND_SHARED_OBJECTS_ARE_THE_SAME=True,
+    )
+    if not env["verbose"]:
+        for name in ("CC", "SHCC", "ASPP"):
+            env[f"{name}COMSTR"] = short_line(env, "AS" if name == "ASPP" else "CC")
+        for name in ("LINK", "SHLINK"):
+            env[f"{name}COMSTR"] = short_line(env, "LINK")
+    return env
+
+
+def core_sources(kernels: str) -> list[Path]:
+    """C and assembly files that name no board; rvv ones only where they are built."""
+    found = []
+    for folder in CORE:
+        for path in sorted((ROOT / "firmware" / folder).rglob("*.[cS]")):
+            parts = path.relative_to(ROOT / "firmware").with_suffix("").parts
+            vector = any(part == "rvv" or part.startswith("rvv_") or part.endswith("_rvv") for part in parts)
+            if (kernels == "rvv" or not vector) and "test" not in parts:
+                found.append(path.relative_to(ROOT))
+    return found
+
+
+def objects(env: Any, options: Options, sources: list[Path], folder: str, **flags: Any) -> list[Any]:
+    """Object nodes under ``<variant>/<folder>``, one a source."""
+    made = []
+    for source in sources:
+        target = options.directory / folder / source.with_suffix(source.suffix + ".o")
+        made += env.StaticObject(target=str(target), source=str(source), **flags)
+    return made
+
+
+def generated(env: Any, options: Options) -> None:
+    """The headers made from Python declarations and from the board's file."""
+
+    def write(target: list[Any], source: list[Any], env: Any) -> int:  # noqa: ARG001
+        import tools.gen_headers as gen
+
+        return gen.main(["gen_headers", env["KIND"], str(target[0])])
+
+    def write_board(target: list[Any], source: list[Any], env: Any) -> int:  # noqa: ARG001
+        from tools import gen_board
+
+        board = options.board
+        text = (
+            gen_board.linker(board, options.harts)
+            if str(target[0]).endswith(".ld")
+            else gen_board.header(board, options.kernels, options.harts)
+        )
+        Path(str(target[0])).write_text(text)
+        return 0
+
+    gen = options.directory / "gen"
+    line = short_line(env, "GEN") or None
+    for kind, (name, source) in GENERATED.items():
+        sources = [source, "tools/gen_headers.py"]
+        env.Command(str(gen / name), sources, env.Action(write, line), KIND=kind)
+    names = ["board.h"] + (["firmware.ld"] if options.board.memory else [])
+    for name in names:
+        sources = [str(options.board.file), "tools/gen_board.py", "host/boards.py"]
+        sources += ["linker/firmware.ld.in"] if name.endswith(".ld") else []
+        node = env.Command(str(gen / name), sources, env.Action(write_board, line))
+        # The board with dram= and harts= applied: what the text is made from beyond the file.
+        env.Depends(node, env.Value(f"{options.board} {options.kernels} {options.harts}"))
+
+
+def build_hosted(env: Any, options: Options) -> list[Any]:
+    """A Linux or native executable; for native the shared library that the tests load, too."""
+    tools = choose(options.toolchain, options.board, options.kernels)
+    exe = prepare(env, options, tools)
+    generated(exe, options)
+    core = core_sources(options.kernels)
+    port = [p.relative_to(ROOT) for p in sorted((ROOT / "firmware/port").glob("hosted*.c"))]
+    nodes = objects(exe, options, core, "obj", CCFLAGS=[*exe["CCFLAGS"], *FREESTANDING])
+    nodes += objects(exe, options, port, "obj", CCFLAGS=[*exe["CCFLAGS"], "-D_GNU_SOURCE"])
+    made = list(exe.Program(str(options.directory / "firmware"), nodes, LINKFLAGS=[*exe["LINKFLAGS"], "-static"]))
+    return made + (build_library(env, options, core) if options.board.isa[options.kernels] == "native" else [])
+
+
+def build_library(env: Any, options: Options, core: list[Path]) -> list[Any]:
+    """``libfirmware.so``: everything but main(), with the ports' harts, for ctypes."""
+    lib = prepare(env, options, choose(options.toolchain, options.board, options.kernels, shared=True))
+    pic = ["-fPIC"]
+    nodes = objects(lib, options, core, "pic", CCFLAGS=[*lib["CCFLAGS"], *FREESTANDING, *pic])
+    harts = [Path("firmware/port/hosted_harts.c")]
+    nodes += objects(lib, options, harts, "pic", CCFLAGS=[*lib["CCFLAGS"], *pic, "-D_GNU_SOURCE"])
+    return list(lib.SharedLibrary(str(options.directory / "libfirmware.so"), nodes, SHLINKFLAGS=[*lib["LINKFLAGS"], "-shared", "-pthread"]))
+
+
+def build_bare(env: Any, options: Options) -> list[Any]:
+    """The ELF for a bare-metal board and its flat binary."""
+    bare = prepare(env, options, choose(options.toolchain, options.board, options.kernels))
+    bare.Append(CCFLAGS=FREESTANDING)
+    generated(bare, options)
+    assert options.board.entry
+    skip = "boot_m" if options.board.entry.mode == "s" else "boot_s"
+    own = [ROOT / "firmware/port/bare.c", *sorted((ROOT / "firmware/drivers").glob("*.c"))]
+    own += [p for p in sorted((ROOT / "firmware/boot").glob("*.[cS]")) if p.stem != skip]
+    sources = core_sources(options.kernels) + [p.relative_to(ROOT) for p in own]
+    nodes = objects(bare, options, sources, "obj")
+    script = str(options.directory / "gen/firmware.ld")
+    elf = bare.Program(
+        str(options.directory / "firmware.elf"),
+        nodes,
+        LINKFLAGS=[*bare["LINKFLAGS"], "-nostdlib", "-static", f"-Wl,-T,{script}", "-Wl,-z,max-page-size=4096"],
+    )
+    bare.Depends(elf, script)
+    return [*elf, *flat_binary(bare, options, elf, "firmware.bin")]
+
+
+def flat_binary(env: Any, options: Options, elf: Any, name: str) -> list[Any]:
+    """The loaded bytes of an ELF from its lowest address on."""
+
+    def write(target: list[Any], source: list[Any], env: Any) -> int:  # noqa: ARG001
+        from tools.memory_table import flatten
+
+        Path(str(target[0])).write_bytes(flatten(Path(str(source[0]))))
+        return 0
+
+    return list(env.Command(str(options.directory / name), elf, env.Action(write, short_line(env, "BIN") or None)))
+
+
+def environment(base: Any) -> dict[str, str]:
+    """What compilers need of the caller's environment."""
+    keep = ("PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "ZIG_GLOBAL_CACHE_DIR", "LANG", "TERM", "PYTHONPATH")
+    return {**base, **{key: os.environ[key] for key in keep if key in os.environ}}
+
+
+def stop(error: HostError) -> None:
+    """End the build with one line for a user's mistake."""
+    sys.stderr.write(f"scons: {error}\n")
+    sys.exit(2)
