@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a source to a program with its weights' places and its memory plan: everything but the bytes of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from host.arch import build_graph
+from host.compiler.graph import Embed, Graph, Linear
+from host.compiler.lower import Lowered, Lowering, Shape, TensorSpec
+from host.compiler.passes import run_passes
+from host.errors import SourceError, UsageError
+from host.image.format import MAX_STOP_IDS, NO_TENSOR, Format, Layout, Overflow, runtime_bytes
+from host.importer.source import Source
+
+WEIGHT_FORMATS = {"f32": Format.F32, "bf16": Format.BF16, "q8": Format.Q8, "q4": Format.Q4, "q4m": Format.Q4M}
+KV_FORMATS = {"f32": Format.F32, "int8": Format.KV8}
+LAYOUTS = {"rvv": Layout.RVV, "swar": Layout.SWAR}
+MAX_ROWS = 64
+MAX_LOGIT_ROWS = 8
+LIMIT_ROWS = 512
+LIMIT_LOGIT_ROWS = 64
+LIMIT_SESSIONS = 64
+LIMIT_HEAD_DIM = 256
+LIMIT_GROUP_HEADS = 64
+HEAD_DIM_STEP = 8
+"""What firmware/engine/limits.h allows as shipped."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a model is compiled. ``output_weights`` None: q8 beside 4-bit weights, else the same as ``weights``."""
+
+    weights: Format = Format.Q4M
+    output_weights: Format | None = None
+    kv: Format = Format.KV8
+    layout: Layout = Layout.RVV
+    context: int | None = None
+    sessions: int = 1
+    max_rows: int = MAX_ROWS
+    max_logit_rows: int = MAX_LOGIT_ROWS
+    overflow: Overflow = Overflow.STOP
+    sinks: int = 0
+    without: tuple[str, ...] = ()
+
+    @property
+    def output_format(self) -> Format:
+        """Format of the embedding table and the output matrix.
+
+        The output matrix of a small model is its largest and feeds the softmax directly: 8 bits there cost little
+        quality, 4 bits a lot. A tied model has one tensor for both.
+        """
+        if self.output_weights is not None:
+            return self.output_weights
+        return Format.Q8 if self.weights in (Format.Q4, Format.Q4M) else self.weights
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A compiled model. ``plan`` holds the values of format.Plan by name."""
+
+    plan: dict[str, int | list[int]]
+    lowered: Lowered
+    graph: Graph
+    options: Options
+    context: int
+
+    @property
+    def weight_bytes(self) -> int:
+        """Size of WEIGHTS."""
+        last = self.lowered.tensors[-1]
+        return last.offset + last.size
+
+    @property
+    def tensors(self) -> list[TensorSpec]:
+        """The tensor table."""
+        return self.lowered.tensors
+
+    @property
+    def session_bytes(self) -> int:
+        """KV pages and history of one session."""
+        one, two = (self.runtime(sessions) for sessions in (1, 2))
+        return two - one
+
+    def runtime(self, sessions: int) -> int:
+        """Bytes that the engine needs behind the activations for so many sessions."""
+        states = self.lowered.states
+        pages, largest = [s.pages for s in states], max((s.page_bytes for s in states), default=0)
+        return runtime_bytes(sessions, self.context, self.graph.vocab, pages, largest)
+
+    @property
+    def arena_bytes(self) -> int:
+        """Activations."""
+        return self.lowered.arena_bytes
+
+
+def compile_model(source: Source, options: Options) -> Compiled:
+    """Build the graph, run the passes, lower and plan. Reads no large tensor unless norms are folded.
+
+    SourceError for what the architecture does not support, UsageError for options that contradict the model.
+    """
+    graph = build_graph(source)
+    _check_limits(graph)
+    context = _check_options(graph, options)
+    for node in graph.nodes:
+        if isinstance(node, Linear):
+            node.format = options.output_format if node.output else options.weights
+        elif isinstance(node, Embed):
+            node.format = options.output_format
+    run_passes(graph, options.without)
+    shape = Shape(
+        context=context,
+        sessions=options.sessions,
+        max_rows=min(options.max_rows, context),
+        max_logit_rows=min(options.max_logit_rows, options.max_rows, context),
+        kv_format=options.kv,
+        overflow=options.overflow,
+        sinks=options.sinks,
+    )
+    lowered = Lowering(graph, shape, options.layout).run()
+    compiled = Compiled({}, lowered, graph, options, context)
+    compiled.plan.update(_plan(source, compiled, shape))
+    return compiled
+
+
+def _plan(source: Source, compiled: Compiled, shape: Shape) -> dict[str, int | list[int]]:
+    graph, lowered = compiled.graph, compiled.lowered
+    tokenizer = source.tokenizer
+    stop_ids = _stop_ids(tokenizer.stop_ids if tokenizer else (), graph.vocab)
+    bos = tokenizer.bos if tokenizer else None
+    if bos is not None and bos >= graph.vocab:
+        raise SourceError(f"the tokenizer's bos id {bos} is outside the model's vocabulary of {graph.vocab}")
+    return {
+        "vocab": graph.vocab,
+        "dim": graph.dim,
+        "layers": graph.layers,
+        "context": shape.context,
+        "max_rows": shape.max_rows,
+        "max_logit_rows": shape.max_logit_rows,
+        "sessions": shape.sessions,
+        "overflow": shape.overflow,
+        "sinks": shape.sinks,
+        "tensor_count": len(lowered.tensors),
+        "state_count": len(lowered.states),
+        "op_count": len(lowered.ops),
+        "logits_offset": lowered.logits_offset,
+        "logits_stride": lowered.logits_stride,
+        "arena_bytes": lowered.arena_bytes,
+        "runtime_bytes": compiled.runtime(shape.sessions),
+        "bos": NO_TENSOR if bos is None else bos,
+        "stop_count": len(stop_ids),
+        "stop_ids": stop_ids + [0] * (MAX_STOP_IDS - len(stop_ids)),
+    }
+
+
+def _stop_ids(ids: Iterable[int], vocab: int) -> list[int]:
+    found = list(dict.fromkeys(ids))
+    outside = [i for i in found if not 0 <= i < vocab]
+    if outside:
+        raise SourceError(f"the tokenizer's stop ids {outside} are outside the model's vocabulary of {vocab}")
+    if len(found) > MAX_STOP_IDS:
+        raise SourceError(f"the model has {len(found)} stop ids; an image holds {MAX_STOP_IDS} at most")
+    return found
+
+
+def _check_limits(graph: Graph) -> None:
+    """What the firmware as shipped cannot hold is refused here, where it can be explained."""
+    for spec in graph.states:
+        if spec.head_dim % HEAD_DIM_STEP or spec.head_dim > LIMIT_HEAD_DIM:
+            raise SourceError(
+                f"the model's heads have {spec.head_dim} elements; the firmware takes multiples of {HEAD_DIM_STEP} "
+                f"up to {LIMIT_HEAD_DIM}"
+            )
+
+
+def _check_options(graph: Graph, options: Options) -> int:
+    """The context in positions, after every option was held against the model."""
+    slide = options.overflow == Overflow.SLIDE
+    if slide and graph.learned_positions:
+        raise UsageError("this model has learned positions, so its context cannot slide; use --overflow stop")
+    context = options.context if options.context is not None else graph.max_context
+    if not 1 <= context <= graph.max_context:
+        raise UsageError(f"--context {context} is outside this model's 1 to {graph.max_context} positions")
+    for name, value, limit in (
+        ("--sessions", options.sessions, LIMIT_SESSIONS),
+        ("--rows", options.max_rows, LIMIT_ROWS),
+        ("--logit-rows", options.max_logit_rows, LIMIT_LOGIT_ROWS),
+    ):
+        if not 1 <= value <= limit:
+            raise UsageError(f"{name} {value} is outside 1 to {limit}")
+    if not slide and options.sinks:
+        raise UsageError("--sinks pins positions of a context that slides; add --overflow slide or leave it out")
+    if slide and not 0 <= options.sinks < context:
+        raise UsageError(f"--sinks {options.sinks} leaves nothing of the {context} positions to slide")
+    return context

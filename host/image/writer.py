@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writing an image: sections in order, hashed while they are written, renamed into place when complete."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from host.compiler.compile import Compiled
+from host.compiler.graph import Vector
+from host.compiler.lower import TensorSpec
+from host.errors import HostError
+from host.image.format import (
+    HEADER_BYTES,
+    HEADER_DIGEST_OFFSET,
+    LEAF_BYTES,
+    SECTION_ALIGN,
+    SECTION_TABLE_OFFSET,
+    VERSION_MAJOR,
+    VERSION_MINOR,
+    Header,
+    Plan,
+    Section,
+    SectionFlag,
+    SectionId,
+    State,
+    Tensor,
+    align,
+)
+from host.importer.source import Source, Tokenizer
+from host.quant.encode import encode_weight
+from host.quant.layout import pack_plain
+
+Progress = Callable[[int, int], None]
+"""Called with (bytes of weights written, bytes of weights in all)."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A section to be written; ``pieces`` make exactly ``size`` bytes."""
+
+    id: SectionId
+    flags: int
+    size: int
+    pieces: Iterable[bytes]
+
+
+class LeafHasher:
+    """SHA-256 of each LEAF_BYTES of what is fed to it."""
+
+    def __init__(self) -> None:
+        self.digests: list[bytes] = []
+        self._leaf = hashlib.sha256()
+        self._room = LEAF_BYTES
+
+    def update(self, data: bytes | memoryview) -> None:
+        """The next bytes of the payload."""
+        view = memoryview(data)
+        while len(view):
+            taken = min(len(view), self._room)
+            self._leaf.update(view[:taken])
+            self._room -= taken
+            view = view[taken:]
+            if self._room == 0:
+                self._close()
+
+    def _close(self) -> None:
+        self.digests.append(self._leaf.digest())
+        self._leaf, self._room = hashlib.sha256(), LEAF_BYTES
+
+    def finish(self) -> list[bytes]:
+        """The digests, the last leaf's included."""
+        if self._room != LEAF_BYTES:
+            self._close()
+        return self.digests
+
+
+def write_image(
+    path: Path,
+    source: Source,
+    compiled: Compiled,
+    manifest: dict[str, Any],
+    progress: Progress | None = None,
+    image_version: int = 0,
+) -> None:
+    """Write the image file. On any failure there is no file at ``path``, or the one that was there before.
+
+    The same source and options give the same bytes. HostError where the file cannot be written.
+    """
+    parts = _parts(source, compiled, manifest, progress)
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise HostError(f"cannot write {path}: {error.strerror}; choose another place with -o") from error
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            _write_parts(file, parts, image_version)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise HostError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _write_parts(file: BinaryIO, parts: list[Part], image_version: int) -> None:
+    hasher = LeafHasher()
+    table: list[dict[str, int]] = []
+    file.seek(HEADER_BYTES)
+    at = HEADER_BYTES
+    for part in parts:
+        table.append({"id": part.id, "flags": part.flags, "offset": at, "size": part.size})
+        written = 0
+        for piece in part.pieces:
+            file.write(piece)
+            hasher.update(piece)
+            written += len(piece)
+        if written != part.size:
+            raise AssertionError(f"section {part.id.name} has {written} bytes where {part.size} were planned")
+        padding = bytes(align(written, SECTION_ALIGN) - written)
+        file.write(padding)
+        hasher.update(padding)
+        at += written + len(padding)
+    payload_size = at - HEADER_BYTES
+    hashes = b"".join(hasher.finish())
+    table.append({"id": SectionId.HASHES, "flags": SectionFlag.REQUIRED, "offset": at, "size": len(hashes)})
+    file.write(hashes.ljust(align(len(hashes), SECTION_ALIGN), b"\0"))
+    header = {
+        "version_major": VERSION_MAJOR,
+        "version_minor": VERSION_MINOR,
+        "section_count": len(table),
+        "file_size": at + align(len(hashes), SECTION_ALIGN),
+        "payload_size": payload_size,
+        "root": hashlib.sha256(hashes).digest(),
+        "image_version": image_version,
+        "flags": 0,
+    }
+    file.seek(0)
+    file.write(header_page(header, table))
+
+
+def header_page(header: dict[str, Any], table: list[dict[str, int]]) -> bytes:
+    """The first HEADER_BYTES: header, section table and the digest of both."""
+    page: bytes = Header.build(header)
+    page = page.ljust(SECTION_TABLE_OFFSET, b"\0") + b"".join(Section.build(entry) for entry in table)
+    page = page.ljust(HEADER_DIGEST_OFFSET, b"\0")
+    return page + hashlib.sha256(page).digest()
+
+
+def _parts(source: Source, compiled: Compiled, manifest: dict[str, Any], progress: Progress | None) -> list[Part]:
+    lowered = compiled.lowered
+    names = [spec.name.encode() for spec in lowered.tensors]
+    records, name_at = [], 0
+    for spec, name in zip(lowered.tensors, names, strict=True):
+        records.append(_tensor_record(spec, name_at, len(name)))
+        name_at += len(name)
+    parts = [
+        _part(SectionId.PLAN, Plan.build(compiled.plan), SectionFlag.REQUIRED),
+        _part(SectionId.TENSORS, b"".join(records), SectionFlag.REQUIRED),
+        _part(SectionId.STATES, b"".join(State.build(vars(s)) for s in lowered.states), SectionFlag.REQUIRED),
+        _part(SectionId.PROGRAM, b"".join(lowered.ops), SectionFlag.REQUIRED),
+        _part(SectionId.NAMES, b"".join(names)),
+        Part(SectionId.WEIGHTS, SectionFlag.REQUIRED, compiled.weight_bytes, _weights(compiled, progress)),
+    ]
+    if source.tokenizer is not None:
+        parts.append(_part(SectionId.TOKENIZER, tokenizer_section(source.tokenizer)))
+        if source.tokenizer.chat_template is not None:
+            parts.append(_part(SectionId.CHAT, source.tokenizer.chat_template.encode()))
+    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    parts.append(_part(SectionId.MANIFEST, text.encode()))
+    return parts
+
+
+def _part(section: SectionId, data: bytes, flags: int = 0) -> Part:
+    return Part(section, flags, len(data), [data])
+
+
+def _tensor_record(spec: TensorSpec, name_at: int, name_size: int) -> bytes:
+    record: bytes = Tensor.build(
+        {
+            "format": spec.format,
+            "layout": spec.layout,
+            "rows": spec.rows,
+            "cols": spec.cols,
+            "offset": spec.offset,
+            "size": spec.size,
+            "name_offset": name_at,
+            "name_size": name_size,
+        }
+    )
+    return record
+
+
+def _weights(compiled: Compiled, progress: Progress | None) -> Iterator[bytes]:
+    done, total = 0, compiled.weight_bytes
+    for spec in compiled.tensors:
+        if spec.offset > done:
+            yield bytes(spec.offset - done)
+            done = spec.offset
+        for piece in _tensor_pieces(spec):
+            yield piece
+            done += len(piece)
+            if progress is not None:
+                progress(done, total)
+        if done != spec.offset + spec.size:
+            raise AssertionError(f"tensor {spec.name} has {done - spec.offset} bytes where {spec.size} were planned")
+
+
+def _tensor_pieces(spec: TensorSpec) -> Iterator[bytes]:
+    if isinstance(spec.contents, Vector):
+        yield pack_plain(spec.contents.values.reshape(1, -1).astype(np.float32), spec.format).tobytes()
+        return
+    for piece in encode_weight(spec.contents, spec.format, spec.layout):
+        yield piece.tobytes()
+
+
+def tokenizer_section(tokenizer: Tokenizer) -> bytes:
+    """JSON, compressed: what the host needs to turn text into ids and back."""
+    facts = {
+        "tokenizer.json": tokenizer.json,
+        "bos": tokenizer.bos,
+        "stop_ids": list(tokenizer.stop_ids),
+        "special": tokenizer.special,
+        "add_bos": tokenizer.add_bos,
+    }
+    return zlib.compress(json.dumps(facts, sort_keys=True, ensure_ascii=False).encode(), 9)
