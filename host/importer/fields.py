@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Typed access to JSON and GGUF metadata that somebody else wrote: every value is checked before it is used."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from host.errors import SourceError
+
+INTEGER_LIMIT = 1 << 31
+REQUIRED = object()
+
+
+@dataclass(frozen=True)
+class Fields:
+    """A mapping of unchecked values with the name of the file that it came from, for messages."""
+
+    values: Mapping[str, Any]
+    where: str
+
+    def has(self, key: str) -> bool:
+        """Whether the key is there and not null."""
+        return self.values.get(key) is not None
+
+    def _get(self, key: str, default: Any) -> Any:
+        value = self.values.get(key)
+        if value is not None:
+            return value
+        if default is REQUIRED:
+            raise SourceError(f"{self.where}: {key} is missing; the file is incomplete, export the model again")
+        return default
+
+    def _bad(self, key: str, value: Any, want: str) -> SourceError:
+        return SourceError(f"{self.where}: {key} is {str(value)[:80]!r}, expected {want}; the file is damaged")
+
+    def integer(self, key: str, default: Any = REQUIRED, low: int = 1, high: int = INTEGER_LIMIT - 1) -> int:
+        """An integer in low..high. Raises SourceError when it is missing, no integer or out of range."""
+        value = self._get(key, default)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise self._bad(key, value, f"an integer from {low} to {high}")
+        return value
+
+    def number(self, key: str, default: Any = REQUIRED, positive: bool = True) -> float:
+        """A finite number, greater than zero when ``positive``. Raises SourceError otherwise."""
+        value = self._get(key, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e30:
+            raise self._bad(key, value, "a number")
+        if math.isnan(value) or (positive and value <= 0):
+            raise self._bad(key, value, "a number above zero")
+        return float(value)
+
+    def flag(self, key: str, default: Any = REQUIRED) -> bool:
+        """True or false. Raises SourceError otherwise."""
+        value = self._get(key, default)
+        if not isinstance(value, bool):
+            raise self._bad(key, value, "true or false")
+        return value
+
+    def text(self, key: str, default: Any = REQUIRED) -> str:
+        """A string. Raises SourceError otherwise."""
+        value = self._get(key, default)
+        if not isinstance(value, str):
+            raise self._bad(key, value, "a text")
+        return value
+
+    def choice(self, key: str, options: tuple[str, ...], default: Any = REQUIRED) -> str:
+        """One of the given strings. Raises SourceError that lists them otherwise."""
+        value = self.text(key, default)
+        if value not in options:
+            raise SourceError(f"{self.where}: {key} {value[:80]!r} is not supported, only {', '.join(options)}")
+        return value
+
+
+def read_text(path: Path, limit: int) -> str:
+    """The text of a file of at most ``limit`` bytes. Raises SourceError when it is larger, unreadable or not UTF-8."""
+    try:
+        size = path.stat().st_size
+        if size > limit:
+            raise SourceError(f"{path.name} has {size} bytes, more than the {limit} allowed; this is not that file")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path.name} is not UTF-8 text: {error.reason}; the file is damaged") from error
+
+
+def read_json(path: Path, limit: int = 16 << 20) -> dict[str, Any]:
+    """A JSON object from a file. Raises SourceError when it is missing, too large, damaged or no object."""
+    try:
+        value = json.loads(read_text(path, limit))
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{path.name} is not valid JSON: {error}; copy or download it again") from error
+    if not isinstance(value, dict):
+        raise SourceError(f"{path.name} holds a JSON {type(value).__name__}, expected an object")
+    return value
