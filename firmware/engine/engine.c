@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Loading: the image checked part by part, the arena carved up. */
+#include <string.h>
+
+#include "engine/checked.h"
+#include "engine/pool.h"
+#include "engine/private.h"
+#include "engine/sha256.h"
+#include "gen/errors.h"
+
+struct engine engine;
+
+/* ---- memory ---- */
+
+struct carver {
+    uint8_t *next;
+};
+
+/* Every part is padded to 64 bytes: a cache line, and what the widest vector load likes. */
+static void *carve(struct carver *carver, uint64_t bytes)
+{
+    uint8_t *part = carver->next;
+
+    carver->next += checked_align(bytes, 64);
+    return part;
+}
+
+/* The order and sizes of runtime_bytes() in host/image/format.py. */
+static void carve_runtime(void)
+{
+    struct carver carver = {engine.port->memory.arena + engine.plan.arena_bytes};
+    struct sessions *s = &engine.sessions;
+    uint32_t *tables = carve(&carver, engine.plan.pages * 4);
+
+    s->count = engine.plan.sessions;
+    s->context = engine.plan.context;
+    s->states = engine.states;
+    s->state_count = engine.plan.state_count;
+    for (uint32_t i = 0; i < s->state_count; i++) {
+        engine.states[i].table = tables;
+        tables += (uint64_t)engine.states[i].pages * s->count;
+    }
+    s->free = carve(&carver, engine.plan.pages * 4);
+    s->references = carve(&carver, engine.plan.pages * 4);
+    for (uint32_t i = 0; i < s->count; i++)
+        s->all[i].history = carve(&carver, (uint64_t)s->context * 4);
+    engine.candidates = carve(&carver, (uint64_t)engine.plan.vocab * 8);
+    engine.pool = carver.next;
+    session_init(s, (uint32_t)engine.plan.pages);
+}
+
+static int check_fit(uint64_t *detail)
+{
+    uint64_t need = checked_add(engine.plan.arena_bytes, engine.plan.runtime_bytes);
+
+    if (need <= engine.port->memory.arena_size)
+        return 0;
+    *detail = need - engine.port->memory.arena_size;
+    return E_ARENA_SMALL;
+}
+
+/* ---- facts ---- */
+
+static void fill_info(void)
+{
+    const uint8_t *p = engine.image.parts[IMAGE_SECTION_ID_PLAN].data;
+    struct engine_info *info = &engine.info;
+
+    info->vocab = engine.plan.vocab;
+    info->context = engine.plan.context;
+    info->max_rows = engine.plan.max_rows;
+    info->max_logit_rows = engine.plan.max_logit_rows;
+    info->sessions = engine.plan.sessions;
+    info->layers = image_plan_layers(p);
+    info->overflow = engine.plan.overflow;
+    info->bos = image_plan_bos(p);
+    info->stop_count = image_plan_stop_count(p);
+    for (uint32_t i = 0; i < info->stop_count; i++)
+        info->stop_ids[i] = image_plan_stop_ids(p, i);
+    info->image_bytes = engine.image.size;
+    info->weight_bytes = engine.image.parts[IMAGE_SECTION_ID_WEIGHTS].size;
+    info->arena_bytes = engine.plan.arena_bytes;
+    info->runtime_bytes = engine.plan.runtime_bytes;
+    memcpy(info->root, engine.image.base + IMAGE_HEADER_ROOT_OFFSET, sizeof info->root);
+    info->root_prefix = le_u32(info->root);
+}
+
+static int read_program(uint64_t *detail)
+{
+    static uint32_t weights[LIMIT_OPS];
+    int error = image_read_ops(&engine.image, &engine.plan, engine.states,
+                               engine.port->memory.arena, engine.ops, weights, detail);
+
+    if (error)
+        return error;
+    for (uint32_t i = 0; i < engine.plan.op_count; i++) {
+        engine.stats[i].id = engine.ops[i].id;
+        engine.stats[i].weight = weights[i];
+    }
+    return 0;
+}
+
+static int read_image(uint64_t *detail)
+{
+    const struct port_memory *memory = &engine.port->memory;
+    int error = image_open(&engine.image, memory->image, memory->image_limit, detail);
+
+    error = error ? error : image_read_plan(&engine.image, &engine.plan, detail);
+    error = error ? error : image_check_tensors(&engine.image, &engine.plan, detail);
+    error = error ? error : image_read_states(&engine.image, &engine.plan, engine.states, detail);
+    error = error ? error : check_fit(detail);
+    return error ? error : read_program(detail);
+}
+
+int engine_load(const struct port *port, uint64_t *detail)
+{
+    int error;
+
+    engine.loaded = engine.verified = engine.stats_on = 0;
+    engine.logit_count = 0;
+    memset(engine.stats, 0, sizeof engine.stats);
+    memset(&engine.info, 0, sizeof engine.info);
+    engine.port = port;
+    *detail = 0;
+    error = read_image(detail);
+    if (error)
+        return error;
+    /* A program that reads what it never wrote shall read zeros, not what an earlier model left. */
+    memset(port->memory.arena, 0, engine.plan.arena_bytes);
+    engine.logits = (float *)(void *)(port->memory.arena + engine.plan.logits_offset);
+    carve_runtime();
+    fill_info();
+    *detail = 0;
+    engine.loaded = 1;
+    return 0;
+}
+
+const struct engine_info *engine_info(void)
+{
+    return engine.loaded ? &engine.info : NULL;
+}
+
+/* ---- hashes ---- */
+
+struct verification {
+    uint64_t leaves;
+    uint64_t bad[POOL_MAX_HARTS]; /* first wrong leaf that a hart found; `leaves`: none */
+};
+
+static int leaf_is_good(uint64_t leaf)
+{
+    uint64_t offset = leaf * IMAGE_LEAF_BYTES, rest = engine.image.payload_size - offset;
+    uint64_t size = rest < IMAGE_LEAF_BYTES ? rest : IMAGE_LEAF_BYTES;
+    const uint8_t *hashes = engine.image.parts[IMAGE_SECTION_ID_HASHES].data;
+    uint8_t digest[SHA256_BYTES];
+
+    sha256_digest(engine.image.base + IMAGE_HEADER_BYTES + offset, size, digest);
+    return memcmp(digest, hashes + leaf * IMAGE_HASH_BYTES, sizeof digest) == 0;
+}
+
+static void verify_leaves(void *context, uint32_t hart, uint32_t harts)
+{
+    struct verification *v = context;
+
+    v->bad[hart] = v->leaves;
+    for (uint64_t leaf = hart; leaf < v->leaves; leaf += harts)
+        if (!leaf_is_good(leaf)) {
+            v->bad[hart] = leaf;
+            return;
+        }
+}
+
+int engine_verify(uint64_t *detail)
+{
+    struct verification v;
+    uint64_t bad;
+
+    *detail = 0;
+    if (!engine.loaded)
+        return E_NOT_READY;
+    v.leaves = checked_ceil(engine.image.payload_size, IMAGE_LEAF_BYTES);
+    bad = v.leaves;
+    for (uint32_t i = 0; i < POOL_MAX_HARTS; i++)
+        v.bad[i] = v.leaves;
+    pool_run(verify_leaves, &v);
+    for (uint32_t i = 0; i < POOL_MAX_HARTS; i++)
+        bad = v.bad[i] < bad ? v.bad[i] : bad;
+    *detail = bad < v.leaves ? bad : 0;
+    engine.verified = bad == v.leaves;
+    return engine.verified ? 0 : E_IMAGE_HASH;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/sha256.h"
+
+#include <string.h>
+
+#define SHA256_BLOCK 64u
+
+static const uint32_t round_constants[64] = {
+    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
+
+static uint32_t rotate(uint32_t x, uint32_t n)
+{
+    return x >> n | x << (32 - n);
+}
+
+static uint32_t load_be(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static void store_be(uint8_t *p, uint32_t v)
+{
+    for (uint32_t i = 0; i < 4; i++)
+        p[i] = (uint8_t)(v >> (24 - 8 * i));
+}
+
+/* The message schedule is kept as a ring of 16 words: it stays in L1 and most of it in registers.
+ */
+static void compress(uint32_t state[8], const uint8_t *block)
+{
+    uint32_t w[16], s[8];
+
+    memcpy(s, state, sizeof s);
+    for (uint32_t i = 0; i < 16; i++)
+        w[i] = load_be(block + 4 * i);
+    for (uint32_t i = 0; i < 64; i++) {
+        uint32_t e = s[4], a = s[0];
+        uint32_t t1 = s[7] + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) +
+                      ((e & s[5]) ^ (~e & s[6])) + round_constants[i] + w[i & 15];
+        uint32_t t2 = (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) +
+                      ((a & s[1]) ^ (a & s[2]) ^ (s[1] & s[2]));
+        uint32_t x = w[(i + 1) & 15], y = w[(i + 14) & 15];
+        w[i & 15] += (rotate(x, 7) ^ rotate(x, 18) ^ x >> 3) + w[(i + 9) & 15] +
+                     (rotate(y, 17) ^ rotate(y, 19) ^ y >> 10);
+        for (uint32_t j = 7; j > 0; j--)
+            s[j] = s[j - 1];
+        s[4] += t1;
+        s[0] = t1 + t2;
+    }
+    for (uint32_t i = 0; i < 8; i++)
+        state[i] += s[i];
+}
+
+void sha256_digest(const uint8_t *data, uint64_t size, uint8_t digest[SHA256_BYTES])
+{
+    uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                         0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+    uint8_t tail[2 * SHA256_BLOCK] = {0};
+    uint64_t whole = size / SHA256_BLOCK * SHA256_BLOCK;
+    uint32_t rest = (uint32_t)(size - whole);
+    uint32_t padded = rest < SHA256_BLOCK - 8 ? SHA256_BLOCK : 2 * SHA256_BLOCK;
+
+    for (uint64_t i = 0; i < whole; i += SHA256_BLOCK)
+        compress(state, data + i);
+    memcpy(tail, data + whole, rest);
+    tail[rest] = 0x80;
+    store_be(tail + padded - 8, (uint32_t)(size >> 29));
+    store_be(tail + padded - 4, (uint32_t)(size << 3));
+    for (uint32_t i = 0; i < padded; i += SHA256_BLOCK)
+        compress(state, tail + i);
+    for (uint32_t i = 0; i < 8; i++)
+        store_be(digest + 4 * i, state[i]);
+}
