@@ -48,7 +48,7 @@ void device_run(const struct port *port)
     int error = model_check(port, &detail);
     if (error)
         report_error(port, error, detail);
-    serve_init(port, error, detail);
+    serve_init(port, error, error ? detail : 0);
     engine_set_poll(serve_poll, NULL);
     serve_announce();
     uint64_t announced = port->time_us();

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A running GENERATE or SCORE: an iterator of its results that can be cancelled."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import google_crc32c
+import numpy as np
+import numpy.typing as npt
+
+from host.errors import DeviceFailure, TargetError
+from host.link import messages
+from host.link.frames import Frame
+from host.link.messages import Reason, Type
+from host.link.records import Done, ScoreRow, Token
+
+if TYPE_CHECKING:
+    from host.link.client import Client
+
+CANCEL_SECONDS = 1.0
+
+Result = TypeVar("Result")
+
+
+class Run(Generic[Result]):
+    """Results as they arrive; ``done`` is set when the iteration has ended.
+
+    Iterating raises DeviceFailure where the device refuses or fails, TargetError where results were lost on the line
+    or the device went away.
+    """
+
+    def __init__(self, client: Client, request: int, session: int, progress: Callable[[int, int], None] | None) -> None:
+        self.request = request
+        self.session = session
+        self.done: Done | None = None
+        self._client = client
+        self._progress = progress
+        self._ready: deque[Result] = deque()
+        client.active = self
+
+    def __iter__(self) -> Run[Result]:
+        return self
+
+    def __next__(self) -> Result:
+        while not self._ready:
+            if self.done or self._client.active is not self:
+                raise StopIteration
+            self._advance()
+        return self._ready.popleft()
+
+    def finish(self) -> Done:
+        """Drop what is left of the results and return how the request ended."""
+        while self.done is None:
+            self._advance()
+            self._ready.clear()
+        return self.done
+
+    def cancel(self) -> Done:
+        """Have the device stop, and wait until it has. Results that were under way can still be read."""
+        asked = -CANCEL_SECONDS
+        while self.done is None:
+            now = time.monotonic()
+            if now - asked >= CANCEL_SECONDS:
+                self._client.send_cancel(self.request)
+                asked = now
+            self._advance(CANCEL_SECONDS)
+        return self.done
+
+    def _advance(self, patience: float | None = None) -> None:
+        """Take the next frame of this request; with ``patience``, return without one after so many seconds."""
+        try:
+            frame = self._client.await_answer(self.request, patience)
+            if frame is not None:
+                self._take(frame)
+        except (DeviceFailure, TargetError):
+            self._client.active = None
+            raise
+
+    def _take(self, frame: Frame) -> None:
+        if frame.type == Type.PROGRESS:
+            head = messages.Progress.parse(frame.payload)
+            if self._progress:
+                self._progress(head.done, head.total)
+        elif frame.type == Type.DONE:
+            self._end(messages.Done.parse(frame.payload))
+        else:
+            self._result(frame)
+
+    def _end(self, head: Any) -> None:
+        self._client.active = None
+        self._client.lengths[self.session] = head.length
+        self._check(head)
+        values = {name: head[name] for name in Done.__dataclass_fields__}
+        self.done = Done(**{**values, "reason": Reason(head.reason)})
+
+    def _result(self, frame: Frame) -> None:
+        raise NotImplementedError
+
+    def _check(self, head: Any) -> None:
+        raise NotImplementedError
+
+
+class Generation(Run[Token]):
+    """Tokens as they are sampled; ``tokens`` are the ids received so far, also those read by ``cancel``."""
+
+    def __init__(self, client: Client, request: int, session: int, progress: Callable[[int, int], None] | None) -> None:
+        super().__init__(client, request, session, progress)
+        self.tokens: list[int] = []
+        self._crc = 0
+
+    def _result(self, frame: Frame) -> None:
+        if frame.type != Type.TOKENS:
+            return
+        head = messages.Tokens.parse(frame.payload)
+        if head.index != len(self.tokens):
+            raise TargetError(
+                f"tokens {len(self.tokens)} to {head.index} were lost on the line; check the cable, lower the baud rate"
+            )
+        for i in range(head.count):
+            at = messages.Tokens.sizeof() + i * messages.TokenRecord.sizeof()
+            record = messages.TokenRecord.parse(frame.payload[at:])
+            self.tokens.append(record.token)
+            self._crc = google_crc32c.extend(self._crc, int(record.token).to_bytes(4, "little"))
+            self._ready.append(Token(record.token, record.time_us, record.digest))
+
+    def _check(self, head: Any) -> None:
+        if head.generated != len(self.tokens) or head.tokens_crc != self._crc:
+            raise TargetError(
+                f"the device sent {head.generated} tokens, {len(self.tokens)} arrived; check the cable, lower the "
+                "baud rate"
+            )
+
+
+class Scoring(Run[ScoreRow]):
+    """Scores of one position after the other; with ``vocab`` each waits for its row of logits, f32 [vocab]."""
+
+    def __init__(
+        self,
+        client: Client,
+        request: int,
+        session: int,
+        progress: Callable[[int, int], None] | None,
+        vocab: int,
+    ) -> None:
+        super().__init__(client, request, session, progress)
+        self._vocab = vocab
+        self._rows = 0
+        self._scored: deque[Any] = deque()
+        self._logits: npt.NDArray[np.float32] | None = None
+        self._filled = 0
+
+    def _result(self, frame: Frame) -> None:
+        if frame.type == Type.SCORES:
+            self._scores(frame.payload)
+        elif frame.type == Type.LOGITS:
+            self._part(frame.payload)
+
+    def _scores(self, payload: bytes) -> None:
+        head = messages.Scores.parse(payload)
+        if head.index != self._rows:
+            raise TargetError(f"scores from row {self._rows} on were lost on the line; check the cable")
+        self._rows += head.count
+        for i in range(head.count):
+            at = messages.Scores.sizeof() + i * messages.ScoreRecord.sizeof()
+            record = messages.ScoreRecord.parse(payload[at:])
+            if self._vocab:
+                self._scored.append(record)
+            else:
+                self._ready.append(self._row(record, None))
+
+    def _row(self, record: Any, logits: npt.NDArray[np.float32] | None) -> ScoreRow:
+        target = None if record.target == messages.NO_TOKEN else int(record.target)
+        return ScoreRow(record.position, target, record.logprob, record.argmax, record.digest, logits)
+
+    def _part(self, payload: bytes) -> None:
+        head = messages.Logits.parse(payload)
+        values = np.frombuffer(payload, dtype="<f4", offset=messages.Logits.sizeof(), count=head.count)
+        expected = self._scored[0].position if self._scored else None
+        if head.position != expected or head.first != self._filled or self._filled + head.count > self._vocab:
+            raise TargetError(f"logits of position {expected} were lost on the line; check the cable")
+        if self._logits is None:
+            self._logits = np.empty(self._vocab, dtype=np.float32)
+        self._logits[self._filled : self._filled + head.count] = values
+        self._filled += head.count
+        if self._filled == self._vocab:
+            self._ready.append(self._row(self._scored.popleft(), self._logits))
+            self._logits, self._filled = None, 0
+
+    def _check(self, head: Any) -> None:
+        if head.reason != Reason.CANCELLED and (head.evaluated != self._rows or self._scored):
+            raise TargetError(f"{head.evaluated} positions were scored, {self._rows} arrived; check the cable")

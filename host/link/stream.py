@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the link needs of a target: a byte stream. Above it nothing knows whether it is a board or a simulator."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class ByteStream(Protocol):
+    """The two ways of a line. Every method raises TargetError, with the log's tail, when the other end is gone."""
+
+    @property
+    def description(self) -> str:
+        """What messages call it, e.g. "qemu-virt (QEMU, 4 harts)" or "/dev/ttyUSB0 at 115200"."""
+
+    def read(self, timeout: float) -> bytes:
+        """Return what has arrived, waiting up to ``timeout`` seconds for the first byte; empty when there was none."""
+
+    def write(self, data: bytes) -> None:
+        """Send all of it."""
+
+    def close(self) -> None:
+        """End the connection and whatever was started for it. May be called twice."""

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The device end of the link built for this machine around a fake engine, as a child process or as a library."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from host.errors import TargetError
+from tools import gen_headers
+
+ROOT = Path(__file__).resolve().parents[2]
+FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-fno-sanitize=all", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off"]
+CODEC = ["firmware/link/frame.c", "firmware/link/cobs.c", "firmware/link/crc32c.c", "firmware/link/pending.c"]
+
+
+def _compile(name: str, sources: list[Path], extra: list[str]) -> Path:
+    """Build once for each state of the sources; the result is kept in build/tests."""
+    out = ROOT / "build" / "tests" / "link"
+    headers = {"wire": "wire.h", "errors": "errors.h", "image": "image_format.h"}
+    for kind, header in headers.items():
+        gen_headers.main(["gen_headers", kind, str(out / "gen" / header)])
+    inputs = [*sources, *sorted((ROOT / "firmware").rglob("*.h")), *sorted((out / "gen").glob("*.h"))]
+    state = hashlib.sha256(b"".join(path.read_bytes() for path in inputs) + repr(extra).encode()).hexdigest()[:16]
+    result = out / f"{name}-{state}"
+    if not result.exists():
+        partial = result.with_suffix(f".{os.getpid()}")
+        command = [sys.executable, "-m", "ziglang", "cc", *FLAGS, *extra, "-I", str(ROOT / "firmware"), "-I", str(out)]
+        subprocess.run([*command, *map(str, sources), "-o", str(partial)], check=True)
+        partial.rename(result)
+    return result
+
+
+def build_device() -> Path:
+    """An executable that is a device on stdin and stdout."""
+    sources = sorted((ROOT / "firmware" / "link").glob("*.c"))
+    support = ROOT / "tests" / "support"
+    return _compile("device", [*sources, support / "fake_engine.c", support / "fake_port.c"], [])
+
+
+def load_codec() -> ctypes.CDLL:
+    """The frame codec and the pending queue as a shared library."""
+    return ctypes.CDLL(str(_compile("codec.so", [ROOT / source for source in CODEC], ["-shared", "-fPIC"])))
+
+
+class FakeDevice:
+    """A ByteStream to a fresh device process. ``settings`` become its FAKE_* environment."""
+
+    def __init__(self, **settings: object) -> None:
+        names = {f"FAKE_{name.upper()}": str(value) for name, value in settings.items()}
+        self.process = subprocess.Popen(
+            [str(build_device())], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **names}, bufsize=0
+        )
+        self.sent = bytearray()
+
+    @property
+    def description(self) -> str:
+        return "the fake device"
+
+    def read(self, timeout: float) -> bytes:
+        assert self.process.stdout is not None
+        ready, _, _ = select.select([self.process.stdout], [], [], timeout)
+        if not ready:
+            return b""
+        data = os.read(self.process.stdout.fileno(), 4096)
+        if not data:
+            raise TargetError(f"the fake device ended with {self.process.wait()}")
+        return data
+
+    def write(self, data: bytes) -> None:
+        assert self.process.stdin is not None
+        self.sent += data
+        try:
+            self.process.stdin.write(data)
+        except BrokenPipeError as error:
+            raise TargetError("the fake device is gone") from error
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe:
+                pipe.close()
+
+    def read_for(self, seconds: float) -> bytes:
+        """All that comes within a time."""
+        data = b""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            data += self.read(left)
+        return data

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An engine without a model, for tests of the link: the next token is the last one plus one, modulo the
+ * vocabulary, and logits say so. Environment variables of the test make it refuse, be slow or be small. */
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/engine.h"
+#include "engine/limits.h"
+#include "gen/errors.h"
+#include "gen/image_format.h"
+#include "kernels/kernels.h"
+
+#define VOCAB    300u
+#define CONTEXT  256u
+#define SESSIONS 2u
+#define ROWS     16u
+#define LOGITS   4u
+
+const struct kernel_table kernels = {.name = "fake"};
+
+static struct engine_info info;
+static int loaded;
+static int (*poll_fn)(void *);
+static void *poll_context;
+static uint32_t lengths[SESSIONS];
+static uint32_t history[SESSIONS][CONTEXT];
+static float logits[LOGITS][VOCAB];
+static uint64_t steps;
+static int stats_on;
+
+static uint32_t setting(const char *name, uint32_t otherwise)
+{
+    const char *text = getenv(name);
+    return text ? (uint32_t)strtoul(text, NULL, 10) : otherwise;
+}
+
+int engine_load(const struct port *port, uint64_t *detail)
+{
+    (void)port;
+    *detail = 7;
+    int error = -(int)setting("FAKE_LOAD_ERROR", 0);
+    if (error)
+        return error;
+    info = (struct engine_info){.vocab = VOCAB,
+                                .context = setting("FAKE_CONTEXT", CONTEXT),
+                                .max_rows = ROWS,
+                                .max_logit_rows = LOGITS,
+                                .sessions = SESSIONS,
+                                .layers = 1,
+                                .bos = IMAGE_NO_TENSOR,
+                                .image_bytes = 1234567,
+                                .weight_bytes = 1000000,
+                                .arena_bytes = 4096,
+                                .runtime_bytes = 8192,
+                                .root_prefix = 0xab12cd34u};
+    memset(info.root, 0x5a, sizeof info.root);
+    loaded = 1;
+    return 0;
+}
+
+int engine_verify(uint64_t *detail)
+{
+    *detail = 3;
+    return -(int)setting("FAKE_VERIFY_ERROR", 0);
+}
+
+const struct engine_info *engine_info(void) { return loaded ? &info : NULL; }
+
+void engine_set_poll(int (*poll)(void *context), void *context)
+{
+    poll_fn = poll;
+    poll_context = context;
+}
+
+int engine_step(const struct engine_row *rows, uint32_t count)
+{
+    uint32_t delay = setting("FAKE_STEP_US", 0);
+    for (uint32_t op = 0; op < 10; op++) {
+        if (delay)
+            usleep(delay / 10u);
+        if (poll_fn && poll_fn(poll_context))
+            return E_CANCELLED;
+    }
+    if (!count || count > ROWS)
+        return E_ROWS;
+    if (rows[count - 1].position >= info.context)
+        return E_CONTEXT_FULL;
+    uint32_t wanted = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct engine_row *row = &rows[i];
+        if (row->position != lengths[row->session] || row->token >= VOCAB)
+            return E_POSITION;
+        history[row->session][lengths[row->session]++] = row->token;
+        if (row->want_logits) {
+            for (uint32_t v = 0; v < VOCAB; v++)
+                logits[wanted][v] = v == (row->token + 1u) % VOCAB ? 10.0f : (float)(v % 7u);
+            wanted++;
+        }
+    }
+    steps++;
+    return 0;
+}
+
+float *engine_logits(uint32_t i) { return logits[i]; }
+
+uint32_t engine_length(uint32_t session) { return lengths[session]; }
+
+int engine_truncate(uint32_t session, uint32_t length)
+{
+    lengths[session] = length;
+    return 0;
+}
+
+uint32_t engine_token(uint32_t session, uint32_t position) { return history[session][position]; }
+
+void engine_stats_enable(int on) { stats_on = on; }
+
+void engine_stats_reset(void) { steps = 0; }
+
+uint32_t engine_stats(struct engine_op_stats *out, uint32_t capacity, uint32_t first)
+{
+    for (uint32_t i = 0; i < capacity && first + i < 20u; i++)
+        out[i] = (struct engine_op_stats){3, first + i, stats_on ? steps : 0, 5, 6};
+    return 20u;
+}
+
+int sampler_check(const struct sampler_params *params)
+{
+    return params->temperature >= 0.0f && params->temperature < 100.0f ? 0 : E_PARAMETER;
+}
+
+uint32_t engine_sample(const struct sampler_params *params, uint32_t session, float *row)
+{
+    (void)params;
+    (void)session;
+    uint32_t best = 0;
+    for (uint32_t v = 1; v < VOCAB; v++)
+        if (row[v] > row[best])
+            best = v;
+    return best;
+}
