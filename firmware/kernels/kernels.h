@@ -4,39 +4,43 @@
 
 /* The kernel interface: what ops call, and what scalar, SWAR and RVV versions implement.
  *
- * Every version of a kernel gives the same bits (docs/numerics.md). One table is chosen when the firmware is built
- * (kernels=scalar or rvv); it may choose at load time by the weight's layout. Every table can read every
- * layout: an image packed for another family runs, only slower.
+ * Every version of a kernel gives the same bits (docs/numerics.md). One table is chosen when the
+ * firmware is built (kernels=scalar or rvv, KERNELS_RVV 0 or 1); it may choose at load time by the
+ * weight's layout. Every table can read every layout: an image packed for another family runs, only
+ * slower.
  */
 
 #include <stdint.h>
 
 /* A quantized activation row (Q8A), decoded from the arena. */
 struct kernel_q8a {
-    const int8_t *values;  /* k, padded with zeros to a multiple of 32 */
-    const float *scales;   /* one a group of 32 */
-    const int32_t *sums;   /* sum of the group's values */
+    const int8_t *values; /* k, padded with zeros to a multiple of 32; 64-byte aligned */
+    const float *scales;  /* one a group of 32 */
+    const int32_t *sums;  /* sum of the group's values */
 };
 
 /* A tiled weight as kernels see it: validated once, trusted afterwards. */
 struct kernel_weight {
-    const uint8_t *data;
-    uint32_t format;  /* IMAGE_FORMAT_* */
-    uint32_t layout;  /* IMAGE_LAYOUT_* */
-    uint32_t rows;    /* padded to 64 */
-    uint32_t cols;    /* padded to 32 for quantized formats */
-    uint32_t record;  /* bytes of one (tile, group) record; (tile, column) for F32 and BF16 */
+    const uint8_t *data;  /* 64-byte aligned */
+    uint32_t format;      /* IMAGE_FORMAT_* */
+    uint32_t layout;      /* IMAGE_LAYOUT_* */
+    uint32_t rows;        /* padded to 64 */
+    uint32_t cols;        /* padded to 32 for quantized formats */
+    uint32_t record;      /* bytes of one (tile, group) record; (tile, column) for F32 and BF16 */
     uint64_t tile_stride; /* bytes from tile to tile */
 };
 
-/* acc[t * acc_stride + (r - row0)] = dot product of weight row r with input row t, for r in [row0, row1) and t in
- * [0, count). row0 and row1 are multiples of 16 within one tile of 64 rows. */
-typedef void (*kernel_linear_q8a)(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
-                                  uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
+/* acc[t * acc_stride + (r - row0)] = dot product of weight row r with input row t, for r in [row0,
+ * row1) and t in [0, count). row0 and row1 are multiples of 16 within one tile of 64 rows; count is
+ * at least 1. A kernel reads a weight once for several of the input rows. */
+typedef void (*kernel_linear_q8a)(const struct kernel_weight *w, const struct kernel_q8a *x,
+                                  uint32_t count, uint32_t row0, uint32_t row1, float *acc,
+                                  uint32_t acc_stride);
 
 /* The same for F32 and BF16 weights: x[t] points to cols floats. */
-typedef void (*kernel_linear_f32)(const struct kernel_weight *w, const float *const *x, uint32_t count,
-                                  uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
+typedef void (*kernel_linear_f32)(const struct kernel_weight *w, const float *const *x,
+                                  uint32_t count, uint32_t row0, uint32_t row1, float *acc,
+                                  uint32_t acc_stride);
 
 struct kernel_table {
     const char *name; /* "scalar" or "rvv" */
@@ -45,15 +49,21 @@ struct kernel_table {
     kernel_linear_q8a (*linear_q8a)(uint32_t format, uint32_t layout);
     kernel_linear_f32 (*linear_f32)(uint32_t format, uint32_t layout);
 
-    /* values, scales, sums of n floats (n not padded; the padding is written as zeros). */
+    /* values, scales and sums of n floats, in groups of 32; values are padded with zeros to the
+     * group. */
     void (*quantize)(const float *x, uint32_t n, int8_t *values, float *scales, int32_t *sums);
 
     /* Sums in 32 virtual lanes, folded 16, 8, 4, 2, 1. */
     float (*sum)(const float *x, uint32_t n);
     float (*sum_squares)(const float *x, float mean, uint32_t n); /* of x - mean */
 
-    /* int8 attention over one block of a page; see ops/attention.c. */
-    void (*dot_i8)(const int8_t *q, const int8_t *k, uint32_t head_dim, uint32_t count, int32_t *out);
+    /* Attention over one page of 64 positions and one KV head (ops/kv_page.h).
+     *
+     * dot_i8: out[j] = q . key j for j in [0, 64); k is [head_dim][64], so lanes are positions.
+     * axpy_i8: acc[d] = fma(p[j], v[j][d], acc[d]), j ascending in [0, count); v is
+     * [count][head_dim]. dot_f32: out[j] = q . key j in 32 lanes, for j in [0, count); k is
+     * [count][head_dim]. head_dim is a multiple of 8, at least 8. */
+    void (*dot_i8)(const int8_t *q, const int8_t *k, uint32_t head_dim, int32_t *out);
     void (*axpy_i8)(const float *p, const int8_t *v, uint32_t head_dim, uint32_t count, float *acc);
     void (*dot_f32)(const float *q, const float *k, uint32_t head_dim, uint32_t count, float *out);
     void (*axpy_f32)(const float *p, const float *v, uint32_t head_dim, uint32_t count, float *acc);

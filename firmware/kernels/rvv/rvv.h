@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KERNELS_RVV_RVV_H
+#define KERNELS_RVV_RVV_H
+
+/* RVV 1.0 kernels for any VLEN from 128 to 1024, in intrinsics.
+ *
+ * The linear kernels read layout RVV: output rows are lanes, activations are scalars, so nothing is
+ * reduced across lanes. Arguments and results as in kernels/kernels.h.
+ */
+
+#include "kernels/kernels.h"
+
+void rvv_linear_q4(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
+                   uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
+void rvv_linear_q4m(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
+                    uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
+void rvv_linear_q8(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
+                   uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
+void rvv_linear_f32(const struct kernel_weight *w, const float *const *x, uint32_t count,
+                    uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
+void rvv_linear_bf16(const struct kernel_weight *w, const float *const *x, uint32_t count,
+                     uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
+
+void rvv_quantize(const float *x, uint32_t n, int8_t *values, float *scales, int32_t *sums);
+float rvv_sum(const float *x, uint32_t n);
+float rvv_sum_squares(const float *x, float mean, uint32_t n);
+
+void rvv_dot_i8(const int8_t *q, const int8_t *k, uint32_t head_dim, int32_t *out);
+void rvv_axpy_i8(const float *p, const int8_t *v, uint32_t head_dim, uint32_t count, float *acc);
+void rvv_dot_f32(const float *q, const float *k, uint32_t head_dim, uint32_t count, float *out);
+void rvv_axpy_f32(const float *p, const float *v, uint32_t head_dim, uint32_t count, float *acc);
+
+#endif

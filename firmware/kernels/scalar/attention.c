@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Scores and values of one page and one KV head. */
+
+#include "kernels/load.h"
+#include "kernels/scalar/scalar.h"
+
+#define CHUNK 8u /* dimensions whose accumulators stay in registers */
+
+void scalar_dot_i8(const int8_t *q, const int8_t *k, uint32_t head_dim, int32_t *out)
+{
+    int32_t sums[KERNEL_TILE] = {0};
+    for (uint32_t d = 0; d < head_dim; d += 2, k += 2 * KERNEL_TILE)
+        for (uint32_t j = 0; j < KERNEL_TILE; j++)
+            sums[j] += (int16_t)(k[j] * q[d] + k[j + KERNEL_TILE] * q[d + 1]);
+    memcpy(out, sums, sizeof sums);
+}
+
+void scalar_axpy_i8(const float *p, const int8_t *v, uint32_t head_dim, uint32_t count, float *acc)
+{
+    for (uint32_t d = 0; d < head_dim; d += CHUNK) {
+        float lanes[CHUNK];
+        memcpy(lanes, acc + d, sizeof lanes);
+        for (uint32_t j = 0; j < count; j++)
+            for (uint32_t i = 0; i < CHUNK; i++)
+                lanes[i] = __builtin_fmaf(p[j], (float)v[j * head_dim + d + i], lanes[i]);
+        memcpy(acc + d, lanes, sizeof lanes);
+    }
+}
+
+void scalar_dot_f32(const float *q, const float *k, uint32_t head_dim, uint32_t count, float *out)
+{
+    for (uint32_t j = 0; j < count; j++, k += head_dim) {
+        float lanes[32] = {0};
+        for (uint32_t d = 0; d < head_dim; d += CHUNK)
+            for (uint32_t i = 0; i < CHUNK; i++) {
+                float *lane = &lanes[d % 32 + i];
+                *lane = __builtin_fmaf(q[d + i], k[d + i], *lane);
+            }
+        out[j] = kernel_fold(lanes);
+    }
+}
+
+void scalar_axpy_f32(const float *p, const float *v, uint32_t head_dim, uint32_t count, float *acc)
+{
+    for (uint32_t d = 0; d < head_dim; d += CHUNK) {
+        float lanes[CHUNK];
+        memcpy(lanes, acc + d, sizeof lanes);
+        for (uint32_t j = 0; j < count; j++)
+            for (uint32_t i = 0; i < CHUNK; i++)
+                lanes[i] = __builtin_fmaf(p[j], v[j * head_dim + d + i], lanes[i]);
+        memcpy(acc + d, lanes, sizeof lanes);
+    }
+}

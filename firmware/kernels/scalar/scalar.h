@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KERNELS_SCALAR_SCALAR_H
+#define KERNELS_SCALAR_SCALAR_H
+
+/* Plain C kernels: the reference of each family, and what compilers turn into vectors on a laptop.
+ *
+ * The linear kernels read layout RVV, rows as lanes; layout SWAR is read by kernels/swar, which is
+ * plain C as well. Arguments and results as in kernels/kernels.h.
+ */
+
+#include "kernels/kernels.h"
+
+void scalar_linear_q4(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
+                      uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
+void scalar_linear_q4m(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
+                       uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
+void scalar_linear_q8(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
+                      uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
+void scalar_linear_f32(const struct kernel_weight *w, const float *const *x, uint32_t count,
+                       uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
+void scalar_linear_bf16(const struct kernel_weight *w, const float *const *x, uint32_t count,
+                        uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
+
+void scalar_quantize(const float *x, uint32_t n, int8_t *values, float *scales, int32_t *sums);
+float scalar_sum(const float *x, uint32_t n);
+float scalar_sum_squares(const float *x, float mean, uint32_t n);
+
+void scalar_dot_i8(const int8_t *q, const int8_t *k, uint32_t head_dim, int32_t *out);
+void scalar_axpy_i8(const float *p, const int8_t *v, uint32_t head_dim, uint32_t count, float *acc);
+void scalar_dot_f32(const float *q, const float *k, uint32_t head_dim, uint32_t count, float *out);
+void scalar_axpy_f32(const float *p, const float *v, uint32_t head_dim, uint32_t count, float *acc);
+
+#endif

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KERNELS_SWAR_SWAR_H
+#define KERNELS_SWAR_SWAR_H
+
+/* Kernels for cores without vectors: several products in one 64-bit multiply.
+ *
+ * The linear kernels read layout SWAR. Arguments and results as in kernels/kernels.h.
+ */
+
+#include "kernels/kernels.h"
+
+void swar_linear_q4(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
+                    uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
+void swar_linear_q4m(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
+                     uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
+void swar_linear_q8(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
+                    uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
+
+void swar_dot_i8(const int8_t *q, const int8_t *k, uint32_t head_dim, int32_t *out);
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Keys and values of the step's rows into their sessions' pages. */
+
+#include <string.h>
+
+#include "gen/image_format.h"
+#include "ops/kv_page.h"
+#include "ops/ops.h"
+
+static void store_i8(const struct step_state *s, uint8_t *page, uint32_t head, uint32_t slot,
+                     const float *k, const float *v)
+{
+    int8_t *keys = kv_page_keys_i8(s, page, head) + slot;
+    int8_t *values = kv_page_values_i8(s, page, head) + (size_t)slot * s->head_dim;
+    kv_page_key_scales(s, page, head)[slot] =
+        kv_quantize_head(k, s->head_dim, keys, KV_PAGE_TOKENS);
+    kv_page_value_scales(s, page, head)[slot] = kv_quantize_head(v, s->head_dim, values, 1);
+}
+
+static void store_f32(const struct step_state *s, uint8_t *page, uint32_t head, uint32_t slot,
+                      const float *k, const float *v)
+{
+    size_t offset = (size_t)slot * s->head_dim;
+    memcpy(kv_page_keys_f32(s, page, head) + offset, k, s->head_dim * sizeof(float));
+    memcpy(kv_page_values_f32(s, page, head) + offset, v, s->head_dim * sizeof(float));
+}
+
+void op_kv_store(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts)
+{
+    const struct op_kv_store *o = &op->kv_store;
+    const struct step_state *s = &step->states[o->state];
+    for (uint32_t u = hart; u < step->row_count * s->kv_heads; u += harts) {
+        uint32_t row = u / s->kv_heads, head = u % s->kv_heads;
+        const struct step_row *r = &step->rows[row];
+        uint8_t *page = step_page(step, s, r->session, r->position);
+        const float *k = op_f32_row(&o->k, row) + head * s->head_dim;
+        const float *v = op_f32_row(&o->v, row) + head * s->head_dim;
+        if (s->format == IMAGE_FORMAT_KV8)
+            store_i8(s, page, head, r->position % KV_PAGE_TOKENS, k, v);
+        else
+            store_f32(s, page, head, r->position % KV_PAGE_TOKENS, k, v);
+    }
+}
