@@ -119,7 +119,9 @@ def _load_safetensors(folder: Path, paths: list[Path], tensors: dict[str, Stored
         raise SourceError(
             f"config.json: the weights are already quantized ({method}); take the original model in bf16, or a GGUF"
         )
-    config = family.from_config(Fields(raw, "config.json"))
+    canonical = family.from_config(Fields(raw, "config.json"))
+    # Other keys stay visible, so that an architecture can refuse those that change its mathematics.
+    config = {key: value for key, value in raw.items() if key != "rope_parameters"} | canonical
     found = canonical_safetensors(family, config, tensors)
     check_dtypes(found, paths[0].name)
     name = raw.get("_name_or_path") or folder.resolve().name
@@ -152,7 +154,7 @@ def _source(
     name: str,
     provenance: dict[str, Any],
 ) -> Source:
-    return Source(family.name, config, {**tensors}, tokenizer, name, provenance)
+    return Source(family.name, config, dict(tensors), tokenizer, name, provenance)
 
 
 def _provenance(paths: list[Path], kind: str, tensors: Mapping[str, StoredTensor]) -> dict[str, Any]:

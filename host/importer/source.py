@@ -30,8 +30,13 @@ class RawTensor(Protocol):
     its own order are back in Hugging Face's (rotary pairs are i and i + head_dim / 2), in blocks() as well.
     """
 
-    name: str
-    shape: tuple[int, ...]
+    @property
+    def name(self) -> str:
+        """As in `Source.tensors`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Row-major."""
 
     def float32(self) -> npt.NDArray[np.float32]:
         """The whole tensor in f32, dequantized. Raises SourceError on NaN or infinity, naming the tensor."""
