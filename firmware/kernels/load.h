@@ -5,11 +5,11 @@
 /* How kernels read packed weights: aligned little-endian loads, one instruction each.
  *
  * Tensors start at multiples of 64 bytes and records are multiples of 64, so the alignment is given
- * by the layout; a core without unaligned access would otherwise load byte by byte.
+ * by the layout; a core without unaligned access would otherwise load byte by byte. The builtins are
+ * written out because -ffreestanding turns plain memcpy into a call.
  */
 
 #include <stdint.h>
-#include <string.h>
 
 #include "kernels/kernels.h"
 
@@ -19,7 +19,7 @@
 static inline uint64_t kernel_load_u64(const void *p)
 {
     uint64_t v;
-    memcpy(&v, __builtin_assume_aligned(p, 8), sizeof v);
+    __builtin_memcpy(&v, __builtin_assume_aligned(p, 8), sizeof v);
     return v;
 }
 
@@ -36,14 +36,14 @@ static inline float kernel_bf16(uint16_t h)
 static inline float kernel_load_bf16(const uint8_t *p, uint32_t i)
 {
     uint16_t h;
-    memcpy(&h, __builtin_assume_aligned(p + 2 * i, 2), sizeof h);
+    __builtin_memcpy(&h, __builtin_assume_aligned(p + 2 * i, 2), sizeof h);
     return kernel_bf16(h);
 }
 
 static inline float kernel_load_f32(const uint8_t *p, uint32_t i)
 {
     float f;
-    memcpy(&f, __builtin_assume_aligned(p + 4 * i, 4), sizeof f);
+    __builtin_memcpy(&f, __builtin_assume_aligned(p + 4 * i, 4), sizeof f);
     return f;
 }
 

@@ -7,8 +7,6 @@
  * single row by KV head and partial result, so that a model with few KV heads keeps all harts busy.
  */
 
-#include <string.h>
-
 #include "engine/pool.h"
 #include "gen/image_format.h"
 #include "ops/kv_page.h"
@@ -170,7 +168,7 @@ static void attend_block(const struct query *q, uint32_t first, float *record)
 
 static void attend_chunk(const struct query *q, uint32_t chunk, float *record)
 {
-    memset(record, 0, q->state->head_dim * sizeof(float));
+    __builtin_memset(record, 0, q->state->head_dim * sizeof(float));
     *record_max(q, record) = -__builtin_inff();
     *record_sum(q, record) = 0.0f;
     uint32_t first = chunk * PARTIAL_TOKENS;

@@ -2,8 +2,6 @@
 
 /* Element by element: what the compiler's passes did not fold into another op. */
 
-#include <string.h>
-
 #include "gen/image_format.h"
 #include "ops/activate.h"
 #include "ops/ops.h"
@@ -18,7 +16,7 @@ static void eltwise_columns(const struct op_eltwise *e, uint32_t row, uint32_t k
     const float *b = e->kind == IMAGE_ELTWISE_BIAS ? e->tensor + k
                      : e->b.base                   ? op_f32_row(&e->b, row) + k
                                                    : a;
-    memcpy(y, a, count * sizeof(float));
+    __builtin_memcpy(y, a, count * sizeof(float));
     if (e->kind == IMAGE_ELTWISE_ACT || e->kind == IMAGE_ELTWISE_GATE)
         activate(y, count, e->activation);
     if (e->kind == IMAGE_ELTWISE_ADD || e->kind == IMAGE_ELTWISE_BIAS)
@@ -39,6 +37,6 @@ void op_eltwise(const struct op *op, const struct step *step, uint32_t hart, uin
         uint32_t count = e->width - k < CHUNK ? e->width - k : CHUNK;
         float y[CHUNK];
         eltwise_columns(e, row, k, count, y);
-        memcpy(op_f32_row(&e->dst, row) + k, y, count * sizeof(float));
+        __builtin_memcpy(op_f32_row(&e->dst, row) + k, y, count * sizeof(float));
     }
 }

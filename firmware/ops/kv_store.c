@@ -2,8 +2,6 @@
 
 /* Keys and values of the step's rows into their sessions' pages. */
 
-#include <string.h>
-
 #include "gen/image_format.h"
 #include "ops/kv_page.h"
 #include "ops/ops.h"
@@ -22,8 +20,8 @@ static void store_f32(const struct step_state *s, uint8_t *page, uint32_t head, 
                       const float *k, const float *v)
 {
     size_t offset = (size_t)slot * s->head_dim;
-    memcpy(kv_page_keys_f32(s, page, head) + offset, k, s->head_dim * sizeof(float));
-    memcpy(kv_page_values_f32(s, page, head) + offset, v, s->head_dim * sizeof(float));
+    __builtin_memcpy(kv_page_keys_f32(s, page, head) + offset, k, s->head_dim * sizeof(float));
+    __builtin_memcpy(kv_page_values_f32(s, page, head) + offset, v, s->head_dim * sizeof(float));
 }
 
 void op_kv_store(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts)

@@ -52,7 +52,7 @@ static void finish_row(const struct op_linear *l, uint32_t t, uint32_t row0, uin
             dst[i] = acc[i] + residual[i];
         return;
     }
-    memcpy(dst, acc, count * sizeof(float));
+    __builtin_memcpy(dst, acc, count * sizeof(float));
 }
 
 /* `count` input rows from t0 on against rows [row0, row1) of one tile. */

@@ -27,7 +27,7 @@ void rvv_quantize(const float *x, uint32_t n, int8_t *values, float *scales, int
         vint32m1_t none = __riscv_vmv_s_x_i32m1(0, 1);
         sums[g] = __riscv_vmv_x_s_i32m1_i32(__riscv_vredsum_vs_i32m8_i32m1(q, none, vl));
         vint16m4_t half = __riscv_vncvt_x_x_w_i16m4(q, vl);
-        memset(values + vl, 0, KERNEL_GROUP - vl);
+        __builtin_memset(values + vl, 0, KERNEL_GROUP - vl);
         __riscv_vse8_v_i8m2(values, __riscv_vncvt_x_x_w_i8m2(half, vl), vl);
     }
 }

@@ -13,18 +13,18 @@ void scalar_dot_i8(const int8_t *q, const int8_t *k, uint32_t head_dim, int32_t 
     for (uint32_t d = 0; d < head_dim; d += 2, k += 2 * KERNEL_TILE)
         for (uint32_t j = 0; j < KERNEL_TILE; j++)
             sums[j] += (int16_t)(k[j] * q[d] + k[j + KERNEL_TILE] * q[d + 1]);
-    memcpy(out, sums, sizeof sums);
+    __builtin_memcpy(out, sums, sizeof sums);
 }
 
 void scalar_axpy_i8(const float *p, const int8_t *v, uint32_t head_dim, uint32_t count, float *acc)
 {
     for (uint32_t d = 0; d < head_dim; d += CHUNK) {
         float lanes[CHUNK];
-        memcpy(lanes, acc + d, sizeof lanes);
+        __builtin_memcpy(lanes, acc + d, sizeof lanes);
         for (uint32_t j = 0; j < count; j++)
             for (uint32_t i = 0; i < CHUNK; i++)
                 lanes[i] = __builtin_fmaf(p[j], (float)v[j * head_dim + d + i], lanes[i]);
-        memcpy(acc + d, lanes, sizeof lanes);
+        __builtin_memcpy(acc + d, lanes, sizeof lanes);
     }
 }
 
@@ -45,10 +45,10 @@ void scalar_axpy_f32(const float *p, const float *v, uint32_t head_dim, uint32_t
 {
     for (uint32_t d = 0; d < head_dim; d += CHUNK) {
         float lanes[CHUNK];
-        memcpy(lanes, acc + d, sizeof lanes);
+        __builtin_memcpy(lanes, acc + d, sizeof lanes);
         for (uint32_t j = 0; j < count; j++)
             for (uint32_t i = 0; i < CHUNK; i++)
                 lanes[i] = __builtin_fmaf(p[j], v[j * head_dim + d + i], lanes[i]);
-        memcpy(acc + d, lanes, sizeof lanes);
+        __builtin_memcpy(acc + d, lanes, sizeof lanes);
     }
 }

@@ -21,7 +21,7 @@ INLINE void linear_block(const struct kernel_weight *w, const float *const *x, u
                 total[t][i] = __builtin_fmaf(v, x[t][k], total[t][i]);
             }
     for (uint32_t t = 0; t < count; t++)
-        memcpy(acc + t * acc_stride, total[t], sizeof total[t]);
+        __builtin_memcpy(acc + t * acc_stride, total[t], sizeof total[t]);
 }
 
 INLINE void linear(const struct kernel_weight *w, const float *const *x, uint32_t count,

@@ -78,7 +78,7 @@ INLINE void linear_block(const struct kernel_weight *w, const struct kernel_q8a 
         }
     }
     for (uint32_t t = 0; t < count; t++)
-        memcpy(acc + t * acc_stride, total[t], sizeof total[t]);
+        __builtin_memcpy(acc + t * acc_stride, total[t], sizeof total[t]);
 }
 
 INLINE void linear(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,

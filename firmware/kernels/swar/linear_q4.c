@@ -124,7 +124,7 @@ INLINE void linear(const struct kernel_weight *w, const struct kernel_q8a *x, ui
         uint32_t block = count - t0 < BLOCK ? count - t0 : BLOCK;
         float *out = acc + t0 * acc_stride;
         for (uint32_t t = 0; t < block; t++)
-            memset(out + t * acc_stride, 0, rows * sizeof(float));
+            __builtin_memset(out + t * acc_stride, 0, rows * sizeof(float));
         const uint8_t *record = kernel_tile(w, row0);
         for (uint32_t g = 0; g < w->cols / KERNEL_GROUP; g++, record += w->record) {
             struct packed packed[BLOCK];

@@ -72,7 +72,7 @@ INLINE int32_t dot(const uint64_t *weights, const uint64_t *lanes)
 INLINE int32_t load_sum(const uint8_t *p, uint32_t r)
 {
     int16_t v;
-    memcpy(&v, __builtin_assume_aligned(p + 2 * r, 2), sizeof v);
+    __builtin_memcpy(&v, __builtin_assume_aligned(p + 2 * r, 2), sizeof v);
     return 128 * v;
 }
 
@@ -121,7 +121,7 @@ void swar_linear_q8(const struct kernel_weight *w, const struct kernel_q8a *x, u
         uint32_t block = count - t0 < BLOCK ? count - t0 : BLOCK;
         float *out = acc + t0 * acc_stride;
         for (uint32_t t = 0; t < block; t++)
-            memset(out + t * acc_stride, 0, rows * sizeof(float));
+            __builtin_memset(out + t * acc_stride, 0, rows * sizeof(float));
         const uint8_t *record = kernel_tile(w, row0);
         for (uint32_t g = 0; g < w->cols / KERNEL_GROUP; g++, record += w->record) {
             struct packed packed[BLOCK];
