@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The firmware's engine, ops and kernels in this process: ctypes over the native build's libfirmware.so.
+
+Each Native has a copy of the library of its own, for the engine is one a device and its harts start once a process.
+Image and arena lie between pages that cannot be touched, so an access that is off by a byte at the arena's end or
+anywhere beyond the image kills the process instead of passing unseen.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import mmap
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from host.errors import DeviceFailure
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = mmap.PAGESIZE
+E_ARENA_SMALL = 12
+MAX_ARENA = 1 << 32
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+_libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+_libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+
+
+@functools.lru_cache
+def build_library() -> Path:
+    """Build ``board=native`` (nothing to do when it is up to date); $HARTSPEAK_BUILD names another directory."""
+    build = Path(os.environ.get("HARTSPEAK_BUILD", ROOT / "build"))
+    target = build / "native" / "libfirmware.so"
+    command = [sys.executable, "-m", "SCons", "-s", "board=native", f"build={build}", str(target)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"scons board=native failed:\n{done.stdout}\n{done.stderr}")
+    return target
+
+
+class Region:
+    """Bytes between two guard pages; they end exactly at the second one. ``size`` is a multiple of 64."""
+
+    def __init__(self, size: int) -> None:
+        assert size % 64 == 0
+        self.size = size
+        self._pages = -(-size // PAGE) * PAGE
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        self._base = _libc.mmap(None, self._pages + 2 * PAGE, 0, flags, -1, 0)
+        assert self._base not in (None, ctypes.c_void_p(-1).value), "no memory"
+        _libc.mprotect(self._base + PAGE, self._pages, mmap.PROT_READ | mmap.PROT_WRITE)
+        self.address = self._base + PAGE + self._pages - size
+        self.view: npt.NDArray[np.uint8] = np.frombuffer(
+            (ctypes.c_uint8 * size).from_address(self.address), dtype=np.uint8
+        )
+
+    def protect(self) -> None:
+        """Read only from now on."""
+        _libc.mprotect(self._base + PAGE, self._pages, mmap.PROT_READ)
+
+    def close(self) -> None:
+        self.view = np.empty(0, np.uint8)
+        _libc.munmap(self._base, self._pages + 2 * PAGE)
+
+
+class Memory(ctypes.Structure):
+    _fields_ = (
+        ("image", ctypes.c_void_p),
+        ("image_limit", ctypes.c_uint64),
+        ("arena", ctypes.c_void_p),
+        ("arena_size", ctypes.c_uint64),
+    )
+
+
+COUNTER = ctypes.CFUNCTYPE(ctypes.c_uint64)
+
+
+class Port(ctypes.Structure):
+    """struct port of firmware/port/port.h."""
+
+    _fields_ = (
+        ("board", ctypes.c_char_p),
+        ("isa", ctypes.c_char_p),
+        ("vlen", ctypes.c_uint32),
+        ("harts", ctypes.c_uint32),
+        ("uart_clock_hz", ctypes.c_uint32),
+        ("memory", Memory),
+        ("read", ctypes.c_void_p),
+        ("write", ctypes.c_void_p),
+        ("idle", ctypes.c_void_p),
+        ("time_us", ctypes.c_void_p),
+        ("instret", COUNTER),
+        ("cycles", COUNTER),
+        ("counters", ctypes.c_uint32),
+        ("hart_sleep", ctypes.c_void_p),
+        ("hart_wake", ctypes.c_void_p),
+        ("exit", ctypes.c_void_p),
+    )
+
+
+class Row(ctypes.Structure):
+    """struct engine_row."""
+
+    _fields_ = tuple((name, ctypes.c_uint32) for name in ("session", "position", "token", "want_logits"))
+
+
+class Info(ctypes.Structure):
+    """struct engine_info."""
+
+    _fields_ = (
+        *((name, ctypes.c_uint32) for name in "vocab context max_rows max_logit_rows sessions layers".split()),
+        *((name, ctypes.c_uint32) for name in "overflow bos stop_count".split()),
+        ("stop_ids", ctypes.c_uint32 * 8),
+        *((name, ctypes.c_uint64) for name in "image_bytes weight_bytes arena_bytes runtime_bytes".split()),
+        ("root_prefix", ctypes.c_uint32),
+        ("root", ctypes.c_uint8 * 32),
+    )
+
+
+class OpStats(ctypes.Structure):
+    """struct engine_op_stats."""
+
+    _fields_ = (
+        ("id", ctypes.c_uint32),
+        ("weight", ctypes.c_uint32),
+        *((name, ctypes.c_uint64) for name in ("calls", "instret", "cycles")),
+    )
+
+
+class Params(ctypes.Structure):
+    """struct sampler_params."""
+
+    _fields_ = (
+        ("temperature", ctypes.c_float),
+        ("top_k", ctypes.c_uint32),
+        ("top_p", ctypes.c_float),
+        ("min_p", ctypes.c_float),
+        ("repeat_penalty", ctypes.c_float),
+        ("repeat_last", ctypes.c_uint32),
+        ("seed", ctypes.c_uint64),
+    )
+
+
+def params(
+    temperature: float = 0.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    min_p: float = 0.0,
+    repeat_penalty: float = 1.0,
+    repeat_last: int = 0,
+    seed: int = 0,
+) -> Params:
+    """Sampler parameters, all stages off unless named."""
+    return Params(temperature, top_k, top_p, min_p, repeat_penalty, repeat_last, seed)
+
+
+POLL = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+
+
+class Native:
+    """One device. ``lib`` is its library, for calling kernels and ops directly."""
+
+    def __init__(self, harts: int = 1, library: Path | None = None) -> None:
+        self.lib = _private_copy(library or build_library())
+        self._declare()
+        self._counter = 0
+        self.port = Port(board=b"native", isa=b"native", harts=harts, counters=1)
+        self.port.instret = COUNTER(self._count)
+        self.port.cycles = COUNTER(self._count)
+        self._image: Region | None = None
+        self._arena: Region | None = None
+        self._poll = POLL()
+        error = self.lib.hosted_start_harts(ctypes.byref(self.port))
+        if error:
+            raise DeviceFailure(-error)
+
+    def _count(self) -> int:
+        self._counter += 1
+        return self._counter
+
+    def _declare(self) -> None:
+        lib = self.lib
+        lib.engine_info.restype = ctypes.POINTER(Info)
+        lib.engine_logits.restype = ctypes.POINTER(ctypes.c_float)
+        for name in ("engine_length", "engine_token", "engine_sample", "engine_stats"):
+            getattr(lib, name).restype = ctypes.c_uint32
+        lib.sha256_digest.argtypes = [ctypes.c_char_p, ctypes.c_uint64, ctypes.c_char_p]
+
+    # ---- loading ----
+
+    def load(self, image: bytes | Path, arena_bytes: int | None = None, verify: bool = True) -> Info:
+        """Load an image, by default into an arena that is exactly as large as it needs. DeviceFailure as engine_load()."""
+        data = image.read_bytes() if isinstance(image, Path) else image
+        self._place_image(data)
+        if arena_bytes is None:
+            arena_bytes = self._needed()
+        self._place_arena(arena_bytes)
+        self._engine_load()
+        if verify:
+            self.verify()
+        return self.info
+
+    def verify(self) -> None:
+        """Check the hash tree. DeviceFailure with the first wrong leaf as detail."""
+        detail = ctypes.c_uint64()
+        self._check(self.lib.engine_verify(ctypes.byref(detail)), detail.value)
+
+    def _place_image(self, data: bytes) -> None:
+        if self._image is not None:
+            self._image.close()
+        size = -(-len(data) // 64) * 64
+        self._image = Region(max(size, 64))
+        self._image.view[: len(data)] = np.frombuffer(data, np.uint8)
+        self._image.protect()
+        self.port.memory.image = self._image.address
+        self.port.memory.image_limit = len(data)
+
+    def _place_arena(self, size: int) -> None:
+        if self._arena is None or self._arena.size != size:
+            if self._arena is not None:
+                self._arena.close()
+            self._arena = Region(size)
+        self._arena.view[:] = 0xA5
+        self.port.memory.arena = self._arena.address
+        self.port.memory.arena_size = size
+
+    def _needed(self) -> int:
+        """What the engine says is missing of an arena of nothing; 64 where it stops before."""
+        self._place_arena(64)
+        self.port.memory.arena_size = 0
+        try:
+            self._engine_load()
+        except DeviceFailure as failure:
+            if failure.number == E_ARENA_SMALL and failure.detail < MAX_ARENA:
+                return failure.detail
+        return 64
+
+    def _engine_load(self) -> None:
+        detail = ctypes.c_uint64()
+        self._check(self.lib.engine_load(ctypes.byref(self.port), ctypes.byref(detail)), detail.value)
+
+    @staticmethod
+    def _check(error: int, detail: int = 0) -> None:
+        if error:
+            raise DeviceFailure(-error, detail)
+
+    @property
+    def loaded(self) -> bool:
+        return bool(self.lib.engine_info())
+
+    @property
+    def info(self) -> Info:
+        return self.lib.engine_info().contents
+
+    # ---- stepping ----
+
+    def step(self, rows: Sequence[tuple[int, int, int, int]]) -> npt.NDArray[np.float32]:
+        """Run rows of (session, position, token, want_logits); returns [rows that want logits][vocab]."""
+        array = (Row * max(len(rows), 1))(*(Row(*row) for row in rows))
+        self._check(self.lib.engine_step(array, len(rows)))
+        wanted = sum(1 for row in rows if row[3])
+        return (
+            np.stack([self.logits(i) for i in range(wanted)]) if wanted else np.empty((0, self.info.vocab), np.float32)
+        )
+
+    def logits(self, i: int) -> npt.NDArray[np.float32]:
+        """A copy of the i-th logits of the last step."""
+        return np.ctypeslib.as_array(self.lib.engine_logits(i), (self.info.vocab,)).copy()
+
+    def feed(
+        self, tokens: Sequence[int], session: int = 0, chunk: int = 0, every: bool = False
+    ) -> npt.NDArray[np.float32]:
+        """Append tokens to a session in chunks; returns the logits of the last row, or with ``every`` of each."""
+        chunk = chunk or self.info.max_rows
+        if every:
+            chunk = min(chunk, self.info.max_logit_rows)
+        found: list[npt.NDArray[np.float32]] = []
+        start = self.length(session)
+        for i in range(0, len(tokens), chunk):
+            part = tokens[i : i + chunk]
+            last = i + chunk >= len(tokens)
+            rows = [
+                (session, start + i + j, token, int(every or (last and j == len(part) - 1)))
+                for j, token in enumerate(part)
+            ]
+            found.append(self.step(rows))
+        return np.concatenate(found)
+
+    def length(self, session: int = 0) -> int:
+        return int(self.lib.engine_length(session))
+
+    def truncate(self, length: int, session: int = 0) -> None:
+        self._check(self.lib.engine_truncate(session, length))
+
+    def token(self, position: int, session: int = 0) -> int:
+        return int(self.lib.engine_token(session, position))
+
+    def set_poll(self, poll: Callable[[], int] | None) -> None:
+        """Called between ops; a non-zero result abandons the step."""
+        self._poll = POLL(lambda _: poll()) if poll else POLL()
+        self.lib.engine_set_poll(self._poll, None)
+
+    def stats(self) -> list[OpStats]:
+        total = self.lib.engine_stats(None, 0, 0)
+        out = (OpStats * total)()
+        self.lib.engine_stats(out, total, 0)
+        return list(out)
+
+    # ---- parts ----
+
+    def sample(self, sampler: Params, logits: npt.NDArray[np.float32], session: int = 0) -> int:
+        """The next token; DeviceFailure where the parameters are out of range."""
+        self._check(self.lib.sampler_check(ctypes.byref(sampler)))
+        scratch = np.ascontiguousarray(logits, np.float32).copy()
+        pointer = scratch.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        return int(self.lib.engine_sample(ctypes.byref(sampler), session, pointer))
+
+    def sha256(self, data: bytes) -> bytes:
+        out = ctypes.create_string_buffer(32)
+        self.lib.sha256_digest(data, len(data), out)
+        return out.raw
+
+    def philox(self, key: Sequence[int], counter: Sequence[int]) -> list[int]:
+        out = (ctypes.c_uint32 * 4)()
+        self.lib.philox_block((ctypes.c_uint32 * 2)(*key), (ctypes.c_uint32 * 4)(*counter), out)
+        return list(out)
+
+
+def _private_copy(library: Path) -> ctypes.CDLL:
+    """A library of its own: dlopen() gives the same one for the same file."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / library.name
+        shutil.copy(library, copy)
+        return ctypes.CDLL(str(copy))
