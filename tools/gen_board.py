@@ -24,12 +24,12 @@ def header(board: Board, kernels: str, limit: int | None = None) -> str:
     lines = [f"/* Made from boards/{board.name}.toml by tools/gen_board.py: do not edit. */"]
     lines += ["#ifndef BOARD_GENERATED_H", "#define BOARD_GENERATED_H", ""]
     lines += [f'#define BOARD_NAME "{board.name}"', f'#define BOARD_ISA "{board.isa[kernels]}"']
-    lines += [f"#define BOARD_HARTS {len(ids)}u", f"#define BOARD_HARTS_DEFAULT {min(board.harts.default, len(ids))}u"]
+    lines += [f"#define BOARD_HARTS {len(ids)}", f"#define BOARD_HARTS_DEFAULT {min(board.harts.default, len(ids))}u"]
     if board.hosted:
         lines += [f"#define BOARD_ARENA_SIZE {int(board.hosted.arena):#x}u"]
     if board.memory and board.uart and board.timer and board.entry:
         memory, uart, timer, entry = board.memory, board.uart, board.timer, board.entry
-        lines += [f"#define BOARD_HART_IDS {', '.join(f'{i}u' for i in ids)}", f"#define BOARD_FIRST_HART {ids[0]}"]
+        lines += [f"#define BOARD_HART_IDS {', '.join(map(str, ids))}"]
         lines += [f"#define BOARD_STACK_BYTES {int(memory.stack):#x}"]
         lines += [f"#define BOARD_ARENA_BASE {memory.arena.base:#x}u", f"#define BOARD_ARENA_SIZE {memory.arena.size:#x}u"]
         lines += [f"#define BOARD_IMAGE_BASE {memory.image:#x}u", f"#define BOARD_IMAGE_LIMIT {board.image_limit:#x}u"]

@@ -172,12 +172,12 @@ def build_library(env: Any, options: Options, core: list[Path]) -> list[Any]:
 def build_bare(env: Any, options: Options) -> list[Any]:
     """The ELF for a bare-metal board and its flat binary."""
     bare = prepare(env, options, choose(options.toolchain, options.board, options.kernels))
-    bare.Append(CCFLAGS=FREESTANDING)
+    bare.Append(CCFLAGS=FREESTANDING, CPPPATH=["firmware/boot/include"])
     generated(bare, options)
     assert options.board.entry
-    skip = "boot_m" if options.board.entry.mode == "s" else "boot_s"
-    own = [ROOT / "firmware/port/bare.c", *sorted((ROOT / "firmware/drivers").glob("*.c"))]
-    own += [p for p in sorted((ROOT / "firmware/boot").glob("*.[cS]")) if p.stem != skip]
+    port = [ROOT / "firmware/port" / name for name in ("bare.c", f"bare_{options.board.entry.mode}.c")]
+    boot = sorted((ROOT / "firmware/boot").glob("*.[cS]"))
+    own = [*port, *boot, *sorted((ROOT / "firmware/drivers").glob("*.c"))]
     sources = core_sources(options.kernels) + [p.relative_to(ROOT) for p in own]
     nodes = objects(bare, options, sources, "obj")
     script = str(options.directory / "gen/firmware.ld")

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DRIVERS_POWER_H
+#define DRIVERS_POWER_H
+
+/* The ends of simulated machines. */
+
+#include <stdint.h>
+
+/* QEMU's sifive_test device at `base`: QEMU exits with `code`. */
+_Noreturn void power_off_test(uintptr_t base, int code);
+
+/* Spike's host interface: Spike exits with `code`. */
+_Noreturn void power_off_htif(int code);
+
+#endif

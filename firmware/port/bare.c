@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The port for boards without an operating system. */
+#include "port/bare.h"
+
+#include <stddef.h>
+
+#include "drivers/ns16550.h"
+#include "engine/pool.h"
+#include "gen/board.h"
+#include "port/bare_machine.h"
+#include "port/port.h"
+
+#define IDLE_TICKS  (BOARD_TIMER_HZ / 4000) /* a 16-byte FIFO fills in 1.4 ms at 115200 baud */
+#define START_TICKS BOARD_TIMER_HZ          /* a second for the harts to come up */
+
+static const struct ns16550 uart = {BOARD_UART_BASE, BOARD_UART_SHIFT, BOARD_UART_WIDTH};
+static uint32_t hart_ids[BOARD_HARTS];
+static uint32_t harts_ready;
+static uint32_t pool_open;
+static struct port port;
+
+static int port_read(uint8_t *to, uint32_t size) { return (int)ns16550_read(&uart, to, size); }
+
+static int port_write(const uint8_t *from, uint32_t size)
+{
+    ns16550_write(&uart, from, size);
+    return 0;
+}
+
+static void port_idle(void)
+{
+    machine_set_timer(hart_ids[0], machine_time() + IDLE_TICKS);
+    machine_wait(hart_ids[0], 1);
+}
+
+static uint64_t port_time_us(void)
+{
+    uint64_t now = machine_time();
+    return now / BOARD_TIMER_HZ * 1000000u + now % BOARD_TIMER_HZ * 1000000u / BOARD_TIMER_HZ;
+}
+
+static void port_hart_sleep(uint32_t hart) { machine_wait(hart_ids[hart], 0); }
+
+static void port_hart_wake(uint32_t hart) { machine_wake(hart_ids[hart]); }
+
+static uint64_t no_counter(void) { return 0; }
+
+static void try_counters(void)
+{
+    machine_instret();
+    machine_cycles();
+}
+
+static uint32_t read_vlen(void)
+{
+#if KERNELS_RVV
+    uint64_t bytes;
+    __asm__ volatile("csrr %0, vlenb" : "=r"(bytes));
+    return (uint32_t)bytes * 8;
+#else
+    return 0;
+#endif
+}
+
+static void print(const char *text)
+{
+    uint32_t size = 0;
+    while (text[size])
+        size++;
+    ns16550_write(&uart, (const uint8_t *)text, size);
+}
+
+static void print_hex(const char *name, uint64_t value)
+{
+    char digits[19] = "0x0000000000000000";
+    for (uint32_t i = 17; i > 1; i--, value >>= 4)
+        digits[i] = "0123456789abcdef"[value & 15];
+    print(name);
+    print(digits);
+}
+
+void bare_trap(uint64_t cause, uint64_t epc, uint64_t tval, uint64_t hart)
+{
+    static const char *const words[] = {
+        "instruction address misaligned", "instruction access fault", "illegal instruction", "breakpoint",
+        "load address misaligned",        "load access fault",        "store address misaligned",
+        "store access fault",
+    };
+    print("\r\nTRAP: ");
+    print(cause < sizeof words / sizeof words[0] ? words[cause] : "unexpected");
+    print_hex("; cause ", cause);
+    print_hex(" epc ", epc);
+    print_hex(" tval ", tval);
+    print_hex(" hart ", hart_ids[hart]);
+    print("\r\n");
+    machine_exit(1);
+}
+
+/* Numbers stay without gaps: a hart that is missing would leave the barrier waiting for ever. */
+static void start_harts(uint32_t found)
+{
+    uint32_t count = 1;
+    for (uint32_t i = 1; i < found; i++) {
+        hart_ids[count] = hart_ids[i];
+        if (!machine_start_hart(hart_ids[i], count))
+            count++;
+    }
+    uint64_t began = machine_time();
+    while (__atomic_load_n(&harts_ready, __ATOMIC_SEQ_CST) < count - 1)
+        if (machine_time() - began > START_TICKS) {
+            print("TRAP: a hart did not start; build with harts= or see boards/*.toml\r\n");
+            machine_exit(1);
+        }
+    port.harts = count;
+}
+
+static void fill_port(void)
+{
+    port.board = BOARD_NAME;
+    port.isa = BOARD_ISA;
+    port.vlen = read_vlen();
+    port.uart_clock_hz = BOARD_UART_CLOCK;
+    port.memory = (struct port_memory){(const uint8_t *)(uintptr_t)BOARD_IMAGE_BASE, BOARD_IMAGE_LIMIT,
+                                       (uint8_t *)(uintptr_t)BOARD_ARENA_BASE, BOARD_ARENA_SIZE};
+    port.read = port_read;
+    port.write = port_write;
+    port.idle = port_idle;
+    port.time_us = port_time_us;
+    port.counters = (uint32_t)bare_probe(try_counters);
+    port.instret = port.counters ? machine_instret : no_counter;
+    port.cycles = port.counters ? machine_cycles : no_counter;
+    port.hart_sleep = port_hart_sleep;
+    port.hart_wake = port_hart_wake;
+    port.exit = machine_exit;
+}
+
+void bare_main(uint64_t a0, uint64_t a1)
+{
+    ns16550_init(&uart, BOARD_UART_CLOCK, BOARD_UART_BAUD);
+    fill_port();
+    uint32_t found = machine_find_harts(a0, a1, hart_ids);
+    if (found == 0) {
+        print("TRAP: SBI reports none of this board's harts as started\r\n");
+        machine_exit(1);
+    }
+    start_harts(found);
+    pool_init(&port);
+    __atomic_store_n(&pool_open, 1, __ATOMIC_SEQ_CST);
+    device_run(&port);
+    machine_exit(0);
+}
+
+void bare_hart_main(uint32_t hart)
+{
+    __atomic_add_fetch(&harts_ready, 1, __ATOMIC_SEQ_CST);
+    while (!__atomic_load_n(&pool_open, __ATOMIC_SEQ_CST))
+        ;
+    pool_worker(hart);
+    for (;;)
+        ;
+}
