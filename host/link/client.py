@@ -69,6 +69,7 @@ class Client:
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self.lengths: dict[int, int] = {}
         self.active: Run[Any] | None = None
+        self.interrupted = False
         self._info: DeviceInfo | None = None
         self._waiting: deque[Frame] = deque()
         self._heard = time.monotonic()
@@ -176,7 +177,14 @@ class Client:
         while self._waiting:
             yield self._waiting.popleft()
 
+    def check_interrupt(self) -> None:
+        """Raise the KeyboardInterrupt that ``deferred_interrupts`` has kept back."""
+        if self.interrupted:
+            self.interrupted = False
+            raise KeyboardInterrupt
+
     def _read(self, timeout: float, hello: int | None) -> None:
+        self.check_interrupt()
         data = self.stream.read(timeout)
         if data:
             self._heard = time.monotonic()

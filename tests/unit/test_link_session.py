@@ -1,0 +1,515 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The device end of the link, run as a process around a fake engine, against the host end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from host.errors import DEVICE_ERRORS, DeviceFailure, TargetError
+from host.link import messages
+from host.link.client import Client
+from host.link.frames import Decoder, Frame, Text, encode
+from host.link.messages import DeviceState, Reason, Type
+from host.link.records import SamplerParams
+from tests.support.fake_device import FakeDevice
+
+NUMBERS = {error.name: error.number for error in DEVICE_ERRORS}
+Open = Callable[..., Client]
+
+
+@pytest.fixture
+def device() -> Iterator[Open]:
+    opened: list[Client] = []
+
+    def start(connect: bool = True, **settings: object) -> Client:
+        client = Client(FakeDevice(**settings), patience=20)
+        opened.append(client)
+        if connect:
+            client.connect()
+        return client
+
+    yield start
+    for client in opened:
+        client.stream.close()
+
+
+def refused(name: str) -> pytest.RaisesExc[DeviceFailure]:
+    return pytest.raises(DeviceFailure, match=rf"error {NUMBERS[name]} \({name}\)")
+
+
+def ask(client: Client, payload: bytes, kind: int, **header: int) -> None:
+    """A raw request with the next sequence number, as a host that makes mistakes would send it."""
+    seq = client.connection.send_next
+    client.connection.send_next += 1
+    client.stream.write(encode(Frame(kind, payload, epoch=client.connection.epoch, **{"seq": seq, **header})))
+
+
+def test_hello_tells_what_the_device_is(device: Open) -> None:
+    info = device().info
+    assert (info.board, info.isa, info.kernels, info.harts) == ("fake", "none", "fake", 1)
+    assert info.firmware == messages.RELEASE
+    assert (info.vocab, info.context, info.max_rows, info.sessions) == (300, 256, 16, 2)
+    assert info.root == b"\x5a" * 32
+    assert (info.state, info.error, info.detail) == (DeviceState.READY, 0, 0)
+    assert info.arena_available == 1 << 20
+
+
+def test_the_boot_report_is_text_on_the_line(device: Open) -> None:
+    lines: list[str] = []
+    client = device(connect=False, noise="U-Boot 2024.01\r\n")
+    client.console = lines.append
+    client.connect()
+    text = "\n".join(lines)
+    assert "U-Boot 2024.01" in text
+    assert "hartspeak" in text
+    assert "image ab12cd34: 1.1 MiB" in text
+    assert "ready" in text
+
+
+def test_a_device_announces_itself_until_a_host_speaks(device: Open) -> None:
+    client = device(connect=False)
+    stream = client.stream
+    assert isinstance(stream, FakeDevice)
+    heard = [item for item in Decoder().feed(stream.read_for(1.6)) if isinstance(item, Frame)]
+    assert len(heard) >= 2
+    assert all(frame.type == Type.HELLO_REPLY and frame.epoch == 0 for frame in heard)
+    client.connect()
+    assert stream.read_for(1.4) == b""
+
+
+def test_tokens_come_in_order_with_digest_and_times(device: Open) -> None:
+    client = device()
+    assert client.prompt(range(100, 140)) == 40
+    steps: list[tuple[int, int]] = []
+    run = client.generate(5, digest=True, progress=lambda done, total: steps.append((done, total)))
+    tokens = list(run)
+    assert [token.id for token in tokens] == [140, 141, 142, 143, 144]
+    assert len({token.digest for token in tokens}) == 5
+    assert 0 not in {token.digest for token in tokens}
+    assert steps == [(16, 40), (32, 40), (40, 40)]
+    assert run.done is not None
+    assert (run.done.reason, run.done.evaluated, run.done.generated, run.done.length) == (Reason.LENGTH, 40, 5, 45)
+    assert 0 < run.done.first_us <= run.done.total_us
+
+
+def test_generation_goes_on_where_it_ended(device: Open) -> None:
+    client = device()
+    client.prompt([1, 2, 3])
+    assert [token.id for token in client.generate(2)] == [4, 5]
+    assert [token.id for token in client.generate(2)] == [6, 7]
+    client.prompt([50])
+    assert [token.id for token in client.generate(1)] == [51]
+    assert client.length() == 9
+
+
+def test_a_stop_id_is_the_last_token(device: Open) -> None:
+    client = device()
+    client.prompt([1])
+    run = client.generate(100, stop_ids=[9, 7])
+    assert [token.id for token in run] == [2, 3, 4, 5, 6, 7]
+    assert run.done is not None
+    assert run.done.reason == Reason.STOP
+
+
+def test_a_full_context_ends_the_answer(device: Open) -> None:
+    client = device(context=20)
+    client.prompt(range(15))
+    run = client.generate(100)
+    assert len(list(run)) == 6
+    assert run.done is not None
+    assert run.done.reason == Reason.CONTEXT_FULL
+    with refused("CONTEXT_FULL"):
+        client.prompt([1])
+    client.truncate(0)
+    assert client.prompt([1]) == 1
+
+
+def test_cancel_in_the_middle_of_a_prompt_is_obeyed_within_an_op(device: Open) -> None:
+    client = device(step_us=400_000)
+    client.prompt(range(200))
+    run = client.generate(100)
+    client.send_cancel(run.request)
+    done = run.cancel()
+    assert done.reason == Reason.CANCELLED
+    assert done.evaluated < 200
+    assert done.generated == 0
+    assert done.length == 200
+    assert client.truncate(0) == 0
+
+
+def test_cancel_keeps_what_was_said_and_the_session_goes_on(device: Open) -> None:
+    client = device(step_us=20_000)
+    client.prompt([1])
+    run = client.generate(1000)
+    first = [next(run).id for _ in range(3)]
+    done = client.cancel()
+    assert done is not None
+    assert done.reason == Reason.CANCELLED
+    said = run.tokens
+    assert said[:3] == first == [2, 3, 4]
+    assert done.generated == len(said)
+    assert client.length() == 1 + len(said)
+    assert next(client.generate(1)).id == said[-1] + 1
+
+
+def test_cancel_when_nothing_runs_is_harmless(device: Open) -> None:
+    client = device()
+    assert client.cancel() is None
+    client.send_cancel(0)
+    assert client.ping() < 5
+
+
+def test_ping_and_hello_are_answered_inside_a_step(device: Open) -> None:
+    client = device(step_us=500_000)
+    client.prompt([1])
+    run = client.generate(1000)
+    assert client.ping() < 0.4
+    ask(
+        client, messages.Hello.build({"request": 77, "nonce": 5, "version_min": 1, "version_max": 1}), Type.HELLO, seq=0
+    )
+    client.connection.receive_next = client.connection.send_next = 0
+    frame = client.await_answer(77)
+    assert frame is not None
+    head = messages.HelloReply.parse(frame.payload)
+    assert (head.state, head.running, head.nonce) == (DeviceState.RUNNING, run.request, 5)
+
+
+def test_a_second_request_is_refused_while_one_runs(device: Open) -> None:
+    client = device(step_us=50_000)
+    client.prompt([1])
+    run = client.generate(1000)
+    for request in (
+        lambda: client.truncate(0),
+        lambda: client.prompt([1]),
+        lambda: client.stats(enable=True),
+    ):
+        with refused("BUSY"):
+            request()
+    assert client.stats().ops
+    client.active = run
+    run.cancel()
+    assert client.truncate(0) == 0
+
+
+def test_a_new_host_takes_over_a_device_that_is_generating(device: Open) -> None:
+    client = device(step_us=20_000)
+    client.prompt([1])
+    client.generate(100_000)
+    newcomer = Client(client.stream, patience=20)
+    newcomer.connect()
+    assert newcomer.truncate(0) == 0
+    newcomer.prompt([7])
+    assert [token.id for token in newcomer.generate(2)] == [8, 9]
+
+
+def test_score_gives_each_position(device: Open) -> None:
+    client = device()
+    client.prompt([1, 2, 3, 9, 10, 11])
+    run = client.score(digest=True)
+    rows = list(run)
+    assert [row.position for row in rows] == [0, 1, 2, 3, 4, 5]
+    assert [row.target for row in rows] == [2, 3, 9, 10, 11, None]
+    assert [row.argmax for row in rows] == [2, 3, 4, 10, 11, 12]
+    assert rows[-1].logprob == 0
+    assert run.done is not None
+    assert run.done.evaluated == 6
+
+
+def test_score_logprobs_are_those_of_the_logits(device: Open) -> None:
+    np = pytest.importorskip("numpy")
+    google_crc32c = pytest.importorskip("google_crc32c")
+    client = device()
+    client.prompt([1, 2, 9, 4, 5])
+    for row in client.score(logits=True, digest=True):
+        assert row.logits is not None
+        assert row.logits.shape == (300,)
+        assert google_crc32c.value(row.logits.astype("<f4").tobytes()) == row.digest
+        wide = row.logits.astype(np.float64)
+        if row.target is not None:
+            expected = wide[row.target] - wide.max() - np.log(np.exp(wide - wide.max()).sum())
+            assert row.logprob == pytest.approx(expected, rel=1e-6)
+
+
+def test_sessions_are_apart_and_truncate_rolls_back(device: Open) -> None:
+    client = device()
+    client.prompt([1, 2, 3], session=0)
+    client.prompt([100], session=1)
+    assert [token.id for token in client.generate(2, session=0)] == [4, 5]
+    assert [token.id for token in client.generate(2, session=1)] == [101, 102]
+    assert client.truncate(2, session=0) == 2
+    client.prompt([20], session=0)
+    assert client.truncate(2, session=0) == 2
+    client.prompt([30], session=0)
+    assert [token.id for token in client.generate(1, session=0)] == [31]
+    with refused("POSITION"):
+        client.truncate(100, session=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "request_it"),
+    [
+        ("SESSION", lambda c: c.truncate(0, session=2)),
+        ("SESSION", lambda c: (c.lengths.update({9: 0}), c.prompt([1], session=9))),
+        ("TOKEN", lambda c: c.prompt([1, 300])),
+        ("CONTEXT_FULL", lambda c: c.prompt([1] * 257)),
+        ("ROWS", lambda c: next(c.generate(1))),
+        ("ROWS", lambda c: next(c.score())),
+        ("PARAMETER", lambda c: (c.prompt([1]), next(c.generate(1, SamplerParams(temperature=-1))))),
+        ("PARAMETER", lambda c: (c.prompt([1]), next(c.generate(1, SamplerParams(temperature=float("nan")))))),
+        ("POSITION", lambda c: (c.length(), c.lengths.update({0: 5}), c.prompt([1]))),
+    ],
+)
+def test_bad_parameters_are_refused_by_name(device: Open, name: str, request_it: Callable[[Client], object]) -> None:
+    client = device()
+    with refused(name):
+        request_it(client)
+    client.lengths.clear()
+    client.prompt([1])
+    assert next(client.generate(1)).id == 2
+
+
+def test_a_refused_prompt_leaves_nothing_behind(device: Open) -> None:
+    client = device()
+    client.prompt([1])
+    with refused("TOKEN"):
+        client.prompt([5, 6, 999])
+    assert client.prompt([8]) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [
+        (0x55, b"\x09\0\0\0"),
+        (Type.OK, b"\x09\0\0\0" + bytes(4)),
+        (Type.GENERATE, b"\x09\0\0\0" + bytes(20)),
+        (Type.TRUNCATE, b"\x09\0\0\0" + bytes(9)),
+        (Type.PROMPT, b"\x09\0\0\0" + bytes(8) + b"\x05\0\0\0" + bytes(12)),
+        (Type.PROMPT, b"\x09\0\0\0" + bytes(8) + b"\xff\xff\xff\xff" + bytes(12)),
+        (Type.HELLO, b"\x09\0\0\0"),
+    ],
+)
+def test_an_unknown_or_malformed_message_is_refused(device: Open, kind: int, payload: bytes) -> None:
+    client = device()
+    ask(client, payload, kind)
+    with refused("MESSAGE"):
+        client.await_answer(9)
+    assert client.ping() < 5
+
+
+def test_a_message_without_a_request_id_is_refused_as_request_0(device: Open) -> None:
+    client = device()
+    ask(client, b"\1", Type.PING)
+    with refused("MESSAGE"):
+        client.await_answer(0)
+
+
+def test_another_protocol_version_is_refused(device: Open) -> None:
+    client = device()
+    ask(client, messages.Ping.build({"request": 9, "value": 1}), Type.PING, version=3)
+    with refused("PROTOCOL"):
+        client.await_answer(9)
+
+
+class Scripted:
+    """A stream that answers with given bytes, whatever it is told."""
+
+    description = "the scripted line"
+
+    def __init__(self, *answers: Callable[[bytes], bytes]) -> None:
+        self.answers = answers
+        self.waiting = b""
+
+    def read(self, timeout: float) -> bytes:
+        if not self.waiting:
+            time.sleep(min(timeout, 0.01))
+        data, self.waiting = self.waiting, b""
+        return data
+
+    def write(self, data: bytes) -> None:
+        self.waiting += b"".join(answer(data) for answer in self.answers)
+
+    def close(self) -> None:
+        pass
+
+
+def hello_reply(version: int) -> Callable[[bytes], bytes]:
+    def answer(data: bytes) -> bytes:
+        frame = Decoder().feed(data)[0]
+        assert isinstance(frame, Frame)
+        hello = messages.Hello.parse(frame.payload)
+        payload = bytearray(messages.HelloReply.sizeof())
+        payload[:10] = messages.Hello.build(
+            {"request": hello.request, "nonce": hello.nonce, "version_min": version, "version_max": version}
+        )[:10]
+        return encode(Frame(Type.HELLO_REPLY, bytes(payload), epoch=frame.epoch, version=version))
+
+    return answer
+
+
+def test_a_firmware_of_another_protocol_version_is_named() -> None:
+    with pytest.raises(TargetError, match="speaks protocol 4 to 4, this host 1 to 1; update"):
+        Client(Scripted(hello_reply(4))).connect()
+
+
+def test_a_wrong_device_shows_its_last_lines() -> None:
+    with pytest.raises(TargetError, match=r"(?s)another program runs there.*login: root"):
+        _connect_to(b"login: root\r\n")
+
+
+def _connect_to(noise: bytes) -> None:
+    stream = Scripted(lambda _: b"")
+    stream.waiting = noise
+    Client(stream, patience=0.3).connect(timeout=0.3)
+
+
+def test_a_wrong_baud_rate_is_guessed_from_bytes_that_are_no_frames() -> None:
+    with pytest.raises(TargetError, match="check the baud rate"):
+        _connect_to(b"\xff\xfe\x80\0\x81\x9c\0")
+
+
+def test_silence_says_what_to_check() -> None:
+    with pytest.raises(TargetError, match="not one byte came; check that it is the right port"):
+        _connect_to(b"")
+
+
+def test_a_device_that_falls_silent_in_a_request_is_given_up() -> None:
+    client = Client(Scripted(hello_reply(1)), patience=0.3)
+    client.connect()
+    stream = client.stream
+    assert isinstance(stream, Scripted)
+    stream.answers = ()
+    with pytest.raises(TargetError, match="silent for"):
+        client.ping()
+
+
+def test_a_dead_simulator_is_noticed_at_once(device: Open) -> None:
+    client = device(step_us=10_000)
+    client.prompt([1])
+    run = client.generate(1000)
+    next(run)
+    stream = client.stream
+    assert isinstance(stream, FakeDevice)
+    stream.process.kill()
+    started = time.monotonic()
+    with pytest.raises(TargetError, match="ended with -9"):
+        run.finish()
+    assert time.monotonic() - started < 5
+
+
+def test_the_device_ends_when_its_line_is_closed(device: Open) -> None:
+    stream = device(step_us=10_000).stream
+    assert isinstance(stream, FakeDevice)
+    assert stream.process.stdin is not None
+    stream.process.stdin.close()
+    assert stream.process.wait(10) == 0
+
+
+@pytest.mark.parametrize("settings", [{"load_error": 12}, {"verify_error": 12}])
+def test_without_a_model_the_device_says_why(device: Open, settings: dict[str, int]) -> None:
+    lines: list[str] = []
+    client = device(connect=False, **settings)
+    client.console = lines.append
+    info = client.connect()
+    assert (info.state, info.error) == (DeviceState.NO_MODEL, 12)
+    assert any("error 12: the model's memory plan does not fit" in line and "--context" in line for line in lines)
+    with refused("ARENA_SMALL"):
+        client.require_model()
+    with refused("NOT_READY"):
+        client.truncate(0)
+    assert client.ping() < 5
+    assert client.stats() is not None
+
+
+def test_damaged_doubled_and_stale_frames_are_dropped_and_counted(device: Open) -> None:
+    client = device()
+    before = client.stats()
+    ping = messages.Ping.build({"request": 9, "value": 1})
+    ask(client, ping, Type.PING)
+    client.connection.send_next -= 1
+    ask(client, ping, Type.PING)
+    wire = bytearray(encode(Frame(Type.PING, ping, epoch=client.connection.epoch, seq=client.connection.send_next)))
+    client.stream.write(bytes(wire[: len(wire) // 2]) + b"\0")
+    wire[10] ^= 4
+    client.stream.write(bytes(wire))
+    client.stream.write(encode(Frame(Type.PING, ping, epoch=client.connection.epoch ^ 1, seq=50)))
+    client.stream.write(b"some typed text\r\n\0")
+    client.connection.send_next += 3
+    after = client.stats()
+    assert after.frames_damaged - before.frames_damaged >= 3
+    assert after.frames_duplicate - before.frames_duplicate == 1
+    assert after.frames_lost - before.frames_lost == 3
+
+
+def test_a_gap_in_the_token_stream_is_never_shown_as_text(device: Open) -> None:
+    client = device()
+    client.prompt([1])
+    run = client.generate(5)
+    real = client.stream.read
+    skipped: list[bytes] = []
+
+    def lossy(timeout: float) -> bytes:
+        data = real(timeout)
+        parts = data.split(b"\0\0")
+        if len(parts) > 2 and not skipped:
+            skipped.append(parts.pop(1))
+        return b"\0\0".join(parts)
+
+    time.sleep(0.3)
+    client.stream.read = lossy  # type: ignore[method-assign]
+    with pytest.raises(TargetError, match="lost on the line"):
+        list(run)
+    assert skipped
+
+
+def test_stats_by_op_are_paged_and_switched(device: Open) -> None:
+    client = device()
+    client.stats(enable=True, reset=True)
+    client.prompt([1])
+    client.generate(3).finish()
+    ops = client.stats().ops
+    assert [op.weight for op in ops] == list(range(20))
+    assert ops[0].calls == 3
+    client.stats(enable=False)
+    assert client.stats().ops[0].calls == 0
+
+
+def test_a_trap_of_the_firmware_in_mid_stream_is_console_text(device: Open) -> None:
+    lines: list[str] = []
+    client = device()
+    client.console = lines.append
+    real = client.stream.read
+    noise = [b"trap: cause 5\r\n"]
+    client.stream.read = lambda timeout: real(timeout) + (noise.pop() if noise else b"")  # type: ignore[method-assign]
+    client.prompt([1])
+    assert [token.id for token in client.generate(3)] == [2, 3, 4]
+    assert lines == ["trap: cause 5"]
+
+
+def test_a_prompt_longer_than_the_queue_is_evaluated_in_parts(device: Open) -> None:
+    client = device()
+    object.__setattr__(client.info, "pending_limit", 130)
+    client.prompt([token % 300 for token in range(250)])
+    run = client.generate(1)
+    assert next(run).id == 250
+    assert run.finish().evaluated <= 130
+
+
+def test_ctrl_c_between_frames_cancels_on_the_device(device: Open) -> None:
+    client = device(step_us=20_000)
+    client.prompt([1])
+    run = client.generate(100_000)
+    next(run)
+    client.interrupted = True
+    with pytest.raises(KeyboardInterrupt):
+        run.finish()
+    done = client.cancel()
+    assert done is not None
+    assert done.reason == Reason.CANCELLED
+    assert client.truncate(0) == 0
+
+
+def test_console_text_is_a_line_of_its_own() -> None:
+    assert Decoder().feed(b"one\r\ntwo\n") == [Text("one"), Text("two")]
