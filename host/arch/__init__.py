@@ -15,7 +15,7 @@ ARCHITECTURES: dict[str, Callable[[Source], Graph]] = {"llama": llama.build, "gp
 
 
 def build_graph(source: Source) -> Graph:
-    """The unfused graph of a model. SourceError for an unknown architecture or an unsupported feature of a known one."""
+    """The unfused graph of a model. SourceError for an unknown architecture or what a known one does not support."""
     build = ARCHITECTURES.get(source.architecture)
     if build is None:
         known = ", ".join(sorted(ARCHITECTURES))

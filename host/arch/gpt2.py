@@ -75,7 +75,7 @@ def _linear(b: Builder, source: Source, name: str, src: Value, rows: int) -> Val
 
 
 def _attention(b: Builder, source: Source, s: Shape, i: int, x: Value) -> Value:
-    """x + Wo attention(Wq h, Wk h, Wv h) with h = norm(x); c_attn holds the rows of q, k and v."""
+    """Attention block: x + Wo attention(Wq h, Wk h, Wv h) with h = norm(x); c_attn is q, k and v."""
     h = _norm(b, source, s, f"h.{i}.ln_1", x)
     fused = weight(source, f"h.{i}.attn.c_attn.weight", 3 * s.dim, s.dim)
     bias = vector(source, f"h.{i}.attn.c_attn.bias", 3 * s.dim)
@@ -94,7 +94,7 @@ def _attention(b: Builder, source: Source, s: Shape, i: int, x: Value) -> Value:
 
 
 def _mlp(b: Builder, source: Source, s: Shape, i: int, x: Value) -> Value:
-    """x + Wproj act(Wfc h) with h = norm(x)."""
+    """Feed-forward block: x + Wproj act(Wfc h) with h = norm(x)."""
     h = _norm(b, source, s, f"h.{i}.ln_2", x)
     inner = b.activate(f"h.{i}.act", _linear(b, source, f"h.{i}.mlp.c_fc", h, s.hidden), s.activation)
     return b.add(f"h.{i}.mlp_residual", x, _linear(b, source, f"h.{i}.mlp.c_proj", inner, s.dim))

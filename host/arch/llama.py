@@ -89,7 +89,7 @@ def build(source: Source) -> Graph:
 
 
 def _attention(b: Builder, source: Source, s: Shape, i: int, x: Value) -> Value:
-    """x + Wo attention(rope(Wq h), rope(Wk h), Wv h) with h = norm(x)."""
+    """Attention block: x + Wo attention(rope(Wq h), rope(Wk h), Wv h) with h = norm(x)."""
     frequencies, factor = rope_frequencies(source.config, s.head_dim)
     base = f"model.layers.{i}."
     q_width, kv_width = s.heads * s.head_dim, s.kv_heads * s.head_dim
@@ -113,7 +113,7 @@ def _attention(b: Builder, source: Source, s: Shape, i: int, x: Value) -> Value:
 
 
 def _mlp(b: Builder, source: Source, s: Shape, base: str, label: str, x: Value) -> Value:
-    """x + Wdown (act(Wgate h) * Wup h) with h = norm(x)."""
+    """Feed-forward block: x + Wdown (act(Wgate h) * Wup h) with h = norm(x)."""
 
     def project(name: str, src: Value, rows: int, cols: int) -> Value:
         full = f"{base}mlp.{name}_proj"

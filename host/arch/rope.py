@@ -41,7 +41,7 @@ def rope_frequencies(config: Mapping[str, Any], head_dim: int) -> tuple[npt.NDAr
     scalings that depend on the length of the sequence or are unknown.
     """
     scaling = dict(config.get("rope_parameters") or config.get("rope_scaling") or {})
-    kind = scaling.get("rope_type", scaling.get("type", "default"))
+    kind = str(scaling.get("rope_type", scaling.get("type", "default")))
     _check(kind, scaling)
     theta = number(scaling, "rope_theta", number(config, "rope_theta", 10000.0))
     if scaling.get("partial_rotary_factor") not in (None, 1, 1.0):
@@ -52,11 +52,11 @@ def rope_frequencies(config: Mapping[str, Any], head_dim: int) -> tuple[npt.NDAr
     return frequencies.astype(np.float32), factor
 
 
-def _check(kind: Any, scaling: Mapping[str, Any]) -> None:
+def _check(kind: str, scaling: Mapping[str, Any]) -> None:
     if kind in ("dynamic", "longrope"):
         raise SourceError(
-            f"the model's RoPE scaling is {kind!r}: its frequencies depend on the length of the sequence, so cached keys "
-            "would have to be rotated again; it is not supported. Linear, llama3 and yarn are"
+            f"the model's RoPE scaling is {kind!r}: its frequencies depend on the length of the sequence, so "
+            "cached keys would have to be rotated again; it is not supported. Linear, llama3 and yarn are"
         )
     if kind not in SCALINGS:
         raise SourceError(f"the model's RoPE scaling is {kind!r}; supported are {', '.join(sorted(SCALINGS))}")

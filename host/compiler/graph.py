@@ -70,7 +70,7 @@ class Weight:
         return replace(self, name=name, order=composed)
 
     def scaled(self, scale: F32Array) -> Weight:
-        """This weight with its columns multiplied by ``scale`` [cols]."""
+        """The weight with its columns multiplied by ``scale`` [cols]."""
         both = scale if self.column_scale is None else (self.column_scale * scale).astype(np.float32)
         return replace(self, column_scale=both)
 
@@ -343,7 +343,7 @@ class Builder:
         return dst
 
     def linear(self, name: str, src: Value, weight: Weight, bias: Vector | None = None, output: bool = False) -> Value:
-        """weight [n][k] times src, then a bias as a node of its own."""
+        """Product of weight [n][k] and src, then a bias as a node of its own."""
         dst = self._value(name, weight.rows)
         self.graph.nodes.append(Linear(src, dst, weight, output=output))
         return dst if bias is None else self._bias(dst, bias)
@@ -354,25 +354,25 @@ class Builder:
         return dst
 
     def add(self, name: str, a: Value, b: Value) -> Value:
-        """a + b."""
+        """Sum a + b."""
         dst = self._value(name, a.width)
         self.graph.nodes.append(Elementwise(a, dst, Eltwise.ADD, b))
         return dst
 
     def multiply(self, name: str, a: Value, b: Value) -> Value:
-        """a * b."""
+        """Product a * b."""
         dst = self._value(name, a.width)
         self.graph.nodes.append(Elementwise(a, dst, Eltwise.MUL, b))
         return dst
 
     def activate(self, name: str, a: Value, activation: Activation) -> Value:
-        """activation(a)."""
+        """Activation of a."""
         dst = self._value(name, a.width)
         self.graph.nodes.append(Elementwise(a, dst, Eltwise.ACT, activation=activation))
         return dst
 
     def rope_table(self, frequencies: Vector, scale: float) -> Value:
-        """cos and sin for the rows' positions."""
+        """Table of cos and sin for the rows' positions."""
         dst = self._value("rope", 2 * len(frequencies.values))
         self.graph.nodes.append(RopeTable(dst, frequencies, scale))
         return dst

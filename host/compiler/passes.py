@@ -36,7 +36,7 @@ QUANTIZED = (Format.Q8, Format.Q4, Format.Q4M)
 
 
 def run_passes(graph: Graph, without: Iterable[str] = ()) -> None:
-    """All passes but those named in ``without``, then what makes the graph executable. UsageError for an unknown name."""
+    """All passes but those named in ``without``, and what makes the graph executable. UsageError for unknown names."""
     skipped = set(without)
     unknown = skipped - PASSES.keys()
     if unknown:
@@ -160,7 +160,7 @@ def fuse_residual(graph: Graph) -> None:
 
 
 def _absorb(graph: Graph, fuse: Callable[[Elementwise, Linear], bool]) -> None:
-    """Let ``fuse`` take an elementwise node into the linear whose result it alone reads; the linear moves to its place."""
+    """Let ``fuse`` take an elementwise node into the linear whose result it alone reads; the linear moves there."""
     uses, makers = graph.uses(), graph.makers()
     replaced: dict[int, Linear] = {}
     gone: set[int] = set()

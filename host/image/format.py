@@ -45,6 +45,8 @@ PARTIAL_TOKENS = 256
 
 
 class SectionId(enum.IntEnum):
+    """What a section holds."""
+
     PLAN = 1
     TENSORS = 2
     STATES = 3
@@ -59,11 +61,15 @@ class SectionId(enum.IntEnum):
 
 
 class SectionFlag(enum.IntFlag):
+    """Bits of `Section.flags`."""
+
     REQUIRED = 1
     """A reader that does not know the section's id must refuse the image."""
 
 
 class Space(enum.IntEnum):
+    """Where an operand lies; NONE: the op has none."""
+
     NONE = 0
     ARENA = 1
 
@@ -89,6 +95,8 @@ class Layout(enum.IntEnum):
 
 
 class OpId(enum.IntEnum):
+    """What an op does; OPS has its fields."""
+
     EMBED = 1
     NORM = 2
     QUANTIZE = 3
@@ -109,11 +117,15 @@ class Domain(enum.IntEnum):
 
 
 class NormKind(enum.IntEnum):
+    """Root mean square, or mean and variance."""
+
     RMS = 0
     LAYER = 1
 
 
 class Activation(enum.IntEnum):
+    """Elementwise function of a LINEAR or ELTWISE op."""
+
     NONE = 0
     SILU = 1
     GELU_TANH = 2
@@ -132,6 +144,8 @@ class Eltwise(enum.IntEnum):
 
 
 class RopeStyle(enum.IntEnum):
+    """Which elements of a head are rotated together."""
+
     HALVES = 0
     """Pairs are (i, i + rotary/2): GPT-NeoX, Hugging Face."""
     PAIRS = 1
@@ -139,6 +153,8 @@ class RopeStyle(enum.IntEnum):
 
 
 class Overflow(enum.IntEnum):
+    """What happens when a session is full."""
+
     STOP = 0
     """A full context ends with context_full."""
     SLIDE = 1
@@ -315,7 +331,7 @@ OPS = {
     OpId.ELTWISE: OpEltwise,
     OpId.GATHER: OpGather,
 }
-OP_VERSIONS = {op: 1 for op in OPS}
+OP_VERSIONS = dict.fromkeys(OPS, 1)
 
 
 def align(value: int, to: int) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A weight of the graph to the bytes of its tensor, tile by tile, so that only one source tensor is in memory at once."""
+"""A weight of the graph to the bytes of its tensor, in pieces; little more than one weight is in memory at once."""
 
 from __future__ import annotations
 

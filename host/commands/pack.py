@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``host pack``: a model file to a flash image for a board."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from host.image.inspect import size_text
+from host.pack import SUFFIX, Packing, PackRequest, prepare
+
+
+def pack_image(request: PackRequest, out: Path | None = None, quiet: bool = False) -> tuple[Packing, Path]:
+    """Pack as asked, with the plan and a progress bar on stderr unless ``quiet``.
+
+    Returns the packing and the image's path: ``out``, or NAME.BOARD.hsp in the current directory. FitError before
+    anything is written if it does not fit the board.
+    """
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    packing = prepare(request)
+    for line in plan_lines(packing):
+        console.print(line, soft_wrap=True, markup=False)
+    packing.check_fit()
+    path = out if out is not None else Path(f"{packing.source.name}.{packing.board.name}{SUFFIX}")
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(f"packing {path.name}", total=packing.compiled.weight_bytes)
+        packing.write(path, lambda done, _total: bar.update(task, completed=done))
+    return packing, path
+
+
+def plan_lines(packing: Packing) -> list[str]:
+    """What the image needs of the board, for people."""
+    f = packing.facts()
+    limit = f["image_available"]
+    return [
+        f"{f['name']} for {f['board']}: {f['weights']} weights ({f['output_weights']} embedding and output), "
+        f"{f['kv']} cache, {f['family']} layout",
+        f"  weights              {size_text(f['weight_bytes']):>12}"
+        + (f" of {size_text(limit)}" if limit is not None else ""),
+        f"  activations          {size_text(f['activation_bytes']):>12}",
+        f"  each session         {size_text(f['session_bytes']):>12} for {f['context']} positions",
+        f"  arena, {f['sessions']} session(s)  {size_text(f['arena_needed']):>12} of {size_text(f['arena_available'])}",
+        f"  room for             {f['max_sessions']:>12} session(s)",
+    ]
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``host pack``."""
+
+    @app.command()
+    def pack(
+        source: Annotated[str, typer.Argument(help="safetensors file, Hugging Face folder, GGUF or recipe.")],
+        board: Annotated[str, typer.Option("--board", help="Board the image is for; see host boards.")],
+        out: Annotated[Path | None, typer.Option("-o", "--out", help="Image to write [NAME.BOARD.hsp].")] = None,
+        weights: Annotated[str | None, typer.Option(help="q4, q4m, q8, bf16 or f32.")] = None,
+        output_weights: Annotated[
+            str | None, typer.Option(help="Embedding and output matrix [q8 beside 4-bit weights, else as --weights].")
+        ] = None,
+        kv: Annotated[str | None, typer.Option(help="KV cache: int8 or f32 [int8; f32 with f32 weights].")] = None,
+        context: Annotated[int | None, typer.Option(help="Positions a session holds [the model's own].")] = None,
+        sessions: Annotated[int | None, typer.Option(help="Conversations kept at once [1].")] = None,
+        overflow: Annotated[str, typer.Option(help="A full context: stop, or slide over the oldest.")] = "stop",
+        sinks: Annotated[int, typer.Option(help="Positions that stay when the context slides.")] = 0,
+        family: Annotated[str | None, typer.Option(help="Weight layout: rvv or swar [the board's].")] = None,
+        rows: Annotated[int, typer.Option(help="Rows of one step.")] = 64,
+        image_version: Annotated[int, typer.Option(help="Your own counter, for roll-back protection.")] = 0,
+        without: Annotated[list[str] | None, typer.Option(hidden=True, help="Leave out this pass.")] = None,
+        json_: Annotated[bool, typer.Option("--json", help="Print what the image needs as JSON.")] = False,
+    ) -> None:
+        """Pack a model into an image that a board executes in place."""
+        request = PackRequest(
+            source=source,
+            board=board,
+            weights=weights,
+            output_weights=output_weights,
+            kv=kv,
+            context=context,
+            sessions=sessions,
+            family=family,
+            rows=rows,
+            overflow=overflow,
+            sinks=sinks,
+            without=tuple(without or ()),
+            image_version=image_version,
+        )
+        packing, path = pack_image(request, out, quiet=json_)
+        report(packing, path, json_)
+
+
+def report(packing: Packing, path: Path, json_: bool) -> None:
+    """The image that was written."""
+    size = path.stat().st_size
+    if json_:
+        facts: dict[str, Any] = packing.facts() | {"image": str(path), "image_bytes": size}
+        typer.echo(json.dumps(facts, indent=2))
+    else:
+        typer.echo(f"{path}: {size_text(size)}")

@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading an image: everything checked that a host needs to rely on, and the tokenizer, template and facts in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from construct import ConstructError, Container, ListContainer, Struct
+
+from host.errors import ImageError
+from host.image.format import (
+    HASH_BYTES,
+    HEADER_BYTES,
+    HEADER_DIGEST_OFFSET,
+    LEAF_BYTES,
+    MAGIC,
+    MAX_SECTIONS,
+    OP_BYTES,
+    OPS,
+    SECTION_ALIGN,
+    SECTION_TABLE_OFFSET,
+    VERSION_MAJOR,
+    Format,
+    Header,
+    Layout,
+    OpHead,
+    OpId,
+    Plan,
+    Section,
+    SectionFlag,
+    SectionId,
+    State,
+    Tensor,
+    align,
+    tensor_bytes,
+)
+from host.importer.source import Tokenizer
+from host.quant.layout import unpack_float, unpack_plain, unpack_quantized
+
+REQUIRED = (
+    SectionId.PLAN,
+    SectionId.TENSORS,
+    SectionId.STATES,
+    SectionId.PROGRAM,
+    SectionId.WEIGHTS,
+    SectionId.HASHES,
+)
+MAX_TOKENIZER_BYTES = 1 << 28
+"""Decompressed; the largest known tokenizer.json has some 35 MB."""
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """One row of the tensor table."""
+
+    index: int
+    name: str
+    format: Format
+    layout: Layout
+    rows: int
+    cols: int
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class OpEntry:
+    """One op of the program; ``fields`` as declared in format.OPS."""
+
+    index: int
+    id: OpId
+    domain: int
+    fields: dict[str, Any]
+
+
+class Image:
+    """An image file whose header, tables and structure have been checked; contents are read when asked for.
+
+    ``verify()`` checks the hashes of the contents.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open and check. ImageError says what is wrong with the file."""
+        self.path = path
+        try:
+            self._size = path.stat().st_size
+            with path.open("rb") as file:
+                page = file.read(HEADER_BYTES)
+        except OSError as error:
+            raise ImageError(f"cannot read image {path}: {error.strerror}") from error
+        self.header = self._read_header(page)
+        self.sections = self._read_sections(page)
+        self._check_root()
+        self.plan: dict[str, Any] = plain(self._parse(Plan, self.section(SectionId.PLAN), "plan"))
+        self.tensors = self._read_tensors()
+        self.states = self._read_states()
+        self.ops = self._read_ops()
+
+    def _fail(self, what: str, hint: str = "copy or pack the image again") -> ImageError:
+        return ImageError(f"{self.path}: {what}; {hint}")
+
+    def _parse(self, struct: Struct, data: bytes, what: str) -> Container:
+        try:
+            return struct.parse(data)
+        except ConstructError as error:
+            raise self._fail(f"the {what} is damaged") from error
+
+    def _read_header(self, page: bytes) -> dict[str, Any]:
+        if len(page) < len(MAGIC) or page[: len(MAGIC)] != MAGIC:
+            seen = "it is empty" if not page else f"it begins with {page[:8].hex(' ')}"
+            raise self._fail(f"this is no model image ({seen})", "make one with: host pack MODEL --board BOARD")
+        if len(page) < HEADER_BYTES:
+            raise self._fail(f"the image is truncated: {len(page)} bytes, not even a header")
+        header: dict[str, Any] = plain(self._parse(Header, page, "header"))
+        if header["version_major"] != VERSION_MAJOR:
+            raise self._fail(
+                f"the image has format version {header['version_major']}.{header['version_minor']}, "
+                f"this program reads {VERSION_MAJOR}",
+                "pack the model again with this version",
+            )
+        if hashlib.sha256(page[:HEADER_DIGEST_OFFSET]).digest() != page[HEADER_DIGEST_OFFSET:]:
+            raise self._fail("the header is damaged (its digest does not match)")
+        if header["file_size"] > self._size:
+            raise self._fail(f"the image is truncated: {self._size} of {header['file_size']} bytes")
+        if header["section_count"] > MAX_SECTIONS or header["flags"]:
+            raise self._fail("the header contradicts itself")
+        return header
+
+    def _read_sections(self, page: bytes) -> dict[SectionId, tuple[int, int]]:
+        found: dict[SectionId, tuple[int, int]] = {}
+        end = HEADER_BYTES
+        for index in range(self.header["section_count"]):
+            entry = Section.parse(page[SECTION_TABLE_OFFSET + index * Section.sizeof() :])
+            if entry.offset != align(end, SECTION_ALIGN) or entry.offset + entry.size > self.header["file_size"]:
+                raise self._fail(f"section {entry.id} lies at a wrong place")
+            end = entry.offset + entry.size
+            if entry.id not in set(SectionId):
+                if entry.flags & SectionFlag.REQUIRED:
+                    raise self._fail(f"section {entry.id} is unknown", "use a newer version of this program")
+                continue
+            if SectionId(entry.id) in found:
+                raise self._fail(f"section {SectionId(entry.id).name} is there twice")
+            found[SectionId(entry.id)] = (entry.offset, entry.size)
+        for section in REQUIRED:
+            if section not in found:
+                raise self._fail(f"section {section.name} is missing")
+        return found
+
+    def section(self, section: SectionId) -> bytes:
+        """The contents of a section; ImageError if there is none."""
+        if section not in self.sections:
+            raise self._fail(f"the image has no section {section.name}", "pack the model again")
+        offset, size = self.sections[section]
+        return self._read(offset, size)
+
+    def _read(self, offset: int, size: int) -> bytes:
+        try:
+            with self.path.open("rb") as file:
+                file.seek(offset)
+                data = file.read(size)
+        except OSError as error:
+            raise self._fail(f"reading failed: {error.strerror}") from error
+        if len(data) != size:
+            raise self._fail("the image became shorter while it was read")
+        return data
+
+    def _check_root(self) -> None:
+        hashes = self.section(SectionId.HASHES)
+        payload = self.header["payload_size"]
+        offset, _ = self.sections[SectionId.HASHES]
+        if HEADER_BYTES + payload != offset or len(hashes) != -(-payload // LEAF_BYTES) * HASH_BYTES:
+            raise self._fail("the table of hashes does not cover the contents")
+        if hashlib.sha256(hashes).digest() != self.header["root"]:
+            raise self._fail("the table of hashes is damaged")
+
+    @property
+    def root(self) -> str:
+        """The hash root, hexadecimal: the image's identity."""
+        return bytes(self.header["root"]).hex()
+
+    def verify(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Hash all contents; ImageError names the sections that a damaged leaf lies in."""
+        hashes = self.section(SectionId.HASHES)
+        payload = self.header["payload_size"]
+        for leaf, start in enumerate(range(0, payload, LEAF_BYTES)):
+            size = min(LEAF_BYTES, payload - start)
+            digest = hashlib.sha256(self._read(HEADER_BYTES + start, size)).digest()
+            if digest != hashes[leaf * HASH_BYTES : (leaf + 1) * HASH_BYTES]:
+                names = self._names_within(HEADER_BYTES + start, size)
+                raise self._fail(f"the contents do not match their hash near byte {HEADER_BYTES + start} ({names})")
+            if progress is not None:
+                progress(start + size, payload)
+
+    def _names_within(self, start: int, size: int) -> str:
+        touched = [s.name for s, (at, n) in self.sections.items() if at < start + size and start < at + n]
+        return ", ".join(touched)
+
+    def _table(self, section: SectionId, record: int, count: int) -> list[bytes]:
+        data = self.section(section)
+        if len(data) != record * count:
+            raise self._fail(f"section {section.name} has {len(data)} bytes where the plan says {record * count}")
+        return [data[i * record : (i + 1) * record] for i in range(count)]
+
+    def _read_tensors(self) -> list[TensorEntry]:
+        names = self.section(SectionId.NAMES) if SectionId.NAMES in self.sections else b""
+        limit = self.sections[SectionId.WEIGHTS][1]
+        found = []
+        for index, data in enumerate(self._table(SectionId.TENSORS, Tensor.sizeof(), self.plan["tensor_count"])):
+            t = Tensor.parse(data)
+            name = names[t.name_offset : t.name_offset + t.name_size].decode(errors="replace") or f"tensor {index}"
+            if t.format not in set(Format) or t.layout not in set(Layout):
+                raise self._fail(
+                    f"tensor {index} ({name}) has an unknown format", "use a newer version of this program"
+                )
+            fmt, layout = Format(t.format), Layout(t.layout)
+            if t.size != tensor_bytes(fmt, layout, t.rows, t.cols) or t.offset + t.size > limit:
+                raise self._fail(f"tensor {index} ({name}) has a wrong size or place")
+            found.append(TensorEntry(index, name, fmt, layout, t.rows, t.cols, t.offset, t.size))
+        return found
+
+    def _read_states(self) -> list[dict[str, Any]]:
+        records = self._table(SectionId.STATES, State.sizeof(), self.plan["state_count"])
+        return [plain(State.parse(data)) for data in records]
+
+    def _read_ops(self) -> list[OpEntry]:
+        found = []
+        for index, data in enumerate(self._table(SectionId.PROGRAM, OP_BYTES, self.plan["op_count"])):
+            head = OpHead.parse(data)
+            if head.id not in set(OpId):
+                raise self._fail(f"op {index} has the unknown id {head.id}", "use a newer version of this program")
+            fields = plain(OPS[OpId(head.id)].parse(data[OpHead.sizeof() :]))
+            found.append(OpEntry(index, OpId(head.id), head.domain, fields))
+        return found
+
+    def tensor_data(self, index: int) -> npt.NDArray[np.uint8]:
+        """The bytes of a tensor."""
+        entry = self.tensors[index]
+        return np.frombuffer(self._read(self.sections[SectionId.WEIGHTS][0] + entry.offset, entry.size), np.uint8)
+
+    def tensor_float32(self, index: int) -> npt.NDArray[np.float32]:
+        """What a tensor stands for, f32 [rows][cols]."""
+        t = self.tensors[index]
+        data = self.tensor_data(index)
+        if t.layout == Layout.PLAIN:
+            return unpack_plain(data, t.format, t.rows, t.cols)
+        if t.format in (Format.F32, Format.BF16):
+            return unpack_float(data, t.format, t.rows, t.cols)
+        return unpack_quantized(data, t.format, t.layout, t.rows, t.cols).float32(t.cols)
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """Source, licence, quantization, options, tool version; empty when the image has none."""
+        if SectionId.MANIFEST not in self.sections:
+            return {}
+        try:
+            manifest = json.loads(self.section(SectionId.MANIFEST))
+        except ValueError as error:
+            raise self._fail("the manifest is damaged") from error
+        if not isinstance(manifest, dict):
+            raise self._fail("the manifest is damaged")
+        return manifest
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """Tokenizer and chat template; ImageError when the image has none or it is damaged."""
+        packed = self.section(SectionId.TOKENIZER)
+        try:
+            stream = zlib.decompressobj()
+            text = stream.decompress(packed, MAX_TOKENIZER_BYTES)
+            if stream.unconsumed_tail:
+                raise ValueError("too large")
+            facts = json.loads(text)
+            template = self.section(SectionId.CHAT).decode() if SectionId.CHAT in self.sections else None
+            return Tokenizer(
+                json=facts["tokenizer.json"],
+                bos=facts["bos"],
+                stop_ids=tuple(facts["stop_ids"]),
+                chat_template=template,
+                special=facts["special"],
+                add_bos=facts["add_bos"],
+            )
+        except (zlib.error, ValueError, KeyError, TypeError) as error:
+            raise self._fail("the tokenizer is damaged") from error
+
+
+def plain(value: Any) -> Any:
+    """Construct's containers as dicts and lists, without its private entries."""
+    if isinstance(value, Container):
+        return {key: plain(item) for key, item in value.items() if not str(key).startswith("_")}
+    return [plain(item) for item in value] if isinstance(value, ListContainer) else value
