@@ -155,14 +155,10 @@ class TextStream:
         before = self._decode(self._ids[self._from : self._shown])
         now = self._decode(self._ids[self._from :])
         # A replacement character at the end may be the beginning of one that the next tokens complete.
-        if len(now) <= len(before) or (now.endswith(REPLACEMENT) and self._pending() < 4):
+        if len(now) <= len(before) or now.endswith(REPLACEMENT):
             return ""
         self._from, self._shown = self._shown, len(self._ids)
         return now[len(before) :]
-
-    def _pending(self) -> int:
-        """Tokens whose text was not shown yet; four bytes make a character, so more cannot wait for each other."""
-        return len(self._ids) - self._shown
 
     def finish(self) -> str:
         """What was held back, with replacement characters where a character is incomplete."""
