@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from host.arch import build_graph
-from host.compiler.graph import Embed, Graph, Linear
+from host.compiler.graph import Attention, Embed, Graph, Linear
 from host.compiler.lower import Lowered, Lowering, Shape, TensorSpec
 from host.compiler.passes import run_passes
 from host.errors import SourceError, UsageError
@@ -22,10 +22,15 @@ MAX_LOGIT_ROWS = 8
 LIMIT_ROWS = 512
 LIMIT_LOGIT_ROWS = 64
 LIMIT_SESSIONS = 64
+LIMIT_STATES = 160
+LIMIT_OPS = 2048
 LIMIT_HEAD_DIM = 256
 LIMIT_GROUP_HEADS = 64
+LIMIT_WIDTH = 1 << 20
+LIMIT_VOCAB = 1 << 20
+LIMIT_CONTEXT = 1 << 22
+"""What firmware/engine/limits.h allows as shipped (a test compares them): refused here, where it can be explained."""
 HEAD_DIM_STEP = 8
-"""What firmware/engine/limits.h allows as shipped."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,8 @@ def compile_model(source: Source, options: Options) -> Compiled:
         sinks=options.sinks,
     )
     lowered = Lowering(graph, shape, options.layout).run()
+    if len(lowered.ops) > LIMIT_OPS:
+        raise SourceError(f"the model's program has {len(lowered.ops)} ops; the firmware holds {LIMIT_OPS} at most")
     compiled = Compiled({}, lowered, graph, options, context)
     compiled.plan.update(_plan(source, compiled, shape))
     return compiled
@@ -165,13 +172,28 @@ def _stop_ids(ids: Iterable[int], vocab: int) -> list[int]:
 
 
 def _check_limits(graph: Graph) -> None:
-    """What the firmware as shipped cannot hold is refused here, where it can be explained."""
-    for spec in graph.states:
-        if spec.head_dim % HEAD_DIM_STEP or spec.head_dim > LIMIT_HEAD_DIM:
-            raise SourceError(
-                f"the model's heads have {spec.head_dim} elements; the firmware takes multiples of {HEAD_DIM_STEP} "
-                f"up to {LIMIT_HEAD_DIM}"
-            )
+    """SourceError for what the firmware as shipped cannot hold."""
+    largest = max(value.width for node in graph.nodes for value in node.outputs() if value is not graph.logits)
+    for what, value, limit in (
+        ("vocabulary entries", graph.vocab, LIMIT_VOCAB),
+        ("attention layers", len(graph.states), LIMIT_STATES),
+        ("activations in a row", largest, LIMIT_WIDTH),
+    ):
+        if value > limit:
+            raise SourceError(f"the model has {value} {what}; the firmware holds {limit} at most")
+    for node in graph.nodes:
+        if isinstance(node, Attention):
+            spec = graph.states[node.state]
+            if spec.head_dim % HEAD_DIM_STEP or spec.head_dim > LIMIT_HEAD_DIM:
+                raise SourceError(
+                    f"the model's heads have {spec.head_dim} elements; the firmware takes multiples of "
+                    f"{HEAD_DIM_STEP} up to {LIMIT_HEAD_DIM}"
+                )
+            if node.heads // spec.kv_heads > LIMIT_GROUP_HEADS:
+                raise SourceError(
+                    f"the model has {node.heads // spec.kv_heads} query heads to a KV head; the firmware takes "
+                    f"{LIMIT_GROUP_HEADS} at most"
+                )
 
 
 def _check_options(graph: Graph, options: Options) -> int:
@@ -179,9 +201,10 @@ def _check_options(graph: Graph, options: Options) -> int:
     slide = options.overflow == Overflow.SLIDE
     if slide and graph.learned_positions:
         raise UsageError("this model has learned positions, so its context cannot slide; use --overflow stop")
-    context = options.context if options.context is not None else graph.max_context
-    if not 1 <= context <= graph.max_context:
-        raise UsageError(f"--context {context} is outside this model's 1 to {graph.max_context} positions")
+    most = min(graph.max_context, LIMIT_CONTEXT)
+    context = options.context if options.context is not None else most
+    if not 1 <= context <= most:
+        raise UsageError(f"--context {context} is outside this model's 1 to {most} positions")
     for name, value, limit in (
         ("--sessions", options.sessions, LIMIT_SESSIONS),
         ("--rows", options.max_rows, LIMIT_ROWS),

@@ -167,22 +167,18 @@ class Places:
     def __init__(self, graph: Graph, shape: Shape) -> None:
         self._graph = graph
         self._shape = shape
+        self._roots: dict[int, Value] = {}
         self._first: dict[int, int] = {}
         self._last: dict[int, int] = {}
-        self._roots: dict[int, Value] = {}
-        self._owner: dict[int, Value] = {}
-        self._forced_col: dict[int, int] = {}
+        self._home: dict[int, tuple[Value, int]] = {}
+        """By root: the root whose memory it lies in, and the column there. Absent: its own."""
         self._lifetimes()
         self._share()
-        self.buffers: dict[int, Buffer] = {}
-        for root in self._roots.values():
-            owner = self._find(root)
-            first, last = self._first[id(root)], self._last[id(root)]
-            known = self.buffers.get(id(owner))
-            if known is None:
-                self.buffers[id(owner)] = Buffer(owner.name, self._bytes(owner), first, last)
-            else:
-                known.first, known.last = min(known.first, first), max(known.last, last)
+        self.buffers = {
+            id(root): Buffer(root.name, self._bytes(root), self._first[id(root)], self._last[id(root)])
+            for root in self._roots.values()
+            if id(root) not in self._home
+        }
 
     def _lifetimes(self) -> None:
         for index, node in enumerate(self._graph.nodes):
@@ -198,13 +194,11 @@ class Places:
         """Values that are written over one of their inputs: always the rotated heads, others where the input ends."""
         for index, node in enumerate(self._graph.nodes):
             if isinstance(node, Rope):
-                self._owner[id(node.dst)] = node.x
+                self._move_in(node.dst, node.x)
                 continue
             for source in self._overwritable(node):
-                dst, src = node.outputs()[0], source.root
-                whole = source.base is None and dst.base is None and self._bytes(src) == self._bytes(dst)
-                if whole and source.format == dst.format and self._ends(src) == index and dst is not self._graph.logits:
-                    self._owner[id(dst)] = src
+                if self._fits(node.outputs()[0], source, index):
+                    self._move_in(node.outputs()[0], source)
                     break
 
     def _overwritable(self, node: Node) -> list[Value]:
@@ -214,31 +208,27 @@ class Places:
             return [node.residual]
         return [node.src] if isinstance(node, Norm) else []
 
-    def _ends(self, root: Value) -> int:
-        """Last op that touches the memory of ``root``, whatever values share it so far."""
-        owner = self._find(root)
-        shared = [r for r in self._roots.values() if self._find(r) is owner]
-        return max(self._last[id(r)] for r in shared)
+    def _fits(self, dst: Value, source: Value, index: int) -> bool:
+        """Whether ``dst`` may take the whole memory of ``source``, which op ``index`` is the last to read."""
+        owner, col = self._find(source)
+        if source.base is not None or dst.base is not None or col or dst is self._graph.logits:
+            return False
+        same = (owner.width, owner.format, owner.domain) == (dst.width, dst.format, dst.domain)
+        return same and self._last[id(owner)] == index
 
-    def _find(self, value: Value) -> Value:
-        """The root that owns the memory of ``value``."""
-        value = value.root
-        while id(value) in self._owner:
-            value = self._owner[id(value)].root
-        return value
+    def _move_in(self, dst: Value, source: Value) -> None:
+        owner, col = self._find(source)
+        self._home[id(dst)] = (owner, col)
+        self._last[id(owner)] = max(self._last[id(owner)], self._last[id(dst)])
 
-    def _column(self, value: Value) -> int:
-        col = 0
-        while True:
-            col += value.root_col
-            root = value.root
-            if id(root) not in self._owner:
-                return col
-            value = self._owner[id(root)]
+    def _find(self, value: Value) -> tuple[Value, int]:
+        """The root that owns the memory of ``value``, and the column there."""
+        owner, col = self._home.get(id(value.root), (value.root, 0))
+        return owner, col + value.root_col
 
     def stride(self, value: Value) -> int:
         """Bytes from row to row of the buffer in which ``value`` lies."""
-        owner = self._find(value)
+        owner, _ = self._find(value)
         if owner.format == Format.Q8A:
             return q8a_row_bytes(owner.width)
         return f32_row_bytes(align(owner.width, TILE_ROWS) if owner is self._graph.logits else owner.width)
@@ -251,12 +241,13 @@ class Places:
         """The value as an op's operand, after placing."""
         if value is None:
             return dict(NO_OPERAND)
-        offset = self.buffers[id(self._find(value))].offset
+        owner, col = self._find(value)
+        offset = self.buffers[id(owner)].offset
         return {
             "space": Space.ARENA,
             "offset": offset // ARENA_UNIT,
             "stride": self.stride(value) // ARENA_UNIT,
-            "col": self._column(value),
+            "col": col,
         }
 
 
