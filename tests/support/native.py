@@ -118,10 +118,10 @@ class Info(ctypes.Structure):
     """struct engine_info."""
 
     _fields_ = (
-        *((name, ctypes.c_uint32) for name in "vocab context max_rows max_logit_rows sessions layers".split()),
-        *((name, ctypes.c_uint32) for name in "overflow bos stop_count".split()),
+        *((name, ctypes.c_uint32) for name in ["vocab", "context", "max_rows", "max_logit_rows", "sessions", "layers"]),
+        *((name, ctypes.c_uint32) for name in ["overflow", "bos", "stop_count"]),
         ("stop_ids", ctypes.c_uint32 * 8),
-        *((name, ctypes.c_uint64) for name in "image_bytes weight_bytes arena_bytes runtime_bytes".split()),
+        *((name, ctypes.c_uint64) for name in ["image_bytes", "weight_bytes", "arena_bytes", "runtime_bytes"]),
         ("root_prefix", ctypes.c_uint32),
         ("root", ctypes.c_uint8 * 32),
     )
@@ -199,7 +199,7 @@ class Native:
     # ---- loading ----
 
     def load(self, image: bytes | Path, arena_bytes: int | None = None, verify: bool = True) -> Info:
-        """Load an image, by default into an arena that is exactly as large as it needs. DeviceFailure as engine_load()."""
+        """Load an image, by default into an arena of exactly what it needs. DeviceFailure as engine_load()."""
         data = image.read_bytes() if isinstance(image, Path) else image
         self._place_image(data)
         if arena_bytes is None:

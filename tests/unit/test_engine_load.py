@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loader: what it refuses, with which error, and what it tells about it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from host.compiler.compile import Options
+from host.compiler.passes import PASSES
+from host.errors import BY_NUMBER, DeviceFailure
+from host.image.format import NO_TENSOR, Domain, Format, Layout, OpId, Overflow, SectionFlag, SectionId
+from tests.support.images import ImageEditor
+from tests.support.native import Native
+from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama
+
+Edit = Callable[[ImageEditor], ImageEditor]
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A quantized tiny Llama; the passes leave embed, norm, linear, rope, kv_store, attention, gather."""
+    path = tmp_path_factory.mktemp("load") / "llama.hsp"
+    tiny_image(path, tiny_llama(), Options(weights=Format.Q4M, context=300, sessions=2, max_rows=16))
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A GPT-2 without any pass, so that eltwise, biases and quantize ops stand in the program."""
+    path = tmp_path_factory.mktemp("load") / "gpt2.hsp"
+    without = tuple(PASSES)
+    tiny_image(path, tiny_gpt2(), Options(weights=Format.Q8, context=100, max_rows=16, without=without))
+    return path.read_bytes()
+
+
+def refused(native: Native, image: bytes, arena: int = 4 << 20) -> tuple[str, int]:
+    """Name of the error and its detail."""
+    with pytest.raises(DeviceFailure) as failure:
+        native.load(image, arena)
+    assert not native.loaded
+    return BY_NUMBER[failure.value.number].name, failure.value.detail
+
+
+def test_sha256_is_hashlibs(native: Native) -> None:
+    rng = np.random.default_rng(1)
+    for size in [*range(0, 130), 1000, 65536 + 7]:
+        data = rng.bytes(size)
+        assert native.sha256(data) == hashlib.sha256(data).digest()
+
+
+def test_a_good_image_tells_its_plan(native: Native, image: bytes) -> None:
+    info = native.load(image)
+    assert (info.vocab, info.context, info.max_rows, info.sessions, info.layers) == (131, 300, 16, 2, 2)
+    assert info.image_bytes == len(image)
+    assert bytes(info.root) == bytes(image[32:64])
+    assert (info.bos, list(info.stop_ids)[: info.stop_count]) == (1, [2])
+
+
+def test_arena_must_hold_the_plan_and_says_what_is_missing(native: Native, image: bytes) -> None:
+    info = native.load(image)
+    need = info.arena_bytes + info.runtime_bytes
+    native.load(image, need)
+    assert refused(native, image, need - 64) == ("ARENA_SMALL", 64)
+    assert refused(native, image, 64) == ("ARENA_SMALL", need - 64)
+
+
+def test_every_truncation_is_refused(native: Native, image: bytes) -> None:
+    for size in [0, 1, 7, 8, 100, 4095]:
+        assert refused(native, image[:size])[0] == ("IMAGE_ABSENT" if size < 8 else "IMAGE_TRUNCATED")
+    for size in range(4096, len(image), 4093):
+        assert refused(native, image[:size])[0] == "IMAGE_TRUNCATED"
+
+
+def test_other_bytes_are_no_image(native: Native) -> None:
+    assert refused(native, bytes(8192))[0] == "IMAGE_ABSENT"
+    assert refused(native, b"\xff" * 8192)[0] == "IMAGE_ABSENT"
+
+
+def test_a_flipped_byte_anywhere_is_found_by_the_hashes(native: Native, image: bytes) -> None:
+    """Bytes between and behind the hashes' own padding included, apart from what nothing reads."""
+    hashes, size = ImageEditor(image).sections[SectionId.HASHES]
+    for offset in [*range(0, 4096, 61), *range(4096, hashes, 997), *range(hashes, hashes + size)]:
+        broken = bytearray(image)
+        broken[offset] ^= 0x20
+        with pytest.raises(DeviceFailure):
+            native.load(bytes(broken), 4 << 20)
+
+
+def test_verify_names_the_wrong_leaf_and_the_step_waits_for_it(native: Native, tmp_path: Path) -> None:
+    path = tmp_path / "big.hsp"
+    tiny_image(path, tiny_llama(vocab_size=9000), Options(weights=Format.F32, context=64))
+    broken = bytearray(path.read_bytes())
+    assert len(broken) > 3 << 20
+    weights, size = ImageEditor(bytes(broken)).sections[SectionId.WEIGHTS]
+    broken[weights + size - 1] ^= 1
+    native.load(bytes(broken), 16 << 20, verify=False)
+    with pytest.raises(DeviceFailure) as failure:
+        native.step([(0, 0, 1, 1)])
+    assert BY_NUMBER[failure.value.number].name == "NOT_READY"
+    with pytest.raises(DeviceFailure) as failure:
+        native.verify()
+    assert BY_NUMBER[failure.value.number].name == "IMAGE_HASH"
+    assert failure.value.detail == (weights + size - 1 - 4096) >> 20
+    with pytest.raises(DeviceFailure):
+        native.step([(0, 0, 1, 1)])
+
+
+HEADER: list[tuple[str, Edit]] = [
+    ("IMAGE_VERSION", lambda e: e.header(version_major=2)),
+    ("IMAGE_VERSION", lambda e: e.header(version_major=0)),
+    ("IMAGE_HEADER", lambda e: e.header(section_count=17)),
+    ("IMAGE_HEADER", lambda e: e.header(flags=1)),
+    ("IMAGE_TRUNCATED", lambda e: e.header(file_size=2**63)),
+    ("IMAGE_SECTION", lambda e: e.header(payload_size=2**64 - 1)),
+    ("IMAGE_SECTION", lambda e: e.header(payload_size=0)),
+    ("IMAGE_SECTION", lambda e: e.section(SectionId.PLAN, offset=2**64 - 4096)),
+    ("IMAGE_SECTION", lambda e: e.section(SectionId.PLAN, size=2**64 - 1)),
+    ("IMAGE_SECTION", lambda e: e.section(SectionId.PLAN, offset=4096 + 64)),
+    ("IMAGE_SECTION", lambda e: e.section(SectionId.TENSORS, offset=4096)),
+    ("IMAGE_SECTION", lambda e: e.section(SectionId.PLAN, size=e.sections[SectionId.PLAN][1] + 4)),
+    ("IMAGE_SECTION", lambda e: e.section(SectionId.PLAN, flags=2)),
+    ("IMAGE_SECTION", lambda e: e.section(SectionId.STATES, id=SectionId.PLAN)),
+    ("IMAGE_SECTION", lambda e: e.section(SectionId.PLAN, id=99)),
+    ("IMAGE_SECTION", lambda e: e.section(SectionId.MANIFEST, id=99, flags=SectionFlag.REQUIRED)),
+    ("IMAGE_SECTION", lambda e: e.section(SectionId.WEIGHTS, id=99, flags=0)),
+    ("IMAGE_TENSOR", lambda e: e.section(SectionId.NAMES, id=99, flags=0)),
+    ("IMAGE_HASH", lambda e: e.header(root=bytes(32))),
+]
+
+
+@pytest.mark.parametrize(("error", "edit"), HEADER)
+def test_header_and_sections(native: Native, image: bytes, error: str, edit: Edit) -> None:
+    assert refused(native, edit(ImageEditor(image)).resealed_header())[0] == error
+
+
+def test_unknown_optional_sections_are_passed_over(native: Native, image: bytes) -> None:
+    native.load(ImageEditor(image).section(SectionId.MANIFEST, id=99).resealed_header())
+    native.load(ImageEditor(image).header(version_minor=9).resealed_header())
+
+
+PLAN: list[tuple[str, Edit]] = [
+    ("IMAGE_LIMIT", lambda e: e.plan(vocab=2**32 - 1)),
+    ("IMAGE_LIMIT", lambda e: e.plan(context=2**32 - 1)),
+    ("IMAGE_LIMIT", lambda e: e.plan(max_rows=513)),
+    ("IMAGE_LIMIT", lambda e: e.plan(max_logit_rows=65)),
+    ("IMAGE_LIMIT", lambda e: e.plan(sessions=65)),
+    ("IMAGE_LIMIT", lambda e: e.plan(op_count=2**31)),
+    ("IMAGE_LIMIT", lambda e: e.plan(state_count=161)),
+    ("IMAGE_PLAN", lambda e: e.plan(vocab=0)),
+    ("IMAGE_PLAN", lambda e: e.plan(max_rows=0)),
+    ("IMAGE_PLAN", lambda e: e.plan(sessions=0)),
+    ("IMAGE_PLAN", lambda e: e.plan(overflow=2)),
+    ("IMAGE_PLAN", lambda e: e.plan(sinks=301)),
+    ("IMAGE_PLAN", lambda e: e.plan(bos=131)),
+    ("IMAGE_PLAN", lambda e: e.plan(stop_count=9)),
+    ("IMAGE_PLAN", lambda e: e.plan(stop_ids=[131] * 8)),
+    ("IMAGE_PLAN", lambda e: e.plan(logits_offset=2**32 - 1)),
+    ("IMAGE_PLAN", lambda e: e.plan(logits_stride=1)),
+    ("IMAGE_PLAN", lambda e: e.plan(logits_stride=2**32 - 1)),
+    ("IMAGE_PLAN", lambda e: e.plan(arena_bytes=64)),
+    ("IMAGE_PLAN", lambda e: e.plan(arena_bytes=1 << 20 | 1)),
+    ("IMAGE_PLAN", lambda e: e.plan(runtime_bytes=0)),
+    ("IMAGE_PLAN", lambda e: e.plan(runtime_bytes=2**64 - 1)),
+    ("IMAGE_PLAN", lambda e: e.plan(sessions=3)),
+    ("IMAGE_SECTION", lambda e: e.plan(tensor_count=2**32 - 1)),
+    ("IMAGE_SECTION", lambda e: e.plan(op_count=1)),
+    ("IMAGE_STATE", lambda e: e.plan(context=1000)),
+    ("IMAGE_STATE", lambda e: e.plan(overflow=Overflow.SLIDE)),
+    ("ARENA_SMALL", lambda e: e.plan(arena_bytes=2**64 - 64)),
+]
+
+
+@pytest.mark.parametrize(("error", "edit"), PLAN)
+def test_plan(native: Native, image: bytes, error: str, edit: Edit) -> None:
+    assert refused(native, edit(ImageEditor(image)).sealed())[0] == error
+
+
+TABLES: list[tuple[str, int, Edit]] = [
+    ("IMAGE_TENSOR", 1, lambda e: e.tensor(1, format=9)),
+    ("IMAGE_TENSOR", 1, lambda e: e.tensor(1, layout=3)),
+    ("IMAGE_TENSOR", 1, lambda e: e.tensor(1, format=Format.KV8)),
+    ("IMAGE_TENSOR", 1, lambda e: e.tensor(1, format=Format.Q4, layout=Layout.PLAIN)),
+    ("IMAGE_TENSOR", 0, lambda e: e.tensor(0, rows=0)),
+    ("IMAGE_LIMIT", 0, lambda e: e.tensor(0, cols=2**32 - 1)),
+    ("IMAGE_LIMIT", 0, lambda e: e.tensor(0, rows=2**32 - 1)),
+    ("IMAGE_TENSOR", 0, lambda e: e.tensor(0, rows=4000)),
+    ("IMAGE_TENSOR", 0, lambda e: e.tensor(0, size=2**64 - 64)),
+    ("IMAGE_TENSOR", 0, lambda e: e.tensor(0, offset=2**64 - 64)),
+    ("IMAGE_TENSOR", 0, lambda e: e.tensor(0, offset=32)),
+    ("IMAGE_TENSOR", 0, lambda e: e.tensor(0, offset=e.sections[SectionId.WEIGHTS][1] // 64 * 64)),
+    ("IMAGE_TENSOR", 0, lambda e: e.tensor(0, name_offset=2**32 - 1)),
+    ("IMAGE_TENSOR", 0, lambda e: e.tensor(0, name_size=2**32 - 1)),
+    ("IMAGE_STATE", 1, lambda e: e.state(1, format=Format.Q8)),
+    ("IMAGE_STATE", 1, lambda e: e.state(1, kv_heads=0)),
+    ("IMAGE_LIMIT", 1, lambda e: e.state(1, kv_heads=2**32 - 1)),
+    ("IMAGE_STATE", 1, lambda e: e.state(1, head_dim=20)),
+    ("IMAGE_LIMIT", 1, lambda e: e.state(1, head_dim=264)),
+    ("IMAGE_STATE", 1, lambda e: e.state(1, window=2**32 - 1)),
+    ("IMAGE_STATE", 1, lambda e: e.state(1, window=10)),
+    ("IMAGE_STATE", 1, lambda e: e.state(1, pages=0)),
+    ("IMAGE_STATE", 1, lambda e: e.state(1, pages=2**32 - 1)),
+    ("IMAGE_STATE", 1, lambda e: e.state(1, page_bytes=64)),
+]
+
+
+@pytest.mark.parametrize(("error", "detail", "edit"), TABLES)
+def test_tensors_and_states(native: Native, image: bytes, error: str, detail: int, edit: Edit) -> None:
+    assert refused(native, edit(ImageEditor(image)).sealed()) == (error, detail)
+
+
+BIG = 2**32 - 1
+OPS: list[tuple[OpId, dict[str, object]]] = [
+    (OpId.EMBED, {"dst": {"offset": BIG}}),
+    (OpId.EMBED, {"dst": {"stride": 1}}),
+    (OpId.EMBED, {"dst": {"stride": BIG}}),
+    (OpId.EMBED, {"dst": {"col": BIG}}),
+    (OpId.EMBED, {"dst": {"space": 0}}),
+    (OpId.EMBED, {"dst": {"space": 2}}),
+    (OpId.EMBED, {"table": BIG}),
+    (OpId.EMBED, {"table": 1}),
+    (OpId.EMBED, {"positions": 0}),
+    (OpId.EMBED, {"dim": 95}),
+    (OpId.EMBED, {"dim": 0}),
+    (OpId.EMBED, {"scale": float("nan")}),
+    (OpId.NORM, {"width": 95}),
+    (OpId.NORM, {"segments": 0}),
+    (OpId.NORM, {"segments": BIG}),
+    (OpId.NORM, {"eps": 0.0}),
+    (OpId.NORM, {"eps": float("nan")}),
+    (OpId.NORM, {"eps": -1.0}),
+    (OpId.NORM, {"kind": 2}),
+    (OpId.NORM, {"dst_format": Format.Q8}),
+    (OpId.NORM, {"weight": 0}),
+    (OpId.NORM, {"bias": 10000}),
+    (OpId.LINEAR, {"k": 64}),
+    (OpId.LINEAR, {"n": 64}),
+    (OpId.LINEAR, {"n": BIG}),
+    (OpId.LINEAR, {"activation": 5}),
+    (OpId.LINEAR, {"gated": 1}),
+    (OpId.LINEAR, {"gated": BIG}),
+    (OpId.LINEAR, {"src_format": Format.F32}),
+    (OpId.LINEAR, {"weight": NO_TENSOR}),
+    (OpId.LINEAR, {"bias": 0}),
+    (OpId.LINEAR, {"src": {"offset": 1}}),
+    (OpId.LINEAR, {"src": {"col": 1}}),
+    (OpId.LINEAR, {"dst": {"offset": BIG}}),
+    (OpId.LINEAR, {"residual": {"space": 1, "offset": BIG, "stride": 4096}}),
+    (OpId.ROPE_TABLE, {"frequencies": 0}),
+    (OpId.ROPE_TABLE, {"half": 13}),
+    (OpId.ROPE_TABLE, {"half": BIG}),
+    (OpId.ROPE_TABLE, {"scale": float("inf")}),
+    (OpId.ROPE, {"heads": BIG}),
+    (OpId.ROPE, {"rotary": 26}),
+    (OpId.ROPE, {"rotary": 23}),
+    (OpId.ROPE, {"rotary": 0}),
+    (OpId.ROPE, {"style": 2}),
+    (OpId.ROPE, {"head_dim": BIG}),
+    (OpId.KV_STORE, {"state": 2}),
+    (OpId.KV_STORE, {"state": BIG}),
+    (OpId.KV_STORE, {"k": {"col": 1000}}),
+    (OpId.KV_STORE, {"v": {"space": 0}}),
+    (OpId.ATTENTION, {"state": 2}),
+    (OpId.ATTENTION, {"state": 1}),
+    (OpId.ATTENTION, {"heads": 3}),
+    (OpId.ATTENTION, {"heads": 0}),
+    (OpId.ATTENTION, {"heads": BIG}),
+    (OpId.ATTENTION, {"scale": 0.0}),
+    (OpId.ATTENTION, {"softcap": -1.0}),
+    (OpId.ATTENTION, {"partial": {"offset": BIG}}),
+    (OpId.ATTENTION, {"partial": {"space": 0}}),
+    (OpId.GATHER, {"width": BIG}),
+    (OpId.GATHER, {"src": {"space": 0}}),
+]
+
+
+@pytest.mark.parametrize(("id_", "fields"), OPS)
+def test_op(native: Native, image: bytes, id_: OpId, fields: dict[str, object]) -> None:
+    editor = ImageEditor(image)
+    assert refused(native, editor.op(id_, **fields).sealed()) == ("IMAGE_OP", editor.find(id_))
+
+
+PLAIN_OPS: list[tuple[OpId, dict[str, object]]] = [
+    (OpId.QUANTIZE, {"width": 65}),
+    (OpId.QUANTIZE, {"dst": {"offset": BIG}}),
+    (OpId.ELTWISE, {"kind": 5}),
+    (OpId.ELTWISE, {"activation": 5}),
+    (OpId.ELTWISE, {"width": BIG}),
+    (OpId.ELTWISE, {"a": {"space": 0}}),
+    (OpId.ELTWISE, {"b": {"space": 2}}),
+    (OpId.ELTWISE, {"tensor": BIG}),
+    (OpId.EMBED, {"positions": BIG - 1}),
+]
+
+
+@pytest.mark.parametrize(("id_", "fields"), PLAIN_OPS)
+def test_unfused_op(native: Native, plain: bytes, id_: OpId, fields: dict[str, object]) -> None:
+    native.load(plain)
+    editor = ImageEditor(plain)
+    assert refused(native, editor.op(id_, **fields).sealed()) == ("IMAGE_OP", editor.find(id_))
+
+
+@pytest.mark.parametrize("head", [{"id": 0}, {"id": 11}, {"id": 65535}, {"version": 0}, {"version": 2}, {"domain": 2}])
+def test_op_head(native: Native, image: bytes, head: dict[str, int]) -> None:
+    assert refused(native, ImageEditor(image).op_head(3, **head).sealed()) == ("IMAGE_OP", 3)
+
+
+@pytest.mark.parametrize("id_", [OpId.EMBED, OpId.ROPE_TABLE, OpId.ROPE, OpId.KV_STORE, OpId.ATTENTION])
+def test_ops_with_positions_run_on_all_rows(native: Native, image: bytes, id_: OpId) -> None:
+    editor = ImageEditor(image)
+    index = editor.find(id_)
+    assert refused(native, editor.op_head(index, domain=Domain.LOGIT_ROWS).sealed()) == ("IMAGE_OP", index)
+
+
+def test_learned_positions_do_not_slide(native: Native, plain: bytes) -> None:
+    """Everything else made right for sliding, so that it is the table of positions that is refused."""
+    editor = ImageEditor(plain)
+    context, rows = 100, 16
+    pages = -(-(context + rows) // 64) + 1
+    for i in range(2):
+        editor.state(i, window=context, pages=pages)
+    largest = int.from_bytes(plain[editor.sections[SectionId.STATES][0] + 24 :][:4], "little")
+    total = 2 * pages
+    runtime = 3 * (-(-4 * total // 64) * 64) + (-(-4 * context // 64) * 64) + (-(-8 * 131 // 64) * 64) + total * largest
+    editor.plan(overflow=Overflow.SLIDE, runtime_bytes=runtime)
+    assert refused(native, editor.sealed()) == ("IMAGE_OP", editor.find(OpId.EMBED))
