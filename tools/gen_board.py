@@ -30,6 +30,7 @@ def header(board: Board, kernels: str, limit: int | None = None) -> str:
     if board.memory and board.uart and board.timer and board.entry:
         memory, uart, timer, entry = board.memory, board.uart, board.timer, board.entry
         lines += [f"#define BOARD_HART_IDS {', '.join(map(str, ids))}"]
+        lines += [f"#define BOARD_LINK_BASE {memory.firmware.base:#x}u"]
         lines += [f"#define BOARD_STACK_BYTES {int(memory.stack):#x}"]
         lines += [f"#define BOARD_ARENA_BASE {memory.arena.base:#x}u", f"#define BOARD_ARENA_SIZE {memory.arena.size:#x}u"]
         lines += [f"#define BOARD_IMAGE_BASE {memory.image:#x}u", f"#define BOARD_IMAGE_LIMIT {board.image_limit:#x}u"]
@@ -43,13 +44,16 @@ def header(board: Board, kernels: str, limit: int | None = None) -> str:
     return "\n".join([*lines, "", "#endif", ""])
 
 
-def linker(board: Board, limit: int | None = None) -> str:
-    """The linker script: the one template with the board's regions. ``@NAME@`` are its parameters."""
-    assert board.memory and board.entry
+def linker(board: Board, limit: int | None = None, below: bool = False) -> str:
+    """The linker script: the one template with the board's regions; ``below``: for what lies between the start of DRAM
+    and the firmware (the SBI shim). ``@NAME@`` are its parameters.
+    """
+    assert board.memory
+    dram, firmware = board.memory.dram, board.memory.firmware
     values = {
         "BOARD": board.name,
-        "BASE": f"{board.memory.firmware.base:#x}",
-        "SIZE": f"{int(board.memory.firmware.size):#x}",
+        "BASE": f"{dram.base if below else firmware.base:#x}",
+        "SIZE": f"{firmware.base - dram.base if below else int(firmware.size):#x}",
         "STACKS": f"{board.memory.stack * len(hart_ids(board, limit)):#x}",
     }
     return re.sub(r"@([A-Z]+)@", lambda match: values[match[1]], TEMPLATE.read_text())

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from SCons.Action import Action
+
 from host.errors import HostError, UsageError
 from tools.scons.variant import ROOT, Options, short_line
 
@@ -26,29 +28,30 @@ def model_node(env: Any, options: Options) -> Any:
         raise UsageError(f"model={path}: there is no such recipe; see models/")
     image = options.directory / f"{path.stem}.hsp"
     command = [sys.executable, "-m", "host", "pack", str(path), "-o", str(image), "--board", options.board.name]
-    return env.Command(str(image), str(path), env.Action([command], short_line(env, "PACK") or None))[0]
+    return env.Command(str(image), str(path), Action([command], short_line(env, "PACK") or None))[0]
+
+
+def show_table(target: list[Any], source: list[Any], env: Any) -> int:
+    """Action: prints the memory table; fails where the board's memory is too small."""
+    from tools import memory_table
+
+    elf, image = Path(str(source[0])), Path(str(source[1])) if env["HAS_MODEL"] else None
+    try:
+        text = memory_table.table(env["OPTIONS"].board, elf, image)
+        print(text)
+        memory_table.check_fit(env["OPTIONS"].board, elf, image)
+    except HostError as error:
+        sys.stderr.write(f"scons: {error}\n")
+        return 1
+    Path(str(target[0])).write_text(text + "\n")
+    return 0
 
 
 def add_table(env: Any, options: Options, elf: Any, model: Any) -> Any:
-    """Prints the memory table after a link or a new image; fails where the board's memory is too small."""
-
-    def show(target: list[Any], source: list[Any], env: Any) -> int:  # noqa: ARG001
-        from tools import memory_table
-
-        files = [Path(str(node)) for node in source[:2]]
-        image = files[1] if model else None
-        try:
-            text = memory_table.table(options.board, files[0], image)
-            print(text)
-            memory_table.check_fit(options.board, files[0], image)
-        except HostError as error:
-            sys.stderr.write(f"scons: {error}\n")
-            return 1
-        Path(str(target[0])).write_text(text + "\n")
-        return 0
-
+    """The memory table: printed after a link, for a new image and when the board has changed."""
     sources = [elf, *([model] if model else []), env.Value(str(options.board))]
-    return env.Command(str(options.directory / "memory.txt"), sources, env.Action(show, None))
+    action = Action(show_table, None)
+    return env.Command(str(options.directory / "memory.txt"), sources, action, OPTIONS=options, HAS_MODEL=bool(model))
 
 
 def target_spec(options: Options) -> str:
@@ -84,7 +87,10 @@ def debug(options: Options, elf: Any, model: Any) -> int:
     from host.targets.simulators import debug_server
 
     try:
-        with debug_server(options.board, Path(str(elf)), Path(str(model)) if model else None) as port:
+        image = Path(str(model)) if model else None
+        harts = options.harts or options.board.harts.default
+        with debug_server(options.board, Path(str(elf)), options.kernels, harts, image) as (port, line):
+            print(f"the link: host chat IMAGE --target socket://localhost:{line}, once you have continued")
             return subprocess.call([gdb, "-q", str(elf), "-ex", f"target remote localhost:{port}"])
     except HostError as error:
         sys.stderr.write(f"scons: {error}\n")
@@ -99,7 +105,7 @@ def add(env: Any, options: Options, built: list[Any]) -> None:
     image = model if model is not None else None
 
     def always(name: str, what: Any) -> None:
-        env.AlwaysBuild(env.Alias(name, table, env.Action(what, None)))
+        env.AlwaysBuild(env.Alias(name, table, Action(what, None)))
 
     def show_size(target: list[Any], source: list[Any], env: Any) -> int:  # noqa: ARG001
         print(Path(str(source[0])).read_text(), end="")

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from SCons.Action import Action
+
 from host.boards import Board
 from host.errors import HostError, UsageError
 from tools.scons.toolchain import COMMON, FREESTANDING, Toolchain, choose
@@ -112,36 +114,49 @@ def objects(env: Any, options: Options, sources: list[Path], folder: str, **flag
     return made
 
 
+# Actions are functions of the module: SCons signs a function with all that it closes over, and Options has no
+# signature that is the same in the next run.
+def write_header(target: list[Any], source: list[Any], env: Any) -> int:  # noqa: ARG001
+    """Action: a header of env["KIND"]."""
+    import tools.gen_headers as gen
+
+    return gen.main(["gen_headers", env["KIND"], str(target[0])])
+
+
+def write_board(target: list[Any], source: list[Any], env: Any) -> int:  # noqa: ARG001
+    """Action: board.h or the linker script."""
+    from tools import gen_board
+
+    options = env["OPTIONS"]
+    path = Path(str(target[0]))
+    if path.suffix == ".ld":
+        path.write_text(gen_board.linker(options.board, options.harts, below=path.stem == "shim"))
+    else:
+        path.write_text(gen_board.header(options.board, options.kernels, options.harts))
+    return 0
+
+
+def write_flat(target: list[Any], source: list[Any], env: Any) -> int:  # noqa: ARG001
+    """Action: the flat binary of an ELF."""
+    from tools.memory_table import flatten
+
+    Path(str(target[0])).write_bytes(flatten(Path(str(source[0]))))
+    return 0
+
+
 def generated(env: Any, options: Options) -> None:
     """The headers made from Python declarations and from the board's file."""
-
-    def write(target: list[Any], source: list[Any], env: Any) -> int:  # noqa: ARG001
-        import tools.gen_headers as gen
-
-        return gen.main(["gen_headers", env["KIND"], str(target[0])])
-
-    def write_board(target: list[Any], source: list[Any], env: Any) -> int:  # noqa: ARG001
-        from tools import gen_board
-
-        board = options.board
-        text = (
-            gen_board.linker(board, options.harts)
-            if str(target[0]).endswith(".ld")
-            else gen_board.header(board, options.kernels, options.harts)
-        )
-        Path(str(target[0])).write_text(text)
-        return 0
 
     gen = options.directory / "gen"
     line = short_line(env, "GEN") or None
     for kind, (name, source) in GENERATED.items():
         sources = [source, "tools/gen_headers.py"]
-        env.Command(str(gen / name), sources, env.Action(write, line), KIND=kind)
-    names = ["board.h"] + (["firmware.ld"] if options.board.memory else [])
+        env.Command(str(gen / name), sources, Action(write_header, line), KIND=kind)
+    names = ["board.h", *(["firmware.ld"] if options.board.memory else []), *(["shim.ld"] if has_shim(options) else [])]
     for name in names:
         sources = [str(options.board.file), "tools/gen_board.py", "host/boards.py"]
         sources += ["linker/firmware.ld.in"] if name.endswith(".ld") else []
-        node = env.Command(str(gen / name), sources, env.Action(write_board, line))
+        node = env.Command(str(gen / name), sources, Action(write_board, line), OPTIONS=options)
         # The board with dram= and harts= applied: what the text is made from beyond the file.
         env.Depends(node, env.Value(f"{options.board} {options.kernels} {options.harts}"))
 
@@ -180,26 +195,37 @@ def build_bare(env: Any, options: Options) -> list[Any]:
     own = [*port, *boot, *sorted((ROOT / "firmware/drivers").glob("*.c"))]
     sources = core_sources(options.kernels) + [p.relative_to(ROOT) for p in own]
     nodes = objects(bare, options, sources, "obj")
-    script = str(options.directory / "gen/firmware.ld")
-    elf = bare.Program(
-        str(options.directory / "firmware.elf"),
-        nodes,
-        LINKFLAGS=[*bare["LINKFLAGS"], "-nostdlib", "-static", f"-Wl,-T,{script}", "-Wl,-z,max-page-size=4096"],
-    )
-    bare.Depends(elf, script)
-    return [*elf, *flat_binary(bare, options, elf, "firmware.bin")]
+    elf = link_bare(bare, options, nodes, "firmware")
+    shim = build_shim(bare, options) if has_shim(options) else []
+    return [*elf, *flat_binary(bare, options, elf, "firmware.bin"), *shim]
+
+
+def has_shim(options: Options) -> bool:
+    """Whether the board is tried on a twin that needs an SBI of our own."""
+    return options.board.simulator.kind == "twin"
+
+
+def build_shim(env: Any, options: Options) -> list[Any]:
+    """The SBI shim for the board's twin: its own ELF at the start of DRAM."""
+    folder = ROOT / "firmware/boot/shim"
+    drivers = [ROOT / f"firmware/drivers/{name}.c" for name in ("clint", "fdt", "ns16550", "power")]
+    sources = [p.relative_to(ROOT) for p in [*sorted(folder.glob("*.[cS]")), *drivers]]
+    return link_bare(env, options, objects(env, options, sources, "shim"), "shim")
+
+
+def link_bare(env: Any, options: Options, nodes: list[Any], name: str) -> list[Any]:
+    """``<name>.elf`` by ``gen/<name>.ld``."""
+    script = str(options.directory / f"gen/{name}.ld")
+    flags = ["-nostdlib", "-static", f"-Wl,-T,{script}", "-Wl,-z,max-page-size=4096"]
+    elf = env.Program(str(options.directory / f"{name}.elf"), nodes, LINKFLAGS=[*env["LINKFLAGS"], *flags])
+    env.Depends(elf, script)
+    return list(elf)
 
 
 def flat_binary(env: Any, options: Options, elf: Any, name: str) -> list[Any]:
     """The loaded bytes of an ELF from its lowest address on."""
 
-    def write(target: list[Any], source: list[Any], env: Any) -> int:  # noqa: ARG001
-        from tools.memory_table import flatten
-
-        Path(str(target[0])).write_bytes(flatten(Path(str(source[0]))))
-        return 0
-
-    return list(env.Command(str(options.directory / name), elf, env.Action(write, short_line(env, "BIN") or None)))
+    return list(env.Command(str(options.directory / name), elf, Action(write_flat, short_line(env, "BIN") or None)))
 
 
 def environment(base: Any) -> dict[str, str]:

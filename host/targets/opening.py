@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From ``--target`` to an open byte stream, building the firmware first where it is not there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from host.boards import Board, load_board
+from host.errors import TargetError
+from host.targets import simulators
+from host.targets.base import Target
+from host.targets.serial_line import SerialTarget
+from host.targets.spec import TargetSpec, parse_spec
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def build_firmware(board: Board, spec: TargetSpec, progress: Callable[[str], None] | None) -> None:
+    """Run scons for the variant. Raises TargetError with the compiler's last words."""
+    if progress:
+        progress(f"building the firmware for {board.name} ({spec.kernels})")
+    command = [sys.executable, "-m", "SCons", "-s", f"board={board.name}", f"kernels={spec.kernels}", f"build={spec.build}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        words = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
+        raise TargetError(f"the firmware for {board.name} could not be built (scons board={board.name}):\n{words}")
+
+
+def open_target(spec: str | TargetSpec, image: Path | None, progress: Callable[[str], None] | None = None) -> Target:
+    """Open what ``--target`` names; simulators boot with the image, boards have theirs already.
+
+    A missing firmware is built; ``progress`` is told about what takes more than a second. Raises TargetError, FitError.
+    """
+    parsed = parse_spec(spec) if isinstance(spec, str) else spec
+    if parsed.port:
+        return SerialTarget(parsed)
+    board = load_board(parsed.board)
+    simulators.check_image(board, image)
+    firmware = simulators.firmware_files(board, parsed.kernels, ROOT / parsed.build)
+    if board.simulator.kind == "qemu":
+        simulators.qemu_program()
+    if not firmware.program.is_file():
+        build_firmware(board, parsed, progress)
+    if board.simulator.kind == "qemu":
+        return simulators.open_qemu(board, parsed, firmware, image)
+    if board.simulator.kind in ("spike", "twin"):
+        return simulators.open_spike(board, parsed, firmware, image, progress)
+    return simulators.open_hosted(board, parsed, firmware, image)

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command lines of the simulators, made from a board's file."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from host.boards import Board
+from host.errors import FitError, TargetError
+from host.targets.process import ProcessTarget, start
+from host.targets.spec import TargetSpec
+from host.targets.spike_tool import find_spike
+
+MIB = 1 << 20
+SPIKE_TOP = 4096
+"""Spike leaves a page free above its initrd."""
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """What was built: the variant's directory and the file that the simulator boots."""
+
+    directory: Path
+    program: Path
+
+
+def firmware_files(board: Board, kernels: str, build: Path) -> Firmware:
+    """Where ``scons board=B kernels=K build=DIR`` puts things."""
+    suffix = "" if kernels == board.kernels else f"-{kernels}"
+    directory = build / f"{board.name}{suffix}"
+    return Firmware(directory, directory / ("firmware" if board.hosted else "firmware.elf"))
+
+
+def check_image(board: Board, image: Path | None) -> int:
+    """Size of the image in bytes, 0 without one. Raises TargetError, FitError."""
+    if image is None:
+        return 0
+    if not image.is_file():
+        raise TargetError(f"{image}: there is no such image; make one with `host pack`")
+    size, limit = image.stat().st_size, board.image_limit
+    if limit is not None and size > limit:
+        raise FitError(
+            f"{image} has {size} bytes, board {board.name} holds {limit}: {size - limit} too many; pack with --weights q4"
+        )
+    return size
+
+
+def qemu_program() -> str:
+    """QEMU's system emulator. Raises TargetError where it is not installed."""
+    program = shutil.which("qemu-system-riscv64")
+    if not program:
+        raise TargetError(
+            "qemu-system-riscv64 is not installed (Debian, Ubuntu: apt install qemu-system-misc); --target spike needs no installation"
+        )
+    return program
+
+
+def qemu_command(board: Board, firmware: Firmware, image: Path | None, kernels: str, vlen: int, harts: int) -> list[str]:
+    """QEMU's machine for the board, without its serial line."""
+    assert board.memory
+    cpu = f"rv64,v=true,vlen={vlen}" if kernels == "rvv" else "rv64"
+    command = [qemu_program(), "-M", "virt", "-cpu", cpu, "-smp", str(harts)]
+    command += ["-m", f"{board.memory.dram.size // MIB}M", "-display", "none", "-monitor", "none", "-no-reboot"]
+    command += ["-bios", "none", "-kernel", str(firmware.program)]
+    if image:
+        command += ["-device", f"loader,file={image},addr={board.memory.image:#x},force-raw=on"]
+    return command
+
+
+def open_qemu(board: Board, spec: TargetSpec, firmware: Firmware, image: Path | None) -> ProcessTarget:
+    """QEMU as a client on a socket pair, which loses nothing."""
+    base = qemu_command(board, firmware, image, spec.kernels, spec.vlen, spec.harts)
+
+    def command(fd: int) -> list[str]:
+        return [*base, "-chardev", f"socket,id=link,fd={fd}", "-serial", "chardev:link"]
+
+    vector = f", VLEN {spec.vlen}" if spec.kernels == "rvv" else ""
+    return ProcessTarget(command, f"{board.name} (QEMU, {_harts(spec.harts)}{vector})", on_socket=True)
+
+
+def spike_isa(board: Board, spec: TargetSpec) -> str:
+    """The ISA string for Spike."""
+    if spec.isa:
+        return spec.isa
+    if spec.kernels != "rvv":
+        return board.simulator.isa
+    return f"{board.simulator.isa.replace('rv64gc', 'rv64gcv', 1)}_zvl{spec.vlen}b"
+
+
+def open_spike(
+    board: Board, spec: TargetSpec, firmware: Firmware, image: Path | None, progress: Callable[[str], None] | None
+) -> ProcessTarget:
+    """Spike on pipes with a device tree of our own; for a twin, our SBI shim below the unchanged flat binary."""
+    assert board.memory
+    from host.targets.device_tree import spike_tree
+
+    spike, size, dram = find_spike(progress), check_image(board, image), board.memory.dram
+    if size % SPIKE_TOP:
+        raise TargetError(f"{image}: its size is no multiple of {SPIKE_TOP}, so it is cut short; pack or copy it again")
+    memory = board.memory.image - dram.base + size + SPIKE_TOP
+    isa, ids = spike_isa(board, spec), board.harts.ids[: spec.harts]
+    tree = Path(tempfile.mkstemp(prefix="hartspeak-", suffix=".dtb")[1])
+    tree.write_bytes(spike_tree(board, ids, isa, memory))
+    command = [str(spike), f"-p{len(ids)}", f"--hartids={','.join(map(str, ids))}", f"--isa={isa}"]
+    command += [f"-m{dram.base:#x}:{memory:#x}", f"--dtb={tree}"]
+    command += [f"--initrd={image}"] if image else []
+    twin = board.simulator.kind == "twin"
+    if twin:
+        command += [f"--kernel={firmware.directory / 'firmware.bin'}", str(firmware.directory / "shim.elf")]
+    else:
+        command.append(str(firmware.program))
+    name = f"{board.name}'s twin" if twin else board.name
+    vector = f", VLEN {spec.vlen}" if spec.kernels == "rvv" else ""
+    return SpikeTarget(lambda _: command, f"{name} (Spike, {_harts(len(ids))}{vector})", tree)
+
+
+class SpikeTarget(ProcessTarget):
+    """A process with a device tree of its own, which goes with it."""
+
+    def __init__(self, command: Callable[[int], list[str]], description: str, tree: Path) -> None:
+        self._tree = tree
+        try:
+            super().__init__(command, description)
+        except TargetError:
+            tree.unlink()
+            raise
+
+    def close(self) -> None:
+        """End Spike and remove its device tree."""
+        super().close()
+        self._tree.unlink(missing_ok=True)
+
+
+def open_hosted(board: Board, spec: TargetSpec, firmware: Firmware, image: Path | None) -> ProcessTarget:
+    """The firmware as a process of this machine, or of a RISC-V Linux under QEMU's user mode."""
+    check_image(board, image)
+    if image is None:
+        raise TargetError(f"target {spec.text!r} needs an image: its firmware maps it from the file")
+    command = [str(firmware.program), "--image", str(image), "--harts", str(spec.harts)]
+    runner = "this machine"
+    if board.simulator.kind == "qemu-user" and platform.machine() != "riscv64":
+        program = shutil.which("qemu-riscv64") or shutil.which("qemu-riscv64-static")
+        if not program:
+            raise TargetError(
+                "qemu-riscv64 is not installed (Debian, Ubuntu: apt install qemu-user-static); "
+                "on a RISC-V Linux machine it is not needed"
+            )
+        cpu = f"rv64,v=true,vlen={spec.vlen}" if spec.kernels == "rvv" else "rv64"
+        command = [program, "-cpu", cpu, *command]
+        runner = "qemu-riscv64" + (f", VLEN {spec.vlen}" if spec.kernels == "rvv" else "")
+    return ProcessTarget(lambda _: command, f"{board.name} ({runner}, {_harts(spec.harts)})")
+
+
+def _harts(count: int) -> str:
+    return f"{count} hart{'s' * (count != 1)}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def debug_server(board: Board, elf: Path, kernels: str, harts: int, image: Path | None) -> Iterator[tuple[int, int]]:
+    """QEMU halted at the first instruction: TCP ports of its GDB server and of the serial line. Raises TargetError."""
+    check_image(board, image)
+    gdb, line = _free_port(), _free_port()
+    command = qemu_command(board, Firmware(elf.parent, elf), image, kernels, board.vlen, harts)
+    command += ["-gdb", f"tcp:127.0.0.1:{gdb}", "-S", "-serial", f"tcp:127.0.0.1:{line},server=on,wait=off"]
+    process = start(command, "QEMU", stdin=subprocess.DEVNULL)
+    try:
+        yield gdb, line
+    finally:
+        process.kill()
+        process.wait()

