@@ -10,28 +10,19 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
-from importlib import metadata
 from typing import NoReturn
 
 import typer
 
-from host import commands
+from host import __version__, commands
 from host.errors import HostError
 
 INTERRUPTED = 130
 
 
-def version() -> str:
-    """Return the installed distribution's version, or "unknown" when run from a bare checkout."""
-    try:
-        return metadata.version("hartspeak")
-    except metadata.PackageNotFoundError:
-        return "unknown"
-
-
 def _print_version(value: bool) -> None:
     if value:
-        typer.echo(f"hartspeak {version()}")
+        typer.echo(f"hartspeak {__version__}")
         raise typer.Exit
 
 

@@ -16,7 +16,7 @@ from host.link.client import Client
 def deferred_interrupts(client: Client) -> Iterator[None]:
     """Within it Ctrl-C raises KeyboardInterrupt only where the client waits between frames, so that no byte is lost.
 
-    Outside the main thread, where no signal arrives, it does nothing.
+    One that comes after the last frame is dropped. Outside the main thread, where no signal arrives, it does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -28,7 +28,6 @@ def deferred_interrupts(client: Client) -> Iterator[None]:
     before = signal.signal(signal.SIGINT, on_signal)
     try:
         yield
-        client.check_interrupt()
     finally:
         signal.signal(signal.SIGINT, before)
         client.interrupted = False

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from construct import Array, Bytes, Float32l, Int8ul, Int16ul, Int32ul, Int64ul, Padding, Struct
 
-RELEASE = "hartspeak 0.1.0"
+from host import __version__
+
+RELEASE = f"hartspeak {__version__}"
 """What firmware made from this source calls itself."""
 VERSION_MIN = 1
 VERSION_MAX = 1

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from host.errors import UsageError
 from host.link.messages import Reason
 
 
@@ -57,6 +58,13 @@ class SamplerParams:
     repeat_penalty: float = 1.0
     repeat_last: int = 64
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what the wire cannot carry, UsageError; the device checks the ranges."""
+        for name, limit in (("top_k", 1 << 32), ("repeat_last", 1 << 32), ("seed", 1 << 64)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or not 0 <= value < limit:
+                raise UsageError(f"{name} is {value}; it must be a whole number from 0 to {limit - 1}")
 
 
 @dataclass(frozen=True)

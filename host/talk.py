@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From text to a device and back: an image, a target and a client opened together, and the conversation on them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from host.boards import load_board
+from host.chat_template import ChatFormatter, TextStream, encode_prompt
+from host.commands.pack import pack_image
+from host.errors import TargetError, UsageError
+from host.image.format import MAGIC
+from host.image.reader import Image
+from host.importer.recipe import cache_folder
+from host.importer.source import Tokenizer
+from host.importer.tokenizer import parse
+from host.link.client import Client
+from host.link.describe import describe
+from host.link.interrupts import deferred_interrupts
+from host.link.messages import MAX_STOP_IDS
+from host.link.records import Done, SamplerParams
+from host.link.runs import Generation
+from host.link.stream import ByteStream
+from host.pack import SUFFIX, PackRequest, tool_version
+from host.targets import open_target, parse_spec
+
+Progress = Callable[[int, int], None]
+
+
+def resolve_image(name: str, target: str, board: str | None = None) -> Path:
+    """The image that a user names by its path, or packs now from a recipe or model file, for the target's board.
+
+    What was packed is kept in the user's cache and used again while recipe, file and version are the same.
+    """
+    path = Path(name)
+    if path.is_file():
+        with path.open("rb") as file:
+            if path.suffix == SUFFIX or file.read(len(MAGIC)) == MAGIC:
+                return path
+    spec = parse_spec(target)
+    board = board or spec.board
+    if not board:
+        raise UsageError(f"{name} must be packed first, but {target} does not tell for which board; add --board")
+    family = (
+        {"rvv": "rvv", "scalar": "swar"}[spec.kernels] if spec.kernels not in ("", load_board(board).kernels) else None
+    )
+    key = hashlib.sha256(f"{tool_version()} {path.resolve()} {board} {family}".encode())
+    if path.exists():
+        key.update(f"{path.stat().st_mtime_ns} {path.stat().st_size}".encode())
+    out = cache_folder() / "images" / f"{path.stem}.{board}.{key.hexdigest()[:12]}{SUFFIX}"
+    if not out.exists():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        pack_image(PackRequest(source=name, board=board, family=family), out)
+    return out
+
+
+@dataclass
+class Talk:
+    """An open device that runs a known image. ``tokenizer`` raises ImageError where the image has none."""
+
+    image: Image
+    client: Client
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The image's tokenizer with its stop ids and chat template."""
+        return self.image.tokenizer
+
+    def check_image(self) -> None:
+        """Raise when the device has no valid model (DeviceFailure) or another one than the image (TargetError)."""
+        self.client.require_model()
+        root = self.client.info.root.hex()
+        if root != self.image.root:
+            raise TargetError(
+                f"the device runs image {root[:8]}, but {self.image.path} is {self.image.root[:8]}: their tokens would "
+                "not mean the same; name the image that was loaded, or load this one"
+            )
+
+
+@contextmanager
+def open_talk(
+    image: str,
+    target: str,
+    *,
+    board: str | None = None,
+    console: Callable[[str], None] | None = None,
+    log: Path | None = None,
+    patience: float = 120.0,
+) -> Iterator[Talk]:
+    """Start or open a target with an image, say hello, and end it all on leaving.
+
+    console: gets the lines that the device prints. log: a file that gets all frames in words.
+    """
+    path = resolve_image(image, target, board)
+    opened = Image(path)
+    with open_client(open_target(target, path), console, log, patience) as client:
+        talk = Talk(opened, client)
+        talk.check_image()
+        yield talk
+
+
+@contextmanager
+def open_client(
+    stream: ByteStream, console: Callable[[str], None] | None, log: Path | None, patience: float
+) -> Iterator[Client]:
+    """Say hello over a stream; closes the stream on leaving."""
+    file = log.open("w") if log else None
+    try:
+        trace = (lambda item: print(describe(item), file=file, flush=True)) if file else None
+        client = Client(stream, console, patience, trace)
+        with deferred_interrupts(client):
+            client.connect(timeout=min(patience, 60.0))
+            client.check_interrupt()
+        yield client
+    finally:
+        stream.close()
+        if file:
+            file.close()
+
+
+@dataclass
+class Answer:
+    """The text of one answer, piece by piece; Ctrl-C while iterating ends it early, with ``done.reason`` CANCELLED.
+
+    Iterate within ``deferred_interrupts``, or Ctrl-C may cut a frame in two.
+
+    ``run`` has all token ids, a stop id at the end included; ``text`` is what was given out so far.
+    """
+
+    run: Generation
+    stop_ids: tuple[int, ...]
+    stream: TextStream
+    stops: tuple[str, ...] = ()
+    text: str = ""
+    tokens: list[dict[str, int]] = field(default_factory=list)
+    stopped_by_text: bool = False
+
+    @property
+    def done(self) -> Done:
+        """How it ended. Only after the iteration."""
+        assert self.run.done is not None
+        return self.run.done
+
+    def __iter__(self) -> Iterator[str]:
+        held = ""
+        try:
+            for token in self.run:
+                self.tokens.append({"id": token.id, "time_us": token.time_us, "digest": token.digest})
+                held += "" if token.id in self.stop_ids else self.stream.push(token.id)
+                end = min((at for stop in self.stops if (at := held.find(stop)) >= 0), default=-1)
+                if end >= 0:
+                    self.stopped_by_text = True
+                    self.run.cancel()
+                    yield self._give(held[:end])
+                    return
+                safe = len(held) - _overlap(held, self.stops)
+                yield self._give(held[:safe])
+                held = held[safe:]
+        except KeyboardInterrupt:
+            self.run.cancel()
+        yield self._give(held + self.stream.finish())
+
+    def _give(self, text: str) -> str:
+        self.text += text
+        return text
+
+
+def _overlap(text: str, stops: tuple[str, ...]) -> int:
+    """Characters at the end of ``text`` that may be the beginning of a stop text."""
+    longest = max((len(stop) for stop in stops), default=1) - 1
+    for size in range(min(longest, len(text)), 0, -1):
+        if any(stop.startswith(text[-size:]) for stop in stops):
+            return size
+    return 0
+
+
+class Speaker:
+    """Questions and answers on one session of a device."""
+
+    def __init__(self, talk: Talk, params: SamplerParams, max_tokens: int, stops: tuple[str, ...] = ()) -> None:
+        self.talk = talk
+        self.client = talk.client
+        self.params = params
+        self.max_tokens = max_tokens
+        self.digest = False
+        self._text = parse(talk.tokenizer.json, "tokenizer")
+        self._stops, self._stop_ids = self._split_stops(stops)
+
+    def _split_stops(self, stops: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+        """Stop texts that are one token become stop ids, as many as a request takes; the others are watched for."""
+        ids = list(self.talk.tokenizer.stop_ids)
+        texts = []
+        for stop in stops:
+            token = self._text.token_to_id(stop)
+            if token is None or len(ids) >= MAX_STOP_IDS:
+                texts.append(stop)
+            else:
+                ids.append(token)
+        return tuple(texts), tuple(ids)
+
+    def complete(self, ids: list[int], progress: Progress | None = None) -> Answer:
+        """Append tokens to the session and answer. UsageError where they do not fit the context."""
+        info, length = self.client.info, self.client.length()
+        if not info.overflow and length + len(ids) >= info.context:
+            raise UsageError(
+                f"{len(ids)} tokens do not fit: {length} of {info.context} positions are used; shorten the prompt, "
+                "reset the conversation, or pack the image with a longer --context"
+            )
+        self.client.prompt(ids)
+        run = self.client.generate(self.max_tokens, self.params, self._stop_ids, digest=self.digest, progress=progress)
+        return Answer(run, self._stop_ids, TextStream(self._text), self._stops)
+
+    def complete_text(self, text: str, progress: Progress | None = None) -> Answer:
+        """Continue a plain text, from an empty session."""
+        self.client.truncate(0)
+        return self.complete(encode_prompt(self.talk.tokenizer, text), progress)
+
+
+class Conversation(Speaker):
+    """Turns by the image's chat template; each sends only what is new. SourceError where the image has no template."""
+
+    def __init__(
+        self,
+        talk: Talk,
+        params: SamplerParams,
+        max_tokens: int,
+        stops: tuple[str, ...] = (),
+        system: str | None = None,
+    ) -> None:
+        super().__init__(talk, params, max_tokens, stops)
+        self.system = system
+        self.messages: list[dict[str, str]] = []
+        self._formatter = ChatFormatter(talk.tokenizer)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything but the system message."""
+        self.messages = [{"role": "system", "content": self.system}] if self.system else []
+        self._formatter.reset()
+
+    def ask(self, text: str, progress: Progress | None = None) -> Answer:
+        """Say something. Iterate the answer to its end, then call ``answered``."""
+        messages = [*self.messages, {"role": "user", "content": text}]
+        try:
+            turn = self._formatter.turn(messages)
+            if turn.restart:
+                self.client.truncate(0)
+            answer = self.complete(turn.ids, progress)
+        except BaseException:
+            self._formatter.reset()
+            raise
+        self.messages = messages
+        return answer
+
+    def answered(self, answer: Answer) -> None:
+        """Keep the answer as a part of the conversation."""
+        self._formatter.answered(answer.run.tokens)
+        said = [token for token in answer.run.tokens if token not in answer.stop_ids]
+        text = self._text.decode(said, skip_special_tokens=True)
+        self.messages.append({"role": "assistant", "content": text})
+
+    def set_params(self, **changes: float) -> None:
+        """Change sampling parameters by name. UsageError for an unknown one."""
+        try:
+            self.params = replace(self.params, **changes)  # type: ignore[arg-type]
+        except TypeError as error:
+            raise UsageError(f"unknown parameter; there are {', '.join(SamplerParams.__dataclass_fields__)}") from error
