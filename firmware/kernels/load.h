@@ -5,16 +5,21 @@
 /* How kernels read packed weights: aligned little-endian loads, one instruction each.
  *
  * Tensors start at multiples of 64 bytes and records are multiples of 64, so the alignment is given
- * by the layout; a core without unaligned access would otherwise load byte by byte. The builtins are
- * written out because -ffreestanding turns plain memcpy into a call.
+ * by the layout; a core without unaligned access would otherwise load byte by byte. The builtins
+ * are written out because -ffreestanding turns plain memcpy into a call.
  */
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "kernels/kernels.h"
 
 #define KERNEL_TILE  64u
 #define KERNEL_GROUP 32u
+
+/* Keeps a constant in a register; compilers otherwise make it anew, or derive a second one from it.
+ */
+#define KERNEL_KEEP(v) __asm__("" : "+r"(v))
 
 static inline uint64_t kernel_load_u64(const void *p)
 {

@@ -18,12 +18,15 @@ void scalar_dot_i8(const int8_t *q, const int8_t *k, uint32_t head_dim, int32_t 
 
 void scalar_axpy_i8(const float *p, const int8_t *v, uint32_t head_dim, uint32_t count, float *acc)
 {
-    for (uint32_t d = 0; d < head_dim; d += CHUNK) {
+    size_t step = head_dim;
+    const float *end = p + count;
+    for (size_t d = 0; d < step; d += CHUNK) {
         float lanes[CHUNK];
         __builtin_memcpy(lanes, acc + d, sizeof lanes);
-        for (uint32_t j = 0; j < count; j++)
+        const int8_t *row = v + d;
+        for (const float *weight = p; weight != end; weight++, row += step)
             for (uint32_t i = 0; i < CHUNK; i++)
-                lanes[i] = __builtin_fmaf(p[j], (float)v[j * head_dim + d + i], lanes[i]);
+                lanes[i] = __builtin_fmaf(*weight, (float)row[i], lanes[i]);
         __builtin_memcpy(acc + d, lanes, sizeof lanes);
     }
 }
@@ -32,8 +35,8 @@ void scalar_dot_f32(const float *q, const float *k, uint32_t head_dim, uint32_t 
 {
     for (uint32_t j = 0; j < count; j++, k += head_dim) {
         float lanes[32] = {0};
-        for (uint32_t d = 0; d < head_dim; d += CHUNK)
-            for (uint32_t i = 0; i < CHUNK; i++) {
+        for (size_t d = 0; d < head_dim; d += CHUNK)
+            for (size_t i = 0; i < CHUNK; i++) {
                 float *lane = &lanes[d % 32 + i];
                 *lane = __builtin_fmaf(q[d + i], k[d + i], *lane);
             }
@@ -43,12 +46,15 @@ void scalar_dot_f32(const float *q, const float *k, uint32_t head_dim, uint32_t 
 
 void scalar_axpy_f32(const float *p, const float *v, uint32_t head_dim, uint32_t count, float *acc)
 {
-    for (uint32_t d = 0; d < head_dim; d += CHUNK) {
+    size_t step = head_dim;
+    const float *end = p + count;
+    for (size_t d = 0; d < step; d += CHUNK) {
         float lanes[CHUNK];
         __builtin_memcpy(lanes, acc + d, sizeof lanes);
-        for (uint32_t j = 0; j < count; j++)
+        const float *row = v + d;
+        for (const float *weight = p; weight != end; weight++, row += step)
             for (uint32_t i = 0; i < CHUNK; i++)
-                lanes[i] = __builtin_fmaf(p[j], v[j * head_dim + d + i], lanes[i]);
+                lanes[i] = __builtin_fmaf(*weight, row[i], lanes[i]);
         __builtin_memcpy(acc + d, lanes, sizeof lanes);
     }
 }

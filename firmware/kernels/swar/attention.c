@@ -18,13 +18,17 @@ void swar_dot_i8(const int8_t *q, const int8_t *k, uint32_t head_dim, int32_t *o
     int32_t offset = 0;
     for (uint32_t d = 0; d < head_dim; d++)
         offset += 128 * q[d];
-    for (uint32_t j = 0; j < KERNEL_TILE; j += 8) {
+    uint64_t signs = SIGNS, mask = MASK;
+    KERNEL_KEEP(signs);
+    KERNEL_KEEP(mask);
+    const int8_t *end = q + head_dim;
+    for (size_t j = 0; j < KERNEL_TILE; j += 8) {
         uint64_t lanes[4] = {0};
-        for (uint32_t d = 0; d < head_dim; d++) {
-            uint64_t word = kernel_load_u64(k + d * KERNEL_TILE + j) ^ SIGNS;
-            uint64_t scalar = (uint64_t)(int64_t)q[d];
+        const int8_t *key = k + j;
+        for (const int8_t *scalar = q; scalar != end; scalar++, key += KERNEL_TILE) {
+            uint64_t word = kernel_load_u64(key) ^ signs;
             for (uint32_t i = 0; i < 4; i++)
-                lanes[i] += ((word >> (8 * i)) & MASK) * scalar;
+                lanes[i] += ((word >> (8 * i)) & mask) * (uint64_t)(int64_t)*scalar;
         }
         for (uint32_t i = 0; i < 4; i++) {
             int32_t low = (int32_t)(uint32_t)lanes[i];

@@ -47,12 +47,12 @@ INLINE void pack(struct packed *to, const struct kernel_q8a *x, uint32_t g)
 }
 
 /* Eight words of four lanes from a row's 32 nibbles. */
-INLINE void unpack(uint64_t *lanes, const uint8_t *row)
+INLINE void unpack(uint64_t *lanes, const uint8_t *row, uint64_t mask)
 {
     for (uint32_t w = 0; w < 2; w++) {
         uint64_t v = kernel_load_u64(row + 8 * w);
         for (uint32_t j = 0; j < 4; j++)
-            lanes[4 * w + j] = (v >> (4 * j)) & MASK;
+            lanes[4 * w + j] = (v >> (4 * j)) & mask;
     }
 }
 
@@ -74,52 +74,80 @@ INLINE float finish(float acc, int32_t sum, float w_scale, float w_minimum, cons
 }
 
 /* One input row: its lanes stay in registers over all weight rows. */
-INLINE void group_single(const uint8_t *record, uint32_t lane, uint32_t rows,
+INLINE void group_single(const uint8_t *values, const uint8_t *scales, size_t rows,
                          const struct packed *x, float *acc, int minimum)
 {
     const struct packed in = *x;
-    const uint8_t *values = record + 16 * lane;
-    const uint8_t *scales = record + 16 * KERNEL_TILE + 2 * lane;
-#pragma clang loop unroll_count(4)
-    for (uint32_t r = 0; r < rows; r++) {
+    uint64_t mask = MASK;
+    KERNEL_KEEP(mask);
+    float *end = acc + rows;
+#pragma clang loop unroll_count(2)
+    for (; acc != end; acc++, values += 16, scales += 2) {
         uint64_t weights[8];
-        unpack(weights, values + 16 * r);
-        float m = minimum ? kernel_load_bf16(scales + 2 * KERNEL_TILE, r) : 0.0f;
-        acc[r] = finish(acc[r], dot(weights, in.lanes, in.start), kernel_load_bf16(scales, r), m,
-                        &in, minimum);
+        unpack(weights, values, mask);
+        float m = minimum ? kernel_load_bf16(scales, KERNEL_TILE) : 0.0f;
+        *acc = finish(*acc, dot(weights, in.lanes, in.start), kernel_load_bf16(scales, 0), m, &in,
+                      minimum);
     }
 }
 
-/* Up to BLOCK input rows: two weight rows are unpacked once and stay in registers. */
-INLINE void group_block(const uint8_t *record, uint32_t lane, uint32_t rows, const struct packed *x,
-                        uint32_t count, float *acc, uint32_t acc_stride, int minimum)
+/* Several input rows: two weight rows are unpacked once and stay in registers. */
+INLINE void group_block(const uint8_t *values, const uint8_t *scales, size_t rows,
+                        const struct packed *x, size_t count, float *acc, size_t acc_stride,
+                        int minimum)
 {
-    const uint8_t *values = record + 16 * lane;
-    const uint8_t *scales = record + 16 * KERNEL_TILE + 2 * lane;
-    for (uint32_t r = 0; r < rows; r += 2) {
+    uint64_t mask = MASK;
+    KERNEL_KEEP(mask);
+    const struct packed *x_end = x + count;
+    for (float *end = acc + rows; acc != end; acc += 2, values += 32, scales += 4) {
         uint64_t weights[2][8];
         float s[2], m[2] = {0};
         for (uint32_t i = 0; i < 2; i++) {
-            unpack(weights[i], values + 16 * (r + i));
-            s[i] = kernel_load_bf16(scales, r + i);
+            unpack(weights[i], values + 16 * i, mask);
+            s[i] = kernel_load_bf16(scales, i);
             if (minimum)
-                m[i] = kernel_load_bf16(scales + 2 * KERNEL_TILE, r + i);
+                m[i] = kernel_load_bf16(scales, KERNEL_TILE + i);
         }
+        float *out = acc;
 #pragma clang loop unroll(disable)
-        for (uint32_t t = 0; t < count; t++) {
-            float *out = acc + t * acc_stride + r;
+        for (const struct packed *in = x; in != x_end; in++, out += acc_stride)
             for (uint32_t i = 0; i < 2; i++)
-                out[i] = finish(out[i], dot(weights[i], x[t].lanes, x[t].start), s[i], m[i], &x[t],
-                                minimum);
-        }
+                out[i] =
+                    finish(out[i], dot(weights[i], in->lanes, in->start), s[i], m[i], in, minimum);
     }
+}
+
+/* The registers just suffice, so each loop is a function of its own. */
+#define OUT_OF_LINE static __attribute__((noinline)) void
+
+OUT_OF_LINE single_q4(const uint8_t *values, const uint8_t *scales, size_t rows,
+                      const struct packed *x, float *acc)
+{
+    group_single(values, scales, rows, x, acc, 0);
+}
+
+OUT_OF_LINE single_q4m(const uint8_t *values, const uint8_t *scales, size_t rows,
+                       const struct packed *x, float *acc)
+{
+    group_single(values, scales, rows, x, acc, 1);
+}
+
+OUT_OF_LINE block_q4(const uint8_t *values, const uint8_t *scales, size_t rows,
+                     const struct packed *x, size_t count, float *acc, size_t acc_stride)
+{
+    group_block(values, scales, rows, x, count, acc, acc_stride, 0);
+}
+
+OUT_OF_LINE block_q4m(const uint8_t *values, const uint8_t *scales, size_t rows,
+                      const struct packed *x, size_t count, float *acc, size_t acc_stride)
+{
+    group_block(values, scales, rows, x, count, acc, acc_stride, 1);
 }
 
 INLINE void linear(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
                    uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride, int minimum)
 {
-    uint32_t rows = row1 - row0;
-    uint32_t lane = row0 % KERNEL_TILE;
+    size_t rows = row1 - row0, lane = row0 % KERNEL_TILE;
     for (uint32_t t0 = 0; t0 < count; t0 += BLOCK) {
         uint32_t block = count - t0 < BLOCK ? count - t0 : BLOCK;
         float *out = acc + t0 * acc_stride;
@@ -130,10 +158,13 @@ INLINE void linear(const struct kernel_weight *w, const struct kernel_q8a *x, ui
             struct packed packed[BLOCK];
             for (uint32_t t = 0; t < block; t++)
                 pack(&packed[t], &x[t0 + t], g);
+            const uint8_t *values = record + 16 * lane;
+            const uint8_t *scales = record + 16 * KERNEL_TILE + 2 * lane;
             if (block == 1)
-                group_single(record, lane, rows, packed, out, minimum);
+                (minimum ? single_q4m : single_q4)(values, scales, rows, packed, out);
             else
-                group_block(record, lane, rows, packed, block, out, acc_stride, minimum);
+                (minimum ? block_q4m : block_q4)(values, scales, rows, packed, block, out,
+                                                 acc_stride);
         }
     }
 }

@@ -49,13 +49,13 @@ INLINE void pack(struct packed *to, const struct kernel_q8a *x, uint32_t g)
 }
 
 /* Twelve words of three bytes, the last of each three of two, from a row's 32 bytes. */
-INLINE void unpack(uint64_t *lanes, const uint8_t *row)
+INLINE void unpack(uint64_t *lanes, const uint8_t *row, uint64_t mask)
 {
     for (uint32_t w = 0; w < 4; w++) {
         uint64_t v = kernel_load_u64(row + 8 * w);
-        lanes[3 * w] = (v << 8) & MASK;
-        lanes[3 * w + 1] = v & MASK;
-        lanes[3 * w + 2] = (v >> 8) & MASK;
+        lanes[3 * w] = (v << 8) & mask;
+        lanes[3 * w + 1] = v & mask;
+        lanes[3 * w + 2] = (v >> 8) & mask;
     }
 }
 
@@ -69,45 +69,50 @@ INLINE int32_t dot(const uint64_t *weights, const uint64_t *lanes)
     return (int32_t)((even + odd) & 0xFFFFFF);
 }
 
-INLINE int32_t load_sum(const uint8_t *p, uint32_t r)
+/* 128 times the stored sum of a row's q; it lies behind the scale. */
+INLINE int32_t load_sum(const uint8_t *scale)
 {
     int16_t v;
-    __builtin_memcpy(&v, __builtin_assume_aligned(p + 2 * r, 2), sizeof v);
+    __builtin_memcpy(&v, __builtin_assume_aligned(scale + 2 * KERNEL_TILE, 2), sizeof v);
     return 128 * v;
 }
 
-/* One input row: its lanes stay in registers over all weight rows. */
-INLINE void group_single(const uint8_t *record, uint32_t lane, uint32_t rows,
-                         const struct packed *x, float *acc)
+/* One input row: its lanes stay in registers over all weight rows. Out of line, for the registers
+ * just suffice. */
+static __attribute__((noinline)) void group_single(const uint8_t *values, const uint8_t *scales,
+                                                   size_t rows, const struct packed *x, float *acc)
 {
     const struct packed in = *x;
-    const uint8_t *values = record + 32 * lane;
-    const uint8_t *scales = record + 32 * KERNEL_TILE + 2 * lane;
-#pragma clang loop unroll_count(2)
-    for (uint32_t r = 0; r < rows; r++) {
+    uint64_t mask = MASK;
+    KERNEL_KEEP(mask);
+    float *end = acc + rows;
+#pragma clang loop unroll(disable)
+    for (; acc != end; acc++, values += 32, scales += 2) {
         uint64_t weights[12];
-        unpack(weights, values + 32 * r);
-        int32_t sum = dot(weights, in.lanes) - in.offset - load_sum(scales + 2 * KERNEL_TILE, r);
-        acc[r] = __builtin_fmaf((float)sum, in.scale * kernel_load_bf16(scales, r), acc[r]);
+        unpack(weights, values, mask);
+        int32_t sum = dot(weights, in.lanes) - in.offset - load_sum(scales);
+        *acc = __builtin_fmaf((float)sum, in.scale * kernel_load_bf16(scales, 0), *acc);
     }
 }
 
-/* Up to BLOCK input rows: a weight row is unpacked once and stays in registers. */
-INLINE void group_block(const uint8_t *record, uint32_t lane, uint32_t rows, const struct packed *x,
-                        uint32_t count, float *acc, uint32_t acc_stride)
+/* Several input rows: a weight row is unpacked once and stays in registers. */
+static __attribute__((noinline)) void group_block(const uint8_t *values, const uint8_t *scales,
+                                                  size_t rows, const struct packed *x, size_t count,
+                                                  float *acc, size_t acc_stride)
 {
-    const uint8_t *values = record + 32 * lane;
-    const uint8_t *scales = record + 32 * KERNEL_TILE + 2 * lane;
-    for (uint32_t r = 0; r < rows; r++) {
+    uint64_t mask = MASK;
+    KERNEL_KEEP(mask);
+    const struct packed *x_end = x + count;
+    for (float *end = acc + rows; acc != end; acc++, values += 32, scales += 2) {
         uint64_t weights[12];
-        unpack(weights, values + 32 * r);
-        float s = kernel_load_bf16(scales, r);
-        int32_t row_sum = load_sum(scales + 2 * KERNEL_TILE, r);
+        unpack(weights, values, mask);
+        float s = kernel_load_bf16(scales, 0);
+        int32_t row_sum = load_sum(scales);
+        float *out = acc;
 #pragma clang loop unroll(disable)
-        for (uint32_t t = 0; t < count; t++) {
-            float *out = acc + t * acc_stride + r;
-            int32_t sum = dot(weights, x[t].lanes) - x[t].offset - row_sum;
-            *out = __builtin_fmaf((float)sum, x[t].scale * s, *out);
+        for (const struct packed *in = x; in != x_end; in++, out += acc_stride) {
+            int32_t sum = dot(weights, in->lanes) - in->offset - row_sum;
+            *out = __builtin_fmaf((float)sum, in->scale * s, *out);
         }
     }
 }
@@ -115,8 +120,7 @@ INLINE void group_block(const uint8_t *record, uint32_t lane, uint32_t rows, con
 void swar_linear_q8(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
                     uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride)
 {
-    uint32_t rows = row1 - row0;
-    uint32_t lane = row0 % KERNEL_TILE;
+    size_t rows = row1 - row0, lane = row0 % KERNEL_TILE;
     for (uint32_t t0 = 0; t0 < count; t0 += BLOCK) {
         uint32_t block = count - t0 < BLOCK ? count - t0 : BLOCK;
         float *out = acc + t0 * acc_stride;
@@ -127,10 +131,12 @@ void swar_linear_q8(const struct kernel_weight *w, const struct kernel_q8a *x, u
             struct packed packed[BLOCK];
             for (uint32_t t = 0; t < block; t++)
                 pack(&packed[t], &x[t0 + t], g);
+            const uint8_t *values = record + 32 * lane;
+            const uint8_t *scales = record + 32 * KERNEL_TILE + 2 * lane;
             if (block == 1)
-                group_single(record, lane, rows, packed, out);
+                group_single(values, scales, rows, packed, out);
             else
-                group_block(record, lane, rows, packed, block, out, acc_stride);
+                group_block(values, scales, rows, packed, block, out, acc_stride);
         }
     }
 }

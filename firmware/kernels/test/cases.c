@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kernels/test/cases.h"
+
+#include "gen/image_format.h"
+#include "kernels/load.h"
+#include "ops/math.h"
+
+#define MAX_GROUPS 18u
+#define MAX_COUNT  9u
+#define MAX_COLS   (MAX_GROUPS * KERNEL_GROUP)
+
+enum values { RANDOM, LARGEST, SMALLEST, EQUAL, ZERO, TINY, VALUES };
+
+static const char *const value_names[] = {"random", "largest", "smallest", "equal", "zero", "tiny"};
+
+static struct {
+    uint8_t weight[KERNEL_TILE * 4 * MAX_COLS];
+    int8_t values[MAX_COUNT][MAX_COLS];
+    float scales[MAX_COUNT][MAX_GROUPS];
+    int32_t sums[MAX_COUNT][MAX_GROUPS];
+    float floats[MAX_COUNT][MAX_COLS];
+    float acc[MAX_COUNT][KERNEL_TILE];
+    int8_t page[KERNEL_TILE * 256];
+    float page_f32[KERNEL_TILE * 256];
+} data __attribute__((aligned(64)));
+
+static const struct test_port *port;
+static uint64_t seed;
+
+static uint32_t next(void)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return (uint32_t)(seed >> 16);
+}
+
+/* In -1..1. */
+static float next_float(void)
+{
+    return ((float)(int32_t)(next() % 65537u) - 32768.0f) * 0x1p-15f;
+}
+
+/* ---- a line ---- */
+
+static struct {
+    char text[96];
+    uint32_t size;
+} line;
+
+static void line_word(const char *word)
+{
+    if (line.size)
+        line.text[line.size++] = ' ';
+    while (*word && line.size < sizeof line.text - 1)
+        line.text[line.size++] = *word++;
+    line.text[line.size] = 0;
+}
+
+static void line_number(uint64_t value, uint32_t base)
+{
+    char digits[24];
+    uint32_t at = sizeof digits - 1;
+    digits[at] = 0;
+    do {
+        digits[--at] = "0123456789abcdef"[value % base];
+        value /= base;
+    } while (value);
+    line_word(digits + at);
+}
+
+static void line_end(uint64_t checksum, uint64_t instructions)
+{
+    line_number(checksum, 16);
+    line_number(instructions, 10);
+    port->put(line.text);
+    line.size = 0;
+}
+
+static uint64_t checksum(const void *bytes, uint32_t size)
+{
+    uint64_t hash = 0xCBF29CE484222325ull;
+    for (const uint8_t *p = bytes; size; size--)
+        hash = (hash ^ *p++) * 0x100000001B3ull;
+    return hash;
+}
+
+/* ---- data ---- */
+
+static int32_t pick(enum values kind, int32_t limit)
+{
+    if (kind == LARGEST)
+        return limit;
+    if (kind == SMALLEST)
+        return -limit;
+    if (kind == EQUAL)
+        return limit / 3;
+    if (kind == ZERO)
+        return 0;
+    return (int32_t)(next() % (uint32_t)(2 * limit + 1)) - limit;
+}
+
+static uint16_t pick_bf16(enum values kind)
+{
+    float f = next_float() * (kind == TINY ? 0x1p-128f : 1.0f);
+    return (uint16_t)(math_to_bits(f) >> 16);
+}
+
+static void put_u16(uint8_t *p, uint16_t v)
+{
+    p[0] = (uint8_t)v;
+    p[1] = (uint8_t)(v >> 8);
+}
+
+/* One quantized value into a zeroed record; n is w + 8 for 4 bits. */
+static void put_value(uint8_t *record, uint32_t bits, uint32_t layout, uint32_t r, uint32_t k,
+                      int32_t w)
+{
+    int rvv = layout == IMAGE_LAYOUT_RVV;
+    uint32_t n = (uint32_t)(w + 8);
+    if (bits == 4 && rvv)
+        record[k / 2 * KERNEL_TILE + r] |= (uint8_t)(n << (4 * (k % 2)));
+    else if (bits == 4)
+        record[16 * r + k / 16 * 8 + k % 4 * 2 + k / 8 % 2] |= (uint8_t)(n << (k / 4 % 2 * 4));
+    else if (rvv)
+        record[k * KERNEL_TILE + r] = (uint8_t)w;
+    else
+        record[r * KERNEL_GROUP + k] = (uint8_t)(w + 128);
+}
+
+static void fill_record(uint8_t *record, uint32_t format, uint32_t layout, enum values kind)
+{
+    uint32_t bits = format == IMAGE_FORMAT_Q8 ? 8 : 4;
+    uint8_t *scales = record + KERNEL_TILE * KERNEL_GROUP * bits / 8;
+    __builtin_memset(record, 0, KERNEL_TILE * KERNEL_GROUP * bits / 8);
+    for (uint32_t r = 0; r < KERNEL_TILE; r++) {
+        int32_t sum = 0;
+        for (uint32_t k = 0; k < KERNEL_GROUP; k++) {
+            int32_t w = pick(kind, bits == 8 ? 127 : 8);
+            w = bits == 4 && w == 8 ? 7 : w;
+            put_value(record, bits, layout, r, k, w);
+            sum += w;
+        }
+        put_u16(scales + 2 * r, pick_bf16(kind));
+        uint16_t second = pick_bf16(kind);
+        if (format == IMAGE_FORMAT_Q4M)
+            put_u16(scales + 2 * (KERNEL_TILE + r), second);
+        else if (bits == 8 && layout == IMAGE_LAYOUT_SWAR)
+            put_u16(scales + 2 * (KERNEL_TILE + r), (uint16_t)(int16_t)sum);
+    }
+}
+
+static void fill_activations(uint32_t groups, enum values kind)
+{
+    for (uint32_t t = 0; t < MAX_COUNT; t++)
+        for (uint32_t g = 0; g < groups; g++) {
+            int32_t sum = 0;
+            for (uint32_t k = 0; k < KERNEL_GROUP; k++) {
+                int32_t q = pick(kind, 127);
+                data.values[t][g * KERNEL_GROUP + k] = (int8_t)q;
+                data.floats[t][g * KERNEL_GROUP + k] = (float)q * next_float();
+                sum += q;
+            }
+            data.sums[t][g] = sum;
+            data.scales[t][g] = next_float();
+        }
+}
+
+/* ---- cases ---- */
+
+struct shape {
+    uint32_t groups, count, row0, row1;
+};
+
+static const struct shape shapes[] = {
+    {1, 1, 0, 64}, {3, 5, 16, 48}, {2, 4, 48, 64}, {18, 1, 0, 64}, {18, 8, 0, 64}, {5, 9, 0, 16},
+};
+
+static struct kernel_weight make_weight(uint32_t format, uint32_t layout, uint32_t groups,
+                                        enum values kind)
+{
+    int is_float = format == IMAGE_FORMAT_F32 || format == IMAGE_FORMAT_BF16;
+    uint32_t values = KERNEL_TILE * (format == IMAGE_FORMAT_F32    ? 4
+                                     : format == IMAGE_FORMAT_BF16 ? 2
+                                     : format == IMAGE_FORMAT_Q8   ? KERNEL_GROUP
+                                                                   : KERNEL_GROUP / 2);
+    int second =
+        format == IMAGE_FORMAT_Q4M || (format == IMAGE_FORMAT_Q8 && layout == IMAGE_LAYOUT_SWAR);
+    uint32_t record = is_float ? values : values + (second ? 4 : 2) * KERNEL_TILE;
+    struct kernel_weight w = {data.weight,           format, layout, KERNEL_TILE,
+                              groups * KERNEL_GROUP, record, 0};
+    w.tile_stride = (uint64_t)record * (is_float ? w.cols : groups);
+    for (uint32_t g = 0; !is_float && g < groups; g++)
+        fill_record(data.weight + g * record, format, layout, kind);
+    for (uint32_t i = 0; is_float && i < KERNEL_TILE * w.cols; i++) {
+        uint32_t bits = math_to_bits(next_float() * (kind == TINY ? 0x1p-128f : 1.0f));
+        put_u16(data.weight + (format == IMAGE_FORMAT_F32 ? 4 * i : 2 * i),
+                (uint16_t)(format == IMAGE_FORMAT_F32 ? bits : bits >> 16));
+        if (format == IMAGE_FORMAT_F32)
+            put_u16(data.weight + 4 * i + 2, (uint16_t)(bits >> 16));
+    }
+    return w;
+}
+
+static uint64_t call_linear(const struct kernel_weight *w, const struct shape *s)
+{
+    struct kernel_q8a q[MAX_COUNT];
+    const float *x[MAX_COUNT];
+    for (uint32_t t = 0; t < MAX_COUNT; t++) {
+        q[t] = (struct kernel_q8a){data.values[t], data.scales[t], data.sums[t]};
+        x[t] = data.floats[t];
+    }
+    uint64_t before = port->instret();
+    if (w->format == IMAGE_FORMAT_F32 || w->format == IMAGE_FORMAT_BF16)
+        kernels.linear_f32(w->format, w->layout)(w, x, s->count, s->row0, s->row1, data.acc[0],
+                                                 KERNEL_TILE);
+    else
+        kernels.linear_q8a(w->format, w->layout)(w, q, s->count, s->row0, s->row1, data.acc[0],
+                                                 KERNEL_TILE);
+    return port->instret() - before;
+}
+
+static void test_linear(const char *name, uint32_t format, uint32_t layout)
+{
+    for (uint32_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (uint32_t kind = 0; kind < VALUES; kind++) {
+            const struct shape *s = &shapes[i];
+            seed = 88172645463325252ull + 64 * i + kind;
+            fill_activations(s->groups, kind);
+            struct kernel_weight w = make_weight(format, layout, s->groups, kind);
+            __builtin_memset(data.acc, 0, sizeof data.acc);
+            uint64_t instructions = call_linear(&w, s);
+            line_word(name);
+            line_word(value_names[kind]);
+            line_number(s->groups * KERNEL_GROUP, 10);
+            line_number(s->count, 10);
+            line_number(s->row1 - s->row0, 10);
+            line_end(checksum(data.acc, sizeof data.acc), instructions);
+        }
+}
+
+static void fill_floats(uint32_t n, enum values kind)
+{
+    for (uint32_t i = 0; i < n; i++)
+        data.floats[0][i] = kind == EQUAL  ? -3.0f
+                            : kind == ZERO ? 0.0f
+                            : kind == TINY ? next_float() * 0x1p-120f
+                                           : next_float() * 100.0f;
+}
+
+static void test_vectors(uint32_t n, enum values kind)
+{
+    seed = 424242 + n;
+    fill_floats(n, kind);
+    const float *x = data.floats[0];
+    __builtin_memset(data.values[0], 1, sizeof data.values[0]);
+    __builtin_memset(data.scales[0], 0, sizeof data.scales[0]);
+    __builtin_memset(data.sums[0], 0, sizeof data.sums[0]);
+    uint64_t before = port->instret();
+    kernels.quantize(x, n, data.values[0], data.scales[0], data.sums[0]);
+    uint64_t after = port->instret();
+    line_word("quantize");
+    line_word(value_names[kind]);
+    line_number(n, 10);
+    line_end(checksum(data.values[0], sizeof data.values[0]) ^
+                 checksum(data.scales[0], sizeof data.scales[0]) * 3 ^
+                 checksum(data.sums[0], sizeof data.sums[0]) * 5,
+             after - before);
+    float sums[2] = {kernels.sum(x, n), kernels.sum_squares(x, 0.25f, n)};
+    line_word("sums");
+    line_word(value_names[kind]);
+    line_number(n, 10);
+    line_end(checksum(sums, sizeof sums), 0);
+}
+
+static void test_attention_i8(uint32_t head_dim, uint32_t count, enum values kind)
+{
+    int32_t dots[KERNEL_TILE];
+    seed = 777 + head_dim + count;
+    fill_activations(MAX_GROUPS, kind);
+    for (uint32_t i = 0; i < KERNEL_TILE * head_dim; i++)
+        data.page[i] = (int8_t)pick(kind, 127);
+    uint64_t t0 = port->instret();
+    kernels.dot_i8(data.values[0], data.page, head_dim, dots);
+    uint64_t t1 = port->instret();
+    line_word("dot_i8");
+    line_word(value_names[kind]);
+    line_number(head_dim, 10);
+    line_end(checksum(dots, sizeof dots), t1 - t0);
+    fill_floats(KERNEL_TILE, kind);
+    t0 = port->instret();
+    kernels.axpy_i8(data.floats[0], data.page, head_dim, count, data.floats[1]);
+    t1 = port->instret();
+    line_word("axpy_i8");
+    line_word(value_names[kind]);
+    line_number(head_dim, 10);
+    line_number(count, 10);
+    line_end(checksum(data.floats[1], head_dim * sizeof(float)), t1 - t0);
+}
+
+static void test_attention_f32(uint32_t head_dim, uint32_t count)
+{
+    float dots[KERNEL_TILE] = {0};
+    seed = 999 + head_dim + count;
+    fill_activations(MAX_GROUPS, RANDOM);
+    for (uint32_t i = 0; i < KERNEL_TILE * head_dim; i++)
+        data.page_f32[i] = next_float();
+    kernels.dot_f32(data.floats[0], data.page_f32, head_dim, count, dots);
+    kernels.axpy_f32(data.floats[1], data.page_f32, head_dim, count, data.floats[2]);
+    line_word("attention_f32");
+    line_number(head_dim, 10);
+    line_number(count, 10);
+    line_end(checksum(dots, sizeof dots) ^ 3 * checksum(data.floats[2], head_dim * sizeof(float)),
+             0);
+}
+
+/* The elementary functions from `low` on in n steps of `step`. */
+static void test_functions(float low, float step, uint32_t n)
+{
+    uint64_t hash = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        float x = low + step * (float)i, s, c;
+        math_sincos(x, &s, &c);
+        float y[] = {
+            math_exp(x), math_tanh(x), math_silu(x), math_gelu_tanh(x), math_gelu_erf(x), s, c};
+        hash = hash * 31 + checksum(y, sizeof y);
+    }
+    line_word("functions");
+    line_number(n, 10);
+    line_end(hash, 0);
+}
+
+void test_run(const struct test_port *to)
+{
+    port = to;
+    test_linear("q4_rvv", IMAGE_FORMAT_Q4, IMAGE_LAYOUT_RVV);
+    test_linear("q4_swar", IMAGE_FORMAT_Q4, IMAGE_LAYOUT_SWAR);
+    test_linear("q4m_rvv", IMAGE_FORMAT_Q4M, IMAGE_LAYOUT_RVV);
+    test_linear("q4m_swar", IMAGE_FORMAT_Q4M, IMAGE_LAYOUT_SWAR);
+    test_linear("q8_rvv", IMAGE_FORMAT_Q8, IMAGE_LAYOUT_RVV);
+    test_linear("q8_swar", IMAGE_FORMAT_Q8, IMAGE_LAYOUT_SWAR);
+    test_linear("f32", IMAGE_FORMAT_F32, IMAGE_LAYOUT_RVV);
+    test_linear("bf16", IMAGE_FORMAT_BF16, IMAGE_LAYOUT_RVV);
+    static const uint32_t sizes[] = {1, 31, 32, 33, 100, 576};
+    for (uint32_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (uint32_t kind = 0; kind < VALUES; kind++)
+            test_vectors(sizes[i], kind);
+    static const uint32_t heads[][2] = {{8, 1}, {24, 63}, {64, 64}, {128, 33}, {256, 64}};
+    for (uint32_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        for (uint32_t kind = 0; kind < VALUES; kind++)
+            test_attention_i8(heads[i][0], heads[i][1], kind);
+        test_attention_f32(heads[i][0], heads[i][1]);
+    }
+    test_functions(-110.0f, 0.173f, 1300);
+    test_functions(-6.0f, 0.0117f, 1100);
+    test_functions(-1e6f, 1571.7f, 1300);
+}
