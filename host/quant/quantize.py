@@ -27,6 +27,7 @@ CHUNK_GROUPS = 4096
 """Groups worked on at once: half a megabyte of f32, so that the search stays in cache."""
 THREADS = 2
 SMALLEST = np.float32(2.0**-126)
+LARGEST = float(from_bf16(np.array([0x7F7F], np.uint16))[0])
 SYMMETRIC_STEPS = (-8.0, 8.0, -7.5, 7.5, -8.6, -7.0, 7.0, -6.3, 6.3)
 """The extreme value of a group becomes this multiple of the scale: -8 is exact, beyond it is clipped."""
 CENTRED_SPANS = (15.0, 16.0, 14.2, 17.2)
@@ -123,7 +124,20 @@ def _eight_bit(x: F32Array) -> tuple[I8Array, U16Array]:
     return q.astype(np.int8), to_bf16(s)
 
 
+def _normalise(x: F32Array) -> tuple[F32Array, npt.NDArray[np.int32]]:
+    """Each group times a power of two, so that squares neither overflow nor vanish; and the exponents taken out."""
+    exponents = np.frexp(np.abs(x).max(axis=1))[1]
+    return np.ldexp(x, -exponents[:, None]), exponents
+
+
+def _restore(values: F32Array, exponents: npt.NDArray[np.int32]) -> U16Array:
+    """Scales or minima of normalised groups in bf16, clear of infinity and of what lies below the normal range."""
+    full = np.clip(np.ldexp(values.astype(np.float64), exponents), -LARGEST, LARGEST)
+    return to_bf16(np.where(np.abs(full) < SMALLEST, 0, full).astype(np.float32))
+
+
 def _symmetric(x: F32Array) -> tuple[I8Array, U16Array]:
+    x, exponents = _normalise(x)
     extreme = x[np.arange(len(x)), np.abs(x).argmax(axis=1)]
     best_q = np.zeros(x.shape, np.float32)
     best_s = np.zeros(len(x), np.float32)
@@ -140,10 +154,11 @@ def _symmetric(x: F32Array) -> tuple[I8Array, U16Array]:
         attempt(extreme / np.float32(step))
     power = np.square(best_q).sum(axis=1)
     attempt(np.divide((x * best_q).sum(axis=1), power, out=np.zeros_like(power), where=power > 0))
-    return best_q.astype(np.int8), to_bf16(best_s)
+    return best_q.astype(np.int8), _restore(best_s, exponents)
 
 
 def _centred(x: F32Array) -> tuple[I8Array, U16Array, U16Array]:
+    x, exponents = _normalise(x)
     low, high = x.min(axis=1), x.max(axis=1)
     best_q = np.zeros(x.shape, np.float32)
     best_s = np.zeros(len(x), np.float32)
@@ -169,7 +184,7 @@ def _centred(x: F32Array) -> tuple[I8Array, U16Array, U16Array]:
         slope = np.divide(joint, spread, out=best_s.copy(), where=spread > 0)
         slope = _usable(slope)[0]
         attempt(slope, mean_x - slope * mean_q)
-    return best_q.astype(np.int8), to_bf16(best_s), to_bf16(best_m)
+    return best_q.astype(np.int8), _restore(best_s, exponents), _restore(best_m, exponents)
 
 
 def from_blocks(blocks: Blocks, name: str) -> Quantized | None:
