@@ -64,6 +64,11 @@ class Region:
             (ctypes.c_uint8 * size).from_address(self.address), dtype=np.uint8
         )
 
+    def intact(self) -> bool:
+        """Whether the bytes between the first guard page and the region are still as they were: zero."""
+        slack = self._pages - self.size
+        return not any(ctypes.string_at(self._base + PAGE, slack))
+
     def protect(self) -> None:
         """Read only from now on."""
         _libc.mprotect(self._base + PAGE, self._pages, mmap.PROT_READ)
@@ -253,6 +258,10 @@ class Native:
     def _check(error: int, detail: int = 0) -> None:
         if error:
             raise DeviceFailure(-error, detail)
+
+    def intact(self) -> bool:
+        """Whether nothing was written in front of the arena; behind it there is a guard page."""
+        return self._arena is None or self._arena.intact()
 
     @property
     def loaded(self) -> bool:
