@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,11 +19,17 @@ from host.targets.spec import TargetSpec, parse_spec
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def build_directory(spec: TargetSpec) -> str:
+    """Where the target's firmware is built, below the repository unless absolute."""
+    return spec.build or os.environ.get("HARTSPEAK_BUILD") or "build"
+
+
 def build_firmware(board: Board, spec: TargetSpec, progress: Callable[[str], None] | None) -> None:
     """Run scons for the variant. Raises TargetError with the compiler's last words."""
     if progress:
         progress(f"building the firmware for {board.name} ({spec.kernels})")
-    command = [sys.executable, "-m", "SCons", "-s", f"board={board.name}", f"kernels={spec.kernels}", f"build={spec.build}"]
+    command = [sys.executable, "-m", "SCons", "-s", f"board={board.name}", f"kernels={spec.kernels}"]
+    command.append(f"build={build_directory(spec)}")
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         words = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
@@ -39,7 +46,7 @@ def open_target(spec: str | TargetSpec, image: Path | None, progress: Callable[[
         return SerialTarget(parsed)
     board = load_board(parsed.board)
     simulators.check_image(board, image)
-    firmware = simulators.firmware_files(board, parsed.kernels, ROOT / parsed.build)
+    firmware = simulators.firmware_files(board, parsed.kernels, ROOT / build_directory(parsed))
     if board.simulator.kind == "qemu":
         simulators.qemu_program()
     if not firmware.program.is_file():

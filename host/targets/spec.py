@@ -24,7 +24,8 @@ class TargetSpec:
     vlen: int = 0
     harts: int = 0
     isa: str = ""
-    build: str = "build"
+    build: str = ""
+    """Where firmware is built; $HARTSPEAK_BUILD or ``build`` where empty."""
     port: str = ""
     baud: int = DEFAULT_BAUD
 
