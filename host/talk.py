@@ -97,7 +97,7 @@ def open_talk(
     """
     path = resolve_image(image, target, board)
     opened = Image(path)
-    with open_client(open_target(target, path), console, log, patience) as client:
+    with open_client(open_target(target, path, console), console, log, patience) as client:
         talk = Talk(opened, client)
         talk.check_image()
         yield talk

@@ -27,12 +27,11 @@ void console_u64(const struct port *port, uint64_t value)
     (void)port->write(digits + at, (uint32_t)sizeof digits - at);
 }
 
-void console_hex32(const struct port *port, uint32_t value)
+void console_hex8(const struct port *port, uint8_t value)
 {
-    uint8_t digits[8];
-    for (uint32_t i = 0; i < 8; i++)
-        digits[i] = (uint8_t)"0123456789abcdef"[value >> (28u - 4u * i) & 15u];
-    (void)port->write(digits, sizeof digits);
+    const char *digits = "0123456789abcdef";
+    uint8_t text[2] = {(uint8_t)digits[value >> 4], (uint8_t)digits[value & 15u]};
+    (void)port->write(text, sizeof text);
 }
 
 void console_size(const struct port *port, uint64_t bytes)

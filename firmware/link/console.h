@@ -11,7 +11,7 @@
 
 void console_text(const struct port *port, const char *text);
 void console_u64(const struct port *port, uint64_t value);
-void console_hex32(const struct port *port, uint32_t value);
+void console_hex8(const struct port *port, uint8_t value);
 
 /* Bytes as "12.3 MiB", or KiB below one. */
 void console_size(const struct port *port, uint64_t bytes);

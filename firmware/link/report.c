@@ -42,7 +42,8 @@ void report_machine(const struct port *port)
 void report_model(const struct port *port, const struct engine_info *info)
 {
     console_text(port, "image ");
-    console_hex32(port, info->root_prefix);
+    for (uint32_t i = 0; i < 4; i++)
+        console_hex8(port, info->root[i]);
     console_text(port, ": ");
     console_size(port, info->image_bytes);
     console_text(port, ", weights ");

@@ -10,6 +10,7 @@ from cobs import cobs
 
 from host.link import messages
 
+HEADER = messages.flat(messages.Frame)
 DELIMITER = b"\x00"
 TEXT_CONTROLS = frozenset(b"\t\n\r\x1b\x08\x07\x0c")
 MAX_LINE = 4096
@@ -49,18 +50,16 @@ def encode(frame: Frame) -> bytes:
     """Bytes on the wire, both delimiters included. ValueError where the payload is longer than 512 bytes."""
     if len(frame.payload) > messages.MAX_PAYLOAD:
         raise ValueError(f"payload of {len(frame.payload)} bytes; a frame takes {messages.MAX_PAYLOAD}")
-    head: bytes = messages.Frame.build(
-        {
-            "version": frame.version,
-            "type": frame.type,
-            "channel": frame.channel,
-            "flags": frame.flags,
-            "epoch": frame.epoch,
-            "seq": frame.seq,
-            "ack": frame.ack,
-            "credit": frame.credit,
-            "length": len(frame.payload),
-        }
+    head = HEADER.pack(
+        frame.version,
+        frame.type,
+        frame.channel,
+        frame.flags,
+        frame.epoch,
+        frame.seq,
+        frame.ack,
+        frame.credit,
+        len(frame.payload),
     )
     raw = head + frame.payload
     stuffed: bytes = cobs.encode(raw + google_crc32c.value(raw).to_bytes(4, "little"))
@@ -76,25 +75,15 @@ def decode(segment: bytes) -> Frame | None:
     except cobs.DecodeError:
         return None
     covered = len(raw) - messages.CRC_BYTES
-    if covered < messages.Frame.sizeof():
+    if covered < HEADER.size:
         return None
     if google_crc32c.value(raw[:covered]) != int.from_bytes(raw[covered:], "little"):
         return None
-    head = messages.Frame.parse(raw)
-    payload = raw[messages.Frame.sizeof() : covered]
-    if head.length != len(payload) or head.length > messages.MAX_PAYLOAD:
+    version, kind, channel, flags, epoch, seq, ack, credit, length = HEADER.unpack_from(raw)
+    payload = raw[HEADER.size : covered]
+    if length != len(payload) or length > messages.MAX_PAYLOAD:
         return None
-    return Frame(
-        type=head.type,
-        payload=payload,
-        channel=head.channel,
-        epoch=head.epoch,
-        seq=head.seq,
-        ack=head.ack,
-        credit=head.credit,
-        version=head.version,
-        flags=head.flags,
-    )
+    return Frame(kind, payload, channel, epoch, seq, ack, credit, version, flags)
 
 
 def is_text(data: bytes) -> bool:

@@ -8,9 +8,10 @@ Everything is little-endian. ``tools/gen_headers.py wire`` turns the constants, 
 from __future__ import annotations
 
 import enum
+import struct
 from dataclasses import dataclass
 
-from construct import Array, Bytes, Float32l, Int8ul, Int16ul, Int32ul, Int64ul, Padding, Struct
+from construct import Array, Bytes, Float32l, Int8ul, Int16ul, Int32ul, Int64ul, Padding, Renamed, Struct
 
 from host import __version__
 
@@ -288,6 +289,21 @@ Error = Struct(
     "type" / Int16ul * "Type of what is answered",
     "detail" / Int64ul * "what the error is about",
 )
+
+
+def flat(declared: Struct) -> struct.Struct:
+    """Return the same layout as the standard library reads and writes it, for what is parsed thousands of times.
+
+    Only for structures of plain numbers.
+    """
+    formats = []
+    for field in declared.subcons:
+        inner = field
+        while isinstance(inner, Renamed):
+            inner = inner.subcon
+        formats.append(inner.fmtstr[1:])
+    return struct.Struct("<" + "".join(formats))
+
 
 MAX_PROMPT_TOKENS = (MAX_PAYLOAD - Prompt.sizeof()) // 4
 MAX_TOKEN_RECORDS = (MAX_PAYLOAD - Tokens.sizeof()) // TokenRecord.sizeof()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from host.link.client import Client
 
 CANCEL_SECONDS = 1.0
+LOGITS = messages.flat(messages.Logits)
 
 Result = TypeVar("Result")
 
@@ -177,15 +178,15 @@ class Scoring(Run[ScoreRow]):
         return ScoreRow(record.position, target, record.logprob, record.argmax, record.digest, logits)
 
     def _part(self, payload: bytes) -> None:
-        head = messages.Logits.parse(payload)
-        values = np.frombuffer(payload, dtype="<f4", offset=messages.Logits.sizeof(), count=head.count)
+        _request, position, first, count = LOGITS.unpack_from(payload)
+        values = np.frombuffer(payload, dtype="<f4", offset=LOGITS.size, count=count)
         expected = self._scored[0].position if self._scored else None
-        if head.position != expected or head.first != self._filled or self._filled + head.count > self._vocab:
+        if position != expected or first != self._filled or self._filled + count > self._vocab:
             raise TargetError(f"logits of position {expected} were lost on the line; check the cable")
         if self._logits is None:
             self._logits = np.empty(self._vocab, dtype=np.float32)
-        self._logits[self._filled : self._filled + head.count] = values
-        self._filled += head.count
+        self._logits[self._filled : self._filled + count] = values
+        self._filled += count
         if self._filled == self._vocab:
             self._ready.append(self._row(self._scored.popleft(), self._logits))
             self._logits, self._filled = None, 0
