@@ -10,23 +10,13 @@ from typing import Any
 from host.image.format import (
     ARENA_UNIT,
     NO_TENSOR,
-    Activation,
     Domain,
-    Eltwise,
-    Format,
-    NormKind,
-    OpId,
     Overflow,
-    RopeStyle,
     SectionId,
     Space,
 )
 from host.image.reader import Image, OpEntry
 
-ENUMS: dict[str, dict[OpId, type[IntEnum]]] = {
-    "kind": {OpId.NORM: NormKind, OpId.ELTWISE: Eltwise},
-    "style": {OpId.ROPE: RopeStyle},
-}
 TENSOR_FIELDS = ("table", "positions", "weight", "bias", "tensor", "frequencies")
 
 
@@ -47,26 +37,17 @@ def image_facts(image: Image) -> dict[str, Any]:
         "image_version": image.header["image_version"],
         "file_size": image.header["file_size"],
         "sections": {s.name: {"offset": at, "size": size} for s, (at, size) in image.sections.items()},
-        "plan": image.plan | {"overflow": Overflow(image.plan["overflow"]).name},
-        "states": [state | {"format": Format(state["format"]).name} for state in image.states],
+        "plan": image.plan | {"overflow": image.plan["overflow"].name},
+        "states": [state | {"format": state["format"].name} for state in image.states],
         "tensors": [vars(t) | {"format": t.format.name, "layout": t.layout.name} for t in image.tensors],
-        "program": [{"op": op.id.name, "domain": Domain(op.domain).name} | _named(op) for op in image.ops],
+        "program": [{"op": op.id.name, "domain": op.domain.name} | _named(op) for op in image.ops],
         "manifest": image.manifest,
     }
 
 
 def _named(op: OpEntry) -> dict[str, Any]:
     """Fields with enums as names."""
-    fields = dict(op.fields)
-    for name, by_op in ENUMS.items():
-        if op.id in by_op:
-            fields[name] = by_op[op.id](fields[name]).name
-    if "activation" in fields:
-        fields["activation"] = Activation(fields["activation"]).name
-    for name in ("src_format", "dst_format"):
-        if name in fields:
-            fields[name] = Format(fields[name]).name
-    return fields
+    return {name: value.name if isinstance(value, IntEnum) else value for name, value in op.fields.items()}
 
 
 def image_text(image: Image) -> Iterator[str]:
@@ -91,7 +72,7 @@ def image_text(image: Image) -> Iterator[str]:
     yield "state  format  KV heads  head dim  window  sinks  pages  page bytes"
     for index, s in enumerate(image.states):
         yield (
-            f"{index:>5}  {Format(s['format']).name.lower():<6}  {s['kv_heads']:>8}  {s['head_dim']:>8}  "
+            f"{index:>5}  {s['format'].name.lower():<6}  {s['kv_heads']:>8}  {s['head_dim']:>8}  "
             f"{s['window']:>6}  {s['sinks']:>5}  {s['pages']:>5}  {s['page_bytes']:>10}"
         )
     yield ""

@@ -8,6 +8,7 @@ import json
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,18 @@ from host.image.format import (
     SECTION_ALIGN,
     SECTION_TABLE_OFFSET,
     VERSION_MAJOR,
+    Activation,
+    Domain,
+    Eltwise,
     Format,
     Header,
     Layout,
+    NormKind,
     OpHead,
     OpId,
+    Overflow,
     Plan,
+    RopeStyle,
     Section,
     SectionFlag,
     SectionId,
@@ -54,6 +61,13 @@ REQUIRED = (
     SectionId.WEIGHTS,
     SectionId.HASHES,
 )
+OP_ENUMS: dict[OpId, dict[str, type[IntEnum]]] = {
+    OpId.NORM: {"kind": NormKind, "dst_format": Format},
+    OpId.LINEAR: {"src_format": Format, "activation": Activation},
+    OpId.ROPE: {"style": RopeStyle},
+    OpId.ELTWISE: {"kind": Eltwise, "activation": Activation},
+}
+"""Fields of ops that are enums."""
 MAX_TOKENIZER_BYTES = 1 << 28
 """Decompressed; the largest known tokenizer.json has some 35 MB."""
 
@@ -74,11 +88,11 @@ class TensorEntry:
 
 @dataclass(frozen=True)
 class OpEntry:
-    """One op of the program; ``fields`` as declared in format.OPS."""
+    """One op of the program; ``fields`` as declared in format.OPS, enums as enums."""
 
     index: int
     id: OpId
-    domain: int
+    domain: Domain
     fields: dict[str, Any]
 
 
@@ -100,7 +114,7 @@ class Image:
         self.header = self._read_header(page)
         self.sections = self._read_sections(page)
         self._check_root()
-        self.plan: dict[str, Any] = plain(self._parse(Plan, self.section(SectionId.PLAN), "plan"))
+        self.plan = self._read_plan()
         self.tensors = self._read_tensors()
         self.states = self._read_states()
         self.ops = self._read_ops()
@@ -210,6 +224,19 @@ class Image:
             raise self._fail(f"section {section.name} has {len(data)} bytes where the plan says {record * count}")
         return [data[i * record : (i + 1) * record] for i in range(count)]
 
+    def _read_plan(self) -> dict[str, Any]:
+        data = self.section(SectionId.PLAN)
+        if len(data) != Plan.sizeof():
+            raise self._fail(f"the plan has {len(data)} bytes instead of {Plan.sizeof()}")
+        plan: dict[str, Any] = plain(Plan.parse(data))
+        plan["overflow"] = self._enum(Overflow, plan["overflow"], "the plan")
+        return plan
+
+    def _enum(self, enum: type[IntEnum], value: int, where: str) -> Any:
+        if value not in set(enum):
+            raise self._fail(f"{where} has the unknown {enum.__name__} {value}", "use a newer version of this program")
+        return enum(value)
+
     def _read_tensors(self) -> list[TensorEntry]:
         names = self.section(SectionId.NAMES) if SectionId.NAMES in self.sections else b""
         limit = self.sections[SectionId.WEIGHTS][1]
@@ -217,28 +244,28 @@ class Image:
         for index, data in enumerate(self._table(SectionId.TENSORS, Tensor.sizeof(), self.plan["tensor_count"])):
             t = Tensor.parse(data)
             name = names[t.name_offset : t.name_offset + t.name_size].decode(errors="replace") or f"tensor {index}"
-            if t.format not in set(Format) or t.layout not in set(Layout):
-                raise self._fail(
-                    f"tensor {index} ({name}) has an unknown format", "use a newer version of this program"
-                )
-            fmt, layout = Format(t.format), Layout(t.layout)
+            where = f"tensor {index} ({name})"
+            fmt, layout = self._enum(Format, t.format, where), self._enum(Layout, t.layout, where)
             if t.size != tensor_bytes(fmt, layout, t.rows, t.cols) or t.offset + t.size > limit:
-                raise self._fail(f"tensor {index} ({name}) has a wrong size or place")
+                raise self._fail(f"{where} has a wrong size or place")
             found.append(TensorEntry(index, name, fmt, layout, t.rows, t.cols, t.offset, t.size))
         return found
 
     def _read_states(self) -> list[dict[str, Any]]:
         records = self._table(SectionId.STATES, State.sizeof(), self.plan["state_count"])
-        return [plain(State.parse(data)) for data in records]
+        states = [plain(State.parse(data)) for data in records]
+        return [s | {"format": self._enum(Format, s["format"], f"state {i}")} for i, s in enumerate(states)]
 
     def _read_ops(self) -> list[OpEntry]:
         found = []
         for index, data in enumerate(self._table(SectionId.PROGRAM, OP_BYTES, self.plan["op_count"])):
             head = OpHead.parse(data)
-            if head.id not in set(OpId):
-                raise self._fail(f"op {index} has the unknown id {head.id}", "use a newer version of this program")
-            fields = plain(OPS[OpId(head.id)].parse(data[OpHead.sizeof() :]))
-            found.append(OpEntry(index, OpId(head.id), head.domain, fields))
+            op = self._enum(OpId, head.id, f"op {index}")
+            domain = self._enum(Domain, head.domain, f"op {index}")
+            fields = plain(OPS[op].parse(data[OpHead.sizeof() :]))
+            for name, enum in OP_ENUMS.get(op, {}).items():
+                fields[name] = self._enum(enum, fields[name], f"op {index}")
+            found.append(OpEntry(index, op, domain, fields))
         return found
 
     def tensor_data(self, index: int) -> npt.NDArray[np.uint8]:

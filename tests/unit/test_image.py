@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images: written whole or not at all, the same bytes each time, read back, and refused when damaged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from host.cli import create_app
+from host.compiler.compile import Options, compile_model
+from host.errors import FitError, HostError, ImageError, SourceError, UsageError
+from host.image.format import HEADER_BYTES, HEADER_DIGEST_OFFSET, LEAF_BYTES, Format, Layout, SectionId
+from host.image.inspect import image_facts, image_text, size_text
+from host.image.reader import Image
+from host.image.writer import LeafHasher, write_image
+from host.importer.source import Source
+from host.pack import PackRequest, default_weights, prepare
+from tests.support.model_files import write_folder, write_gguf
+from tests.support.native import Native
+from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.hsp"
+    tiny_image(path, tiny_llama())
+    return path
+
+
+def damaged(image: Path, at: int, data: bytes, redo_digest: bool = True) -> Path:
+    """The image with other bytes at ``at``; the header's digest is made to match."""
+    content = bytearray(image.read_bytes())
+    content[at : at + len(data)] = data
+    if redo_digest:
+        content[HEADER_DIGEST_OFFSET:HEADER_BYTES] = hashlib.sha256(content[:HEADER_DIGEST_OFFSET]).digest()
+    image.write_bytes(content)
+    return image
+
+
+# ---- writing ----
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one.hsp", "two.hsp"):
+        tiny_image(tmp_path / name, tiny_llama())
+    assert (tmp_path / "one.hsp").read_bytes() == (tmp_path / "two.hsp").read_bytes()
+
+
+def test_the_file_is_padded_and_its_leaves_cover_the_payload(image: Path) -> None:
+    data = image.read_bytes()
+    opened = Image(image)
+    assert len(data) % 4096 == 0
+    assert len(data) == opened.header["file_size"]
+    offset, size = opened.sections[SectionId.HASHES]
+    payload = data[HEADER_BYTES:offset]
+    leaves = [hashlib.sha256(payload[i : i + LEAF_BYTES]).digest() for i in range(0, len(payload), LEAF_BYTES)]
+    assert data[offset : offset + size] == b"".join(leaves)
+    assert opened.root == hashlib.sha256(b"".join(leaves)).hexdigest()
+    assert all(at % 4096 == 0 for at, _ in opened.sections.values())
+
+
+def test_leaf_hasher_does_not_mind_the_pieces() -> None:
+    data = np.random.default_rng(0).bytes(2 * LEAF_BYTES + 77)
+    hasher = LeafHasher()
+    for start in range(0, len(data), 300_000):
+        hasher.update(data[start : start + 300_000])
+    leaves = [data[:LEAF_BYTES], data[LEAF_BYTES : 2 * LEAF_BYTES], data[2 * LEAF_BYTES :]]
+    assert hasher.finish() == [hashlib.sha256(leaf).digest() for leaf in leaves]
+
+
+def broken_source() -> Source:
+    """A model whose last tensor cannot be read."""
+    source = tiny_llama()
+
+    def fail() -> np.ndarray:
+        raise SourceError("tensor cannot be read")
+
+    source.tensors["model.layers.1.mlp.down_proj.weight"].float32 = fail  # type: ignore[method-assign]
+    return source
+
+
+def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.hsp"
+    path.write_bytes(b"before")
+    source = broken_source()
+    with pytest.raises(SourceError):
+        write_image(path, source, compile_model(source, Options()), {})
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match="cannot write"):
+        tiny_image(tmp_path / "nowhere" / "tiny.hsp", tiny_llama())
+    with pytest.raises(HostError, match="cannot write"):
+        tiny_image(tmp_path, tiny_llama())
+
+
+# ---- reading ----
+
+
+def test_contents_come_back(image: Path) -> None:
+    source = tiny_llama()
+    opened = Image(image)
+    opened.verify()
+    assert opened.tokenizer == source.tokenizer
+    assert opened.manifest == {"name": "tiny-llama"}
+    assert opened.plan["vocab"] == 131
+    assert opened.plan["stop_ids"][: opened.plan["stop_count"]] == [2]
+    by_name = {t.name: t.index for t in opened.tensors}
+    norm = opened.tensor_float32(by_name["model.norm.weight"])
+    assert (norm[0] == source.tensors["model.norm.weight"].float32()).all()
+
+
+@pytest.mark.parametrize("weights", list(Format)[:5])
+@pytest.mark.parametrize("layout", [Layout.RVV, Layout.SWAR])
+def test_tensors_come_back(tmp_path: Path, weights: Format, layout: Layout) -> None:
+    source = tiny_llama(tie_word_embeddings=False)
+    tiny_image(tmp_path / "i", source, Options(weights=weights, layout=layout, without=("fold_norms",)))
+    opened = Image(tmp_path / "i")
+    for name in ("model.layers.1.mlp.down_proj.weight", "lm_head.weight"):
+        exact = source.tensors[name].float32()
+        back = opened.tensor_float32(next(t.index for t in opened.tensors if t.name == name))
+        four_bit = weights in (Format.Q4, Format.Q4M) and name != "lm_head.weight"
+        allowed = 0.1 if four_bit else 0.01 if weights != Format.F32 else 0.0
+        assert np.abs(back - exact).max() <= allowed * np.abs(exact).max()
+
+
+def test_an_image_without_tokenizer(tmp_path: Path) -> None:
+    source = tiny_llama()
+    source.tokenizer = None
+    tiny_image(tmp_path / "i", source)
+    with pytest.raises(ImageError, match="no section TOKENIZER"):
+        _ = Image(tmp_path / "i").tokenizer
+
+
+def test_truncated_images_are_refused(image: Path) -> None:
+    data = image.read_bytes()
+    for size in (0, 3, 8, 100, HEADER_BYTES - 1, HEADER_BYTES, len(data) // 2, len(data) - 1):
+        image.write_bytes(data[:size])
+        with pytest.raises(ImageError, match=r"truncated|no model image"):
+            Image(image)
+
+
+def test_every_damaged_header_byte_is_refused(image: Path) -> None:
+    data = image.read_bytes()
+    positions = [*range(128 + 10 * 32), *range(HEADER_DIGEST_OFFSET, HEADER_BYTES)]
+    for at in positions:
+        with pytest.raises(ImageError):
+            Image(damaged(image, at, bytes([data[at] ^ 0x41]), redo_digest=False))
+        image.write_bytes(data)
+
+
+def test_structural_damage_never_escapes_as_another_exception(image: Path) -> None:
+    data = image.read_bytes()
+    rng = np.random.default_rng(7)
+    end = Image(image).sections[SectionId.NAMES][0]
+    for _ in range(300):
+        at = int(rng.integers(96, end))
+        try:
+            opened = Image(damaged(image, at, rng.bytes(int(rng.integers(1, 9)))))
+            json.dumps(image_facts(opened))
+            assert list(image_text(opened))
+            opened.verify()
+        except ImageError:
+            pass
+        image.write_bytes(data)
+
+
+def test_other_versions_and_files_are_named(image: Path) -> None:
+    with pytest.raises(ImageError, match=r"format version 2\.0"):
+        Image(damaged(image, 8, b"\x02\x00"))
+    image.write_bytes(b"GGUF" + bytes(5000))
+    with pytest.raises(ImageError, match=r"no model image \(it begins with 47 47 55 46"):
+        Image(image)
+    with pytest.raises(ImageError, match="cannot read image"):
+        Image(image.parent / "absent.hsp")
+
+
+def test_damaged_contents_are_found_and_placed(image: Path) -> None:
+    at, size = Image(image).sections[SectionId.WEIGHTS]
+    damaged(image, at + size // 2, b"\x55\xaa\x55")
+    opened = Image(image)
+    with pytest.raises(ImageError, match=r"hash near byte .*WEIGHTS"):
+        opened.verify()
+
+
+def test_an_unknown_optional_section_is_passed_over_but_not_a_required_one(image: Path) -> None:
+    table = 128
+    manifest = next(i for i in range(11) if image.read_bytes()[table + 32 * i] == SectionId.MANIFEST)
+    assert Image(damaged(image, table + 32 * manifest, b"\x63")).manifest == {}
+    with pytest.raises(ImageError, match="section 99 is unknown"):
+        Image(damaged(image, table + 32 * manifest + 4, b"\x01"))
+
+
+def test_inspection_names_everything(image: Path) -> None:
+    opened = Image(image)
+    facts = image_facts(opened)
+    json.dumps(facts)
+    assert [op["op"] for op in facts["program"]] == [op.id.name for op in opened.ops]
+    text = "\n".join(image_text(opened))
+    for tensor in opened.tensors:
+        assert tensor.name in text
+    assert "linear(" in text
+    assert "weight=0.gated.gate_up.weight" in text
+    assert re.search(r"context +512 positions, stops when full", text)
+
+
+def test_sizes_in_words() -> None:
+    assert [size_text(n) for n in (7, 2048, 3 << 20, 5 << 29)] == ["7 bytes", "2.0 KiB", "3.0 MiB", "2.5 GiB"]
+
+
+# ---- packing ----
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_folder(tiny_llama(), tmp_path / "model")
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(create_app(), [str(argument) for argument in arguments])
+
+
+def test_pack_and_inspect(native: Native, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.hsp"
+    done = run("pack", folder, "--board", "qemu-virt", "--weights", "q4", "--context", "256", "-o", out, "--json")
+    assert done.exit_code == 0, done.output
+    facts = json.loads(done.stdout)
+    assert (facts["weights"], facts["output_weights"], facts["kv"], facts["context"]) == ("q4", "q8", "int8", 256)
+    info = native.load(out)
+    assert facts["image_bytes"] == out.stat().st_size
+    assert facts["arena_needed"] == info.arena_bytes + info.runtime_bytes
+    shown = run("inspect", out, "--check", "--json")
+    assert json.loads(shown.stdout)["verified"] is True
+    assert "all hashes match" in run("inspect", out, "--check").stdout
+    assert "whole" not in Image(out).manifest
+    assert str(tmp_path) not in json.dumps(Image(out).manifest)
+
+
+def test_pack_gguf_takes_its_blocks_over(tmp_path: Path) -> None:
+    source = tiny_llama(head_dim=32, num_attention_heads=3, num_key_value_heads=1)
+    for kind, weights in (("Q4_0", "q4"), ("Q4_1", "q4m"), ("Q8_0", "q8")):
+        path = write_gguf(source, tmp_path / f"{kind}.gguf", kind)
+        packing = prepare(PackRequest(str(path)))
+        assert packing.facts()["weights"] == weights
+        packing.write(tmp_path / "i")
+        opened = Image(tmp_path / "i")
+        name = "model.layers.0.mlp.down_proj.weight"
+        back = opened.tensor_float32(next(t.index for t in opened.tensors if t.name == name))
+        exact = packing.source.tensors[name].float32()
+        assert np.abs(back - exact).max() <= 2**-8 * np.abs(exact).max()
+
+
+def test_default_weights_follow_the_majority() -> None:
+    source = tiny_llama()
+    for kinds, expected in (
+        ({"F32": 60, "Q4_1": 210, "Q8_0": 1}, "q4m"),
+        ({"F32": 60, "Q4_0": 9, "Q6_K": 9}, "q8"),
+        ({"F32": 10, "F16": 5}, "q8"),
+    ):
+        source.provenance["quantization"] = kinds
+        assert default_weights(source) == expected
+
+
+def test_kernels_of_the_board_choose_the_layout(folder: Path) -> None:
+    def layout(**request: Any) -> str:
+        return str(prepare(PackRequest(str(folder), **request)).facts()["family"])
+
+    assert layout(board="visionfive2") == "swar"
+    assert layout(board="visionfive2", family="rvv") == "rvv"
+
+
+def test_what_does_not_fit_is_refused_before_writing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packing = prepare(PackRequest(str(folder), board="visionfive2", sessions=2, kv="f32"))
+    room = packing.needed_bytes - packing.compiled.session_bytes
+    monkeypatch.setattr("host.boards.Board.arena_bytes", room)
+    assert packing.max_sessions == 1
+    with pytest.raises(FitError, match=r"too little; take --sessions 1 or a --context below 512 or --kv int8"):
+        packing.check_fit()
+    result = run("pack", folder, "--board", "visionfive2", "--sessions", "2", "--kv", "f32", "-o", tmp_path / "no.hsp")
+    assert isinstance(result.exception, FitError)
+    assert not (tmp_path / "no.hsp").exists()
+    monkeypatch.setattr("host.boards.Board.image_limit", packing.image_bytes - 1)
+    with pytest.raises(FitError, match="1 bytes too little; take --weights q4 or a smaller model"):
+        packing.check_fit()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--weights", "q3", "--weights 'q3' is not known; choose one of f32, bf16, q8, q4, q4m"),
+        ("--kv", "int4", "--kv 'int4'"),
+        ("--family", "neon", "--family 'neon'"),
+        ("--overflow", "wrap", "--overflow 'wrap'"),
+        ("--context", "1024", "--context 1024 is outside this model's 1 to 512"),
+        ("--board", "visionfive3", "no board 'visionfive3'"),
+        ("--without", "everything", "no pass everything"),
+    ],
+)
+def test_wrong_options_are_named(folder: Path, option: str, value: str, words: str) -> None:
+    arguments = ["pack", str(folder), option, value] + ([] if option == "--board" else ["--board", "native"])
+    result = run(*arguments)
+    assert isinstance(result.exception, UsageError)
+    assert words in str(result.exception)
+
+
+def test_errors_end_the_command_without_a_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "host", "inspect", str(tmp_path / "absent.hsp")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == ImageError.exit_code
+    assert done.stderr.startswith("error: cannot read image")
+    assert "Traceback" not in done.stderr
+
+
+def test_gpt2_packs(native: Native, tmp_path: Path) -> None:
+    folder = write_folder(tiny_gpt2(), tmp_path / "gpt2")
+    packing = prepare(PackRequest(str(folder), weights="f32"))
+    assert packing.facts()["kv"] == "f32"
+    packing.write(tmp_path / "i")
+    native.load(tmp_path / "i")
+    assert np.isfinite(native.feed([5, 6, 7])).all()
