@@ -62,10 +62,9 @@ def fuzz(image: Path, *arguments: str) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("model", ["llama", "gpt2"])
-@pytest.mark.parametrize("how", ["bytes", "words"])
-def test_every_change_is_refused_or_harmless(images: dict[str, Path], model: str, how: str) -> None:
-    counts = fuzz(images[model], how)
-    assert sum(counts.values()) > 3000
+def test_every_change_is_refused_or_harmless(images: dict[str, Path], model: str) -> None:
+    counts = fuzz(images[model], "each")
+    assert sum(counts.values()) > 2500
     assert counts["IMAGE_OP"] > sum(counts.values()) // 10
     assert counts["harmless"] > 0
     for error in ("IMAGE_SECTION", "IMAGE_PLAN", "IMAGE_TENSOR", "IMAGE_STATE"):
@@ -74,11 +73,12 @@ def test_every_change_is_refused_or_harmless(images: dict[str, Path], model: str
 
 @pytest.mark.parametrize("model", ["llama", "gpt2"])
 def test_several_changes_at_once(images: dict[str, Path], model: str) -> None:
-    assert sum(fuzz(images[model], "random", "1", "2000").values()) == 2000
+    assert sum(fuzz(images[model], "random", "1", "600").values()) == 600
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["llama", "gpt2"])
-def test_many_changes_at_once(images: dict[str, Path], model: str) -> None:
-    for seed in range(2, 12):
-        assert sum(fuzz(images[model], "random", str(seed), "20000").values()) == 20000
+def test_many_changes(images: dict[str, Path], model: str) -> None:
+    assert sum(fuzz(images[model], "all").values()) > 10000
+    for seed in range(2, 8):
+        assert sum(fuzz(images[model], "random", str(seed), "10000").values()) == 10000

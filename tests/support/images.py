@@ -33,9 +33,9 @@ ROOT_OFFSET = 32
 class ImageEditor:
     """The bytes of an image with its parts by name. ``sealed()`` gives them with all hashes recomputed."""
 
-    def __init__(self, image: bytes) -> None:
+    def __init__(self, image: bytes, sections: dict[int, tuple[int, int]] | None = None) -> None:
         self.data = bytearray(image)
-        self.sections = {entry.id: (entry.offset, entry.size) for entry in self.table()}
+        self.sections = sections or {entry.id: (entry.offset, entry.size) for entry in self.table()}
 
     def table(self) -> list[Container[Any]]:
         count = Header.parse(bytes(self.data)).section_count

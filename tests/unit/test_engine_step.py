@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The step: rows refused, sessions, cancelling, chunks, harts, rings and rolling back. All comparisons are equalities."""
+"""The step: rows refused, sessions, cancelling, chunks, harts, rings, rolling back. All comparisons are equalities."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama
 
 CONTEXT = 300
 VOCAB = 131
+E_ROLLBACK = -38
 
 
 def tokens(count: int, seed: int = 0) -> list[int]:
@@ -213,7 +214,7 @@ def test_sliding_goes_on_beyond_the_context(native: Native, native4: Native, sli
     assert native.length() == 700
     assert np.isfinite(whole).all()
     native4.load(sliding)
-    assert (native4.feed(text, chunk=1, every=True) == whole).all()
+    assert (native4.feed(text, chunk=5, every=True) == whole).all()
     assert [native.token(i) for i in range(600, 700)] == text[600:]
     assert native.token(599) == 2**32 - 1
 
@@ -255,14 +256,12 @@ def test_rolling_back_a_ring_only_as_far_as_it_is_whole(native: Native, sliding:
     for back in (1, 16, 40, 60, 80, 200, 590):
         native.truncate(0)
         native.feed(text)
-        try:
-            native.truncate(600 - back)
-        except DeviceFailure as failure:
-            assert BY_NUMBER[failure.number].name == "ROLLBACK"
+        if native.lib.engine_truncate(0, 600 - back) == E_ROLLBACK:
             assert native.length() == 600
             assert back > 16
         else:
             good += 1
+            assert native.length() == 600 - back
             assert (native.feed(text[600 - back :]) == expected).all()
     assert 2 <= good < 7
 
