@@ -48,7 +48,12 @@ def load_source(path_or_recipe: str | Path, require_tokenizer: bool = True) -> S
 
 
 def _apply(recipe: Recipe, source: Source) -> None:
-    """Name, licence and packing as the recipe says."""
+    """Name, licence and packing as the recipe says. Raises SourceError when the model is of another architecture."""
+    if recipe.architecture and recipe.architecture != source.architecture:
+        raise SourceError(
+            f"recipe {recipe.name} is for {recipe.architecture} models, the folder holds a {source.architecture} model; "
+            "give the folder without a recipe"
+        )
     source.name = recipe.name
     source.pack = dict(recipe.pack)
     source.provenance.update(recipe=recipe.name, licence=recipe.licence)

@@ -45,6 +45,8 @@ class Recipe:
     file: str = ""
     sha256: str = ""
     path: Path | None = None
+    architecture: str = ""
+    """What the model must be, for a folder that the user gives; empty: anything."""
     pack: Mapping[str, Any] = field(default_factory=dict)
     expect: Mapping[str, Any] = field(default_factory=dict)
 
@@ -96,7 +98,8 @@ def read_recipe(path: Path) -> Recipe:
     fields = Fields(source, f"{path.name}, [source]")
     if fields.choice("kind", ("pypi", "local")) == "local":
         local = (path.parent / fields.text("path")).resolve() if fields.has("path") else None
-        return Recipe(name, title, licence, path=local, pack=pack, expect=expect)
+        family = fields.text("architecture", "")
+        return Recipe(name, title, licence, path=local, architecture=family, pack=pack, expect=expect)
     return Recipe(
         name,
         title,
