@@ -8,6 +8,7 @@ and the key. Sizes are integers or text such as ``"8 MiB"``; addresses are integ
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 import sys
 import types
@@ -217,7 +218,7 @@ def _check_memory(board: Board, memory: Memory) -> None:
             raise UsageError(f"{where}: memory.{name} is empty or not aligned to {PAGE} bytes")
         if region.base < memory.dram.base or region.end > memory.dram.end:
             raise UsageError(f"{where}: memory.{name} ({region.base:#x}-{region.end:#x}) lies outside memory.dram")
-    for (name, first), (other, second) in zip(regions, regions[1:], strict=False):
+    for (name, first), (other, second) in itertools.pairwise(regions):
         if first.end > second.base:
             raise UsageError(f"{where}: memory.{name} reaches into memory.{other}")
 

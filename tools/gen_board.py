@@ -8,7 +8,6 @@ from pathlib import Path
 
 from host.boards import Board
 
-
 POWER = {"test": 0, "htif": 1, "sbi": 2}
 TEMPLATE = Path(__file__).resolve().parents[1] / "linker" / "firmware.ld.in"
 
@@ -32,7 +31,10 @@ def header(board: Board, kernels: str, limit: int | None = None) -> str:
         lines += [f"#define BOARD_HART_IDS {', '.join(map(str, ids))}"]
         lines += [f"#define BOARD_LINK_BASE {memory.firmware.base:#x}u"]
         lines += [f"#define BOARD_STACK_BYTES {int(memory.stack):#x}"]
-        lines += [f"#define BOARD_ARENA_BASE {memory.arena.base:#x}u", f"#define BOARD_ARENA_SIZE {memory.arena.size:#x}u"]
+        lines += [
+            f"#define BOARD_ARENA_BASE {memory.arena.base:#x}u",
+            f"#define BOARD_ARENA_SIZE {memory.arena.size:#x}u",
+        ]
         lines += [f"#define BOARD_IMAGE_BASE {memory.image:#x}u", f"#define BOARD_IMAGE_LIMIT {board.image_limit:#x}u"]
         lines += [f"#define BOARD_UART_BASE {uart.base:#x}u", f"#define BOARD_UART_SHIFT {uart.shift}u"]
         lines += [f"#define BOARD_UART_WIDTH {uart.width}", f"#define BOARD_UART_CLOCK {uart.clock}u"]

@@ -98,6 +98,7 @@ def table(board: Board, elf: Path, model: Path | None) -> str:
     """The memory table as text; region limits stand beside what is used of them."""
     sizes, plan = read_elf(elf), read_model(model) if model else None
     firmware = sum((sizes.code, sizes.rodata, sizes.data, sizes.bss, sizes.stack))
+    rows: list[tuple[str, int, int | None]]
     rows = [("code", sizes.code, None), ("rodata", sizes.rodata, None), ("data", sizes.data, None)]
     rows += [("bss", sizes.bss, None)] + ([("stack", sizes.stack, None)] if board.memory else [])
     rows.append(("firmware, all", firmware, int(board.memory.firmware.size) if board.memory else None))

@@ -78,7 +78,8 @@ def _soc(board: Board, harts: list[int]) -> fdt.Node:
 
 def spike_tree(board: Board, harts: list[int], isa: str, memory_bytes: int) -> bytes:
     """The flattened tree of the board's machine with these hart ids and so much memory."""
-    assert board.memory and board.timer
+    assert board.memory
+    assert board.timer
     tree = fdt.FDT()
     tree.header.version = 17
     tree.header.last_comp_version = 16

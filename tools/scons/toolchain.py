@@ -13,10 +13,22 @@ from pathlib import Path
 from host.boards import Board
 from host.errors import UsageError
 
-COMMON = (
-    "-std=c11 -O3 -g -Wall -Wextra -Werror -Wundef -ffp-contract=off -fno-math-errno "
-    "-fno-stack-protector -fno-unwind-tables -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections"
-).split()
+COMMON = [
+    "-std=c11",
+    "-O3",
+    "-g",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-Wundef",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fno-stack-protector",
+    "-fno-unwind-tables",
+    "-fno-asynchronous-unwind-tables",
+    "-ffunction-sections",
+    "-fdata-sections",
+]
 FREESTANDING = ["-ffreestanding"]
 # The U74 has one name in zig and another in GCC and clang.
 TUNES = {"sifive_u74": "sifive-7-series"}
@@ -55,7 +67,7 @@ def _zig(board: Board, isa: str, shared: bool) -> Toolchain:
     elif isa == "native":
         machine = platform.machine().lower().replace("amd64", "x86_64").replace("arm64", "aarch64")
         if machine not in ("x86_64", "aarch64"):
-            raise UsageError(f"board=native knows x86_64 and aarch64, not {machine}: use board=linux or board=qemu-virt")
+            raise UsageError(f"board=native knows x86_64 and aarch64, not {machine}: take board=linux")
         target = f"{machine}-linux-gnu.2.28" if shared else f"{machine}-linux-musl"
         cpu = "x86_64_v3" if machine == "x86_64" else "generic"
     else:
@@ -69,7 +81,7 @@ def _zig(board: Board, isa: str, shared: bool) -> Toolchain:
 
 def _system(program: str, board: Board, isa: str, clang: bool) -> Toolchain:
     if not shutil.which(program):
-        raise UsageError(f"toolchain: there is no program {program!r}; leave toolchain= out to use zig, or name another")
+        raise UsageError(f"toolchain: there is no program {program!r}; leave toolchain= out to use zig")
     if isa == "native":
         return Toolchain([program], ["-march=x86-64-v3"] if platform.machine() in ("x86_64", "AMD64") else [], [])
     arch = [f"-march={isa}", "-mabi=lp64d", "-mcmodel=medany"]

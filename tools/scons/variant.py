@@ -146,7 +146,6 @@ def write_flat(target: list[Any], source: list[Any], env: Any) -> int:  # noqa: 
 
 def generated(env: Any, options: Options) -> None:
     """The headers made from Python declarations and from the board's file."""
-
     gen = options.directory / "gen"
     line = short_line(env, "GEN") or None
     for kind, (name, source) in GENERATED.items():
@@ -181,7 +180,8 @@ def build_library(env: Any, options: Options, core: list[Path]) -> list[Any]:
     nodes = objects(lib, options, core, "pic", CCFLAGS=[*lib["CCFLAGS"], *FREESTANDING, *pic])
     harts = [Path("firmware/port/hosted_harts.c")]
     nodes += objects(lib, options, harts, "pic", CCFLAGS=[*lib["CCFLAGS"], *pic, "-D_GNU_SOURCE"])
-    return list(lib.SharedLibrary(str(options.directory / "libfirmware.so"), nodes, SHLINKFLAGS=[*lib["LINKFLAGS"], "-shared", "-pthread"]))
+    flags = [*lib["LINKFLAGS"], "-shared", "-pthread"]
+    return list(lib.SharedLibrary(str(options.directory / "libfirmware.so"), nodes, SHLINKFLAGS=flags))
 
 
 def build_bare(env: Any, options: Options) -> list[Any]:
@@ -224,14 +224,13 @@ def link_bare(env: Any, options: Options, nodes: list[Any], name: str) -> list[A
 
 def flat_binary(env: Any, options: Options, elf: Any, name: str) -> list[Any]:
     """The loaded bytes of an ELF from its lowest address on."""
-
     return list(env.Command(str(options.directory / name), elf, Action(write_flat, short_line(env, "BIN") or None)))
 
 
-def environment(base: Any) -> dict[str, str]:
+def environment() -> dict[str, str]:
     """What compilers need of the caller's environment."""
     keep = ("PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "ZIG_GLOBAL_CACHE_DIR", "LANG", "TERM", "PYTHONPATH")
-    return {**base, **{key: os.environ[key] for key in keep if key in os.environ}}
+    return {key: os.environ[key] for key in keep if key in os.environ}
 
 
 def stop(error: HostError) -> None:

@@ -1,0 +1,27 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Sets everything up, builds every variant of the firmware that the tests boot, and runs all tests.
+# usage: test.sh [options of pytest]
+set -eu
+cd "$(dirname "$0")/.."
+export HARTSPEAK_BUILD="${HARTSPEAK_BUILD:-build}"
+jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+
+sh tools/setup.sh
+if ! .venv/bin/python -c 'import torch, transformers' 2>/dev/null; then
+    echo "test: installing torch and transformers, the reference of the golden tests"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[reference]' ||
+        echo "test: they cannot be had here; the golden tests that need them will be skipped"
+fi
+sh tools/qemu.sh --user || echo "test: without QEMU; the tests that need it will be skipped"
+
+for variant in native linux "linux kernels=rvv" qemu-virt "qemu-virt kernels=rvv" spike "spike kernels=scalar" \
+    visionfive2; do
+    echo "test: building board=$variant"
+    # shellcheck disable=SC2086 # a variant is one or two options
+    .venv/bin/python -m SCons -s -j "$jobs" build="$HARTSPEAK_BUILD" board=$variant
+done
+.venv/bin/python -m ruff check .
+.venv/bin/python -m ruff format --check .
+.venv/bin/python -m mypy
+exec .venv/bin/python -m pytest "$@"
