@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,9 @@ from host.compiler.compile import (
     compile_model,
 )
 from host.errors import FitError, UsageError
-from host.image.format import SECTION_ALIGN, Format, Layout, Overflow, align
+from host.image.format import Format, Layout, Overflow
 from host.image.inspect import size_text
-from host.image.writer import Progress, tokenizer_section, write_image
+from host.image.writer import Progress, image_size, write_image
 from host.importer import load_source
 from host.importer.source import Source
 
@@ -62,11 +63,10 @@ class Packing:
     board: Board
     request: PackRequest
 
-    @property
+    @cached_property
     def image_bytes(self) -> int:
-        """About the size of the image file: weights and tokenizer, not yet the small tables."""
-        tokenizer = tokenizer_section(self.source.tokenizer) if self.source.tokenizer else b""
-        return align(self.compiled.weight_bytes, SECTION_ALIGN) + align(len(tokenizer), SECTION_ALIGN)
+        """Size of the image file."""
+        return image_size(self.source, self.compiled, self.manifest())
 
     @property
     def max_sessions(self) -> int:
@@ -94,6 +94,7 @@ class Packing:
             "context": compiled.context,
             "sessions": options.sessions,
             "ops": len(compiled.lowered.ops),
+            "image_bytes": self.image_bytes,
             "weight_bytes": compiled.weight_bytes,
             "activation_bytes": compiled.arena_bytes,
             "session_bytes": compiled.session_bytes,

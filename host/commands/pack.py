@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -46,7 +46,8 @@ def plan_lines(packing: Packing) -> list[str]:
     return [
         f"{f['name']} for {f['board']}: {f['weights']} weights ({f['output_weights']} embedding and output), "
         f"{f['kv']} cache, {f['family']} layout",
-        f"  weights              {size_text(f['weight_bytes']):>12}"
+        f"  weights              {size_text(f['weight_bytes']):>12}",
+        f"  image                {size_text(f['image_bytes']):>12}"
         + (f" of {size_text(limit)}" if limit is not None else ""),
         f"  activations          {size_text(f['activation_bytes']):>12}",
         f"  each session         {size_text(f['session_bytes']):>12} for {f['context']} positions",
@@ -95,14 +96,7 @@ def register(app: typer.Typer) -> None:
             image_version=image_version,
         )
         packing, path = pack_image(request, out, quiet=json_)
-        report(packing, path, json_)
-
-
-def report(packing: Packing, path: Path, json_: bool) -> None:
-    """The image that was written."""
-    size = path.stat().st_size
-    if json_:
-        facts: dict[str, Any] = packing.facts() | {"image": str(path), "image_bytes": size}
-        typer.echo(json.dumps(facts, indent=2))
-    else:
-        typer.echo(f"{path}: {size_text(size)}")
+        if json_:
+            typer.echo(json.dumps(packing.facts() | {"image": str(path)}, indent=2))
+        else:
+            typer.echo(f"{path}: {size_text(packing.image_bytes)}")

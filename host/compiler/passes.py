@@ -55,10 +55,12 @@ def cse(graph: Graph) -> None:
     seen: dict[tuple[object, ...], Value] = {}
     swap: dict[int, Value] = {}
     kept: list[Node] = []
+    # A rotation overwrites its input, so neither it nor what makes the input may serve two readers.
+    overwritten = {id(node.x.root) for node in graph.nodes if isinstance(node, Rope)}
     for node in graph.nodes:
         node.substitute(lambda value: swap.get(id(value), value))
-        # A rotation overwrites its input, so two of them are never one.
-        if node.effects or len(node.outputs()) != 1 or isinstance(node, (Rope, Attention)):
+        unique = node.effects or isinstance(node, (Rope, Attention))
+        if unique or id(node.outputs()[0]) in overwritten:
             kept.append(node)
             continue
         dst = node.outputs()[0]

@@ -20,6 +20,7 @@ from host.compiler.graph import Vector
 from host.compiler.lower import TensorSpec
 from host.errors import HostError
 from host.image.format import (
+    HASH_BYTES,
     HEADER_BYTES,
     HEADER_DIGEST_OFFSET,
     LEAF_BYTES,
@@ -111,6 +112,14 @@ def write_image(
         raise HostError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def image_size(source: Source, compiled: Compiled, manifest: dict[str, Any]) -> int:
+    """Bytes of the file that `write_image` would write; no weight is read."""
+    sizes = [part.size for part in _parts(source, compiled, manifest, None)]
+    payload = sum(align(size, SECTION_ALIGN) for size in sizes)
+    hashes = -(-payload // LEAF_BYTES) * HASH_BYTES
+    return HEADER_BYTES + payload + align(hashes, SECTION_ALIGN)
 
 
 def _umask() -> int:
