@@ -39,7 +39,6 @@ class Family:
     ignored: re.Pattern[str]
     """Names in safetensors that are no weights: buffers that old versions stored."""
     gguf_ignored: re.Pattern[str]
-    embedding: str
     transposed: re.Pattern[str]
     """Names whose safetensors hold [in, out]."""
     row_order: Callable[[str, Config], npt.NDArray[np.int64] | None]

@@ -107,7 +107,6 @@ GPT2 = Family(
     prefix="transformer.",
     ignored=re.compile(r"h\.\d+\.attn\.(?:bias|masked_bias)"),
     gguf_ignored=re.compile(r"(?!)"),
-    embedding="wte.weight",
     transposed=re.compile(CONV1D),
     row_order=row_order,
 )

@@ -233,7 +233,6 @@ LLAMA = Family(
     prefix="",
     ignored=re.compile(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq"),
     gguf_ignored=re.compile(r"rope_freqs\.weight|blk\.\d+\.attn_rot_embd"),
-    embedding="model.embed_tokens.weight",
     transposed=re.compile(r"(?!)"),
     row_order=row_order,
 )

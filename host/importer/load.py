@@ -51,8 +51,8 @@ def _apply(recipe: Recipe, source: Source) -> None:
     """Name, licence and packing as the recipe says. Raises SourceError when the model is of another architecture."""
     if recipe.architecture and recipe.architecture != source.architecture:
         raise SourceError(
-            f"recipe {recipe.name} is for {recipe.architecture} models, the folder holds a {source.architecture} model; "
-            "give the folder without a recipe"
+            f"recipe {recipe.name} is for {recipe.architecture} models, the folder holds a {source.architecture} "
+            "model; give the folder without a recipe"
         )
     source.name = recipe.name
     source.pack = dict(recipe.pack)

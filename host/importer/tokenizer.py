@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -139,8 +138,3 @@ def check_vocabulary(tokenizer: Tokenizer, vocab: int) -> None:
             f"the tokenizer has {beyond} ids beyond the model's vocabulary of {vocab}; tokenizer and model are of "
             "different models"
         )
-
-
-def dump(value: Any) -> str:
-    """Compact JSON, as tokenizer.json is stored in an image."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

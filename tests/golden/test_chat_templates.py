@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Chat templates in the styles that models come with: minijinja writes what transformers' jinja2 writes."""
+
+from __future__ import annotations
+
+import pytest
+
+from host.chat_template import ChatTemplate
+from host.importer import Source
+
+SPECIAL = {"bos_token": "<s>", "eos_token": "</s>"}
+TALK = [
+    {"role": "system", "content": "Be brief & <kind>."},
+    {"role": "user", "content": "  Hello 'there'  "},
+    {"role": "assistant", "content": 'A "quoted" answer\n'},
+    {"role": "user", "content": "\u6f22\u5b57?"},
+]
+TEMPLATES = {
+    "headers": """{% set loop_messages = messages %}{% for message in loop_messages %}
+{% set content = '<|start|>' + message['role'] + '<|end|>\n\n' + message['content'] | trim + '<|eot|>' %}
+{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %}
+{% if add_generation_prompt %}{{ '<|start|>assistant<|end|>\n\n' }}{% endif %}""",
+    "lines": """{% for message in messages %}
+{% if message['role'] == 'user' %}
+{{ '<|user|>\n' + message['content'] + eos_token }}
+{% elif message['role'] == 'system' %}
+{{ '<|system|>\n' + message['content'] + eos_token }}
+{% elif message['role'] == 'assistant' %}
+{{ '<|assistant|>\n'  + message['content'] + eos_token }}
+{% endif %}
+{% if loop.last and add_generation_prompt %}
+{{ '<|assistant|>' }}
+{% endif %}
+{% endfor %}""",
+    "instructions": """{%- if messages[0]["role"] == "system" %}
+    {%- set system_message = messages[0]["content"] %}{%- set loop_messages = messages[1:] %}
+{%- else %}{%- set loop_messages = messages %}{%- endif %}
+{{- bos_token }}
+{%- for message in loop_messages %}
+    {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}
+        {{- raise_exception('roles must alternate') }}
+    {%- endif %}
+    {%- if message["role"] == "user" %}
+        {%- if loop.last and system_message is defined %}
+            {{- "[INST] " + system_message + "\\n\\n" + message["content"] + "[/INST]" }}
+        {%- else %}{{- "[INST] " + message["content"] + "[/INST]" }}{%- endif %}
+    {%- else %}{{- " " + message["content"].strip() + eos_token }}{%- endif %}
+{%- endfor %}""",
+    "json": "{{ messages | tojson }}{% if tools is defined and tools %}tools{% endif %}",
+}
+
+
+def by_transformers(template: str, special: dict[str, str]) -> str:
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    rendered, _ = render_jinja_template([TALK], chat_template=template, add_generation_prompt=True, **special)
+    return str(rendered[0])
+
+
+@pytest.mark.parametrize("style", list(TEMPLATES))
+def test_styles_of_templates(style: str) -> None:
+    template = TEMPLATES[style]
+    assert ChatTemplate(template, SPECIAL).render(TALK) == by_transformers(template, SPECIAL)
+
+
+def test_the_template_of_smollm2(smollm2: Source) -> None:
+    tokenizer = smollm2.tokenizer
+    assert tokenizer is not None
+    assert tokenizer.chat_template is not None
+    wanted = by_transformers(tokenizer.chat_template, tokenizer.special)
+    assert ChatTemplate(tokenizer.chat_template, tokenizer.special).render(TALK) == wanted
