@@ -7,8 +7,10 @@ import ctypes
 import hashlib
 import os
 import select
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -95,3 +97,36 @@ class FakeDevice:
         while (left := end - time.monotonic()) > 0:
             data += self.read(left)
         return data
+
+
+class FakeServer:
+    """The fake device behind a TCP port, one fresh process a connection: what ``--target socket://`` reaches."""
+
+    def __init__(self, **settings: object) -> None:
+        self.environment = {**os.environ, **{f"FAKE_{name.upper()}": str(value) for name, value in settings.items()}}
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._program = str(build_device())
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    @property
+    def target(self) -> str:
+        return f"socket://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection:
+                time.sleep(0.2)  # pyserial drops what arrives while it opens a socket
+                command = [self._program]
+                process = subprocess.Popen(command, stdin=connection, stdout=connection, env=self.environment)
+                self.processes.append(process)
+
+    def close(self) -> None:
+        self._listener.close()
+        for process in self.processes:
+            process.kill()
+            process.wait()

@@ -12,7 +12,7 @@
 #include "gen/image_format.h"
 #include "kernels/kernels.h"
 
-#define VOCAB    300u
+#define MAX_VOCAB 300u
 #define CONTEXT  256u
 #define SESSIONS 2u
 #define ROWS     16u
@@ -26,7 +26,7 @@ static int (*poll_fn)(void *);
 static void *poll_context;
 static uint32_t lengths[SESSIONS];
 static uint32_t history[SESSIONS][CONTEXT];
-static float logits[LOGITS][VOCAB];
+static float logits[LOGITS][MAX_VOCAB];
 static uint64_t steps;
 static int stats_on;
 
@@ -43,7 +43,7 @@ int engine_load(const struct port *port, uint64_t *detail)
     int error = -(int)setting("FAKE_LOAD_ERROR", 0);
     if (error)
         return error;
-    info = (struct engine_info){.vocab = VOCAB,
+    info = (struct engine_info){.vocab = setting("FAKE_VOCAB", MAX_VOCAB),
                                 .context = setting("FAKE_CONTEXT", CONTEXT),
                                 .max_rows = ROWS,
                                 .max_logit_rows = LOGITS,
@@ -56,6 +56,11 @@ int engine_load(const struct port *port, uint64_t *detail)
                                 .runtime_bytes = 8192,
                                 .root_prefix = 0xab12cd34u};
     memset(info.root, 0x5a, sizeof info.root);
+    const char *root = getenv("FAKE_ROOT");
+    for (uint32_t i = 0; root && i < sizeof info.root; i++) {
+        char digits[3] = {root[2 * i], root[2 * i + 1], 0};
+        info.root[i] = (uint8_t)strtoul(digits, NULL, 16);
+    }
     loaded = 1;
     return 0;
 }
@@ -90,12 +95,12 @@ int engine_step(const struct engine_row *rows, uint32_t count)
     uint32_t wanted = 0;
     for (uint32_t i = 0; i < count; i++) {
         const struct engine_row *row = &rows[i];
-        if (row->position != lengths[row->session] || row->token >= VOCAB)
+        if (row->position != lengths[row->session] || row->token >= info.vocab)
             return E_POSITION;
         history[row->session][lengths[row->session]++] = row->token;
         if (row->want_logits) {
-            for (uint32_t v = 0; v < VOCAB; v++)
-                logits[wanted][v] = v == (row->token + 1u) % VOCAB ? 10.0f : (float)(v % 7u);
+            for (uint32_t v = 0; v < info.vocab; v++)
+                logits[wanted][v] = v == (row->token + 1u) % info.vocab ? 10.0f : (float)(v % 7u);
             wanted++;
         }
     }
@@ -136,7 +141,7 @@ uint32_t engine_sample(const struct sampler_params *params, uint32_t session, fl
     (void)params;
     (void)session;
     uint32_t best = 0;
-    for (uint32_t v = 1; v < VOCAB; v++)
+    for (uint32_t v = 1; v < info.vocab; v++)
         if (row[v] > row[best])
             best = v;
     return best;

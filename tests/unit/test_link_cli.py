@@ -1,0 +1,420 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands that talk to a device, over a socket to the fake one: text, JSON, exit codes and messages.
+
+The fake model's next token is the last one plus one, and the tiny tokenizer has one id a character in ASCII order: so
+it goes on with the alphabet.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from host import cli
+from host.evaluate import kl_divergence, text_windows
+from host.image.reader import Image
+from host.importer.source import Tokenizer
+from host.link import messages
+from host.link.describe import describe
+from host.link.frames import Damaged, Frame, Text
+from host.talk import _overlap
+from host.terminal import printable
+from tests.support.fake_device import FakeServer
+from tests.support.tiny import tiny_image, tiny_llama, tiny_tokenizer
+
+Serve = Callable[..., str]
+HostCommand = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("image") / "tiny.hsp"
+    tiny_image(path, tiny_llama())
+    return path
+
+
+@pytest.fixture
+def serve(image: Path) -> Iterator[Serve]:
+    servers: list[FakeServer] = []
+
+    def start(**settings: object) -> str:
+        servers.append(FakeServer(**{"root": Image(image).root, "vocab": 131, **settings}))
+        return servers[-1].target
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> HostCommand:
+    def run(*words: object, typed: str = "") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["host", *map(str, words)])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return int(ended.value.code or 0), out, err
+
+    return run
+
+
+def test_run_prints_the_answer_and_the_boot_report_apart(host: HostCommand, serve: Serve, image: Path) -> None:
+    code, out, err = host("run", image, "-t", serve(), "--raw", "-p", "abc", "--max-tokens", 5)
+    assert (code, out) == (0, "defgh\n")
+    assert "| hartspeak" in err
+    assert "| image" in err
+
+
+def test_run_puts_the_prompt_into_the_chat_template(
+    host: HostCommand, serve: Serve, image: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "frames.txt"
+    words = ("run", image, "-t", serve(), "-p", "hi", "--system", "be brief", "--max-tokens", 3, "-q", "--log", log)
+    code, out, err = host(*words)
+    assert (code, out, err) == (0, '!"#\n', "")
+    text = log.read_text()
+    assert "HELLO_REPLY" in text
+    assert "DONE" in text
+    prompt = "system: be brief\nuser: hi\nassistant: "
+    assert f"value={len(prompt)}>" in text
+
+
+def test_run_as_json_has_all_facts(host: HostCommand, serve: Serve, image: Path) -> None:
+    code, out, err = host(
+        "run", image, "-t", serve(), "--raw", "-p", "abc", "--max-tokens", 3, "--json", "--digest", "--stats"
+    )
+    facts = json.loads(out)
+    assert (code, err) == (0, "")
+    assert facts["text"] == "def"
+    assert [token["id"] for token in facts["tokens"]] == [71, 72, 73]
+    assert all(token["digest"] for token in facts["tokens"])
+    assert facts["reason"] == facts["done"]["reason"] == "length"
+    assert facts["device"]["board"] == "fake"
+    assert len(facts["stats"]["ops"]) == 20
+
+
+@pytest.mark.parametrize(("stop", "expected"), [("g", "def"), ("fgh", "de"), ("zzz", "defghijk")])
+def test_run_ends_at_a_stop_text_that_may_span_tokens(
+    host: HostCommand, serve: Serve, image: Path, stop: str, expected: str
+) -> None:
+    code, out, _ = host("run", image, "-t", serve(), "--raw", "-p", "abc", "--max-tokens", 8, "--stop", stop)
+    assert (code, out) == (0, f"{expected}\n")
+
+
+def test_run_ends_at_the_images_stop_id(host: HostCommand, serve: Serve, image: Path) -> None:
+    code, out, _ = host("run", image, "-t", serve(), "--raw", "-p", "}~", "--json")
+    facts = json.loads(out)
+    assert code == 0
+    assert facts["reason"] == "stop"
+    assert facts["tokens"][-1]["id"] == 2
+
+
+def test_a_prompt_longer_than_the_context_is_refused(host: HostCommand, serve: Serve, image: Path) -> None:
+    code, _, err = host("run", image, "-t", serve(context=40), "--raw", "-p", "x" * 41)
+    assert code == 2
+    assert "41 tokens do not fit: 0 of 40 positions are used" in err
+
+
+def test_another_image_on_the_device_is_refused(host: HostCommand, serve: Serve, image: Path) -> None:
+    code, _, err = host("run", image, "-t", serve(root="00" * 32), "-p", "x")
+    assert code == 6
+    assert "the device runs image 00000000, but" in err
+
+
+def test_a_device_without_model_says_why(host: HostCommand, serve: Serve, image: Path) -> None:
+    code, _, err = host("run", image, "-t", serve(load_error=5), "-p", "x")
+    assert code == 7
+    assert "error 5 (IMAGE_HASH)" in err
+    assert "copy or pack the image again" in err
+
+
+def test_what_is_no_image_needs_a_board_to_be_packed_for(host: HostCommand, serve: Serve, tmp_path: Path) -> None:
+    code, _, err = host("run", tmp_path / "absent.gguf", "-t", serve(), "-p", "x")
+    assert code == 2
+    assert "add --board" in err
+
+
+def test_a_port_where_nobody_listens_is_named(host: HostCommand, image: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    code, _, err = host("run", image, "-t", f"socket://127.0.0.1:{port}", "-p", "x")
+    assert code == 6
+    assert str(port) in err
+
+
+def test_chat_in_a_pipe_answers_line_by_line(host: HostCommand, serve: Serve, image: Path) -> None:
+    typed = (
+        "hello\n\nand now\n/stats\n/params max_tokens=2 temperature=0.5\nshort\n/reset\nagain\n/help\n/quit\nnever\n"
+    )
+    code, out, err = host("chat", image, "-t", serve(), "-q", "--max-tokens", 4, typed=typed)
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[:2] == ['!"#$', '!"#$']
+    assert "context" in lines[2]
+    assert "damaged 0" in lines[3]
+    assert "temperature=0.5" in out
+    assert "max_tokens=2" in out
+    assert out.count('!"\n') == 2
+    assert "/reset" in lines[-5] + lines[-6]
+    assert "the conversation is forgotten" in err
+    assert "[cut off at max_tokens" in err
+
+
+def test_chat_sends_only_what_is_new(host: HostCommand, serve: Serve, image: Path, tmp_path: Path) -> None:
+    log = tmp_path / "frames.txt"
+    host("chat", image, "-t", serve(), "-q", "--max-tokens", 3, "--log", log, typed="one\ntwo\n")
+    evaluated = [line for line in log.read_text().splitlines() if line.startswith("<DONE")]
+    first = len("user: one\nassistant: ")
+    # The last token sampled was pending; it, the end of the answer's line and the question are new.
+    assert f"evaluated={first} " in evaluated[0]
+    assert f"evaluated={1 + len(chr(10) + 'user: two' + chr(10) + 'assistant: ')} " in evaluated[1]
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("/bogus\n", "unknown command /bogus"),
+        ("/params colour=1\n", "unknown parameter; there are temperature"),
+        ("/params top_k=0.5\n", "top_k is 0.5"),
+        ("/params top_k\n", "is not NAME=NUMBER"),
+        ("/params temperature=-1\nx\n", "PARAMETER"),
+        ("y" * 300 + "\n", "do not fit"),
+    ],
+)
+def test_a_mistake_in_a_chat_does_not_end_it(
+    host: HostCommand, serve: Serve, image: Path, typed: str, words: str
+) -> None:
+    code, out, err = host("chat", image, "-t", serve(), "-q", typed=typed + "/params temperature=0\nok\n")
+    assert code == 0
+    assert words in err
+    assert '!"#' in out
+
+
+def test_eval_gives_the_perplexity_of_the_model(host: HostCommand, serve: Serve, image: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("abcdefgh" * 8)
+    code, out, _ = host("eval", image, "-t", serve(), "--text", text, "--tokens", 40, "--window", 20, "--json")
+    quality = json.loads(out)
+    assert code == 0
+    assert (quality["tokens"], quality["windows"]) == (38, 2)
+    assert quality["perplexity"] == pytest.approx(np.exp(quality["nll"]))
+    assert quality["kl_mean"] is None
+
+
+def test_eval_against_the_same_model_finds_no_distance(
+    host: HostCommand, serve: Serve, image: Path, tmp_path: Path
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("The quick brown fox jumps over the lazy dog.")
+    words = ("eval", image, "-t", serve(), "--reference", image, "--reference-target", serve(), "--text", text)
+    code, out, _ = host(*words, "--json")
+    quality = json.loads(out)
+    assert code == 0
+    assert quality["kl_max"] == 0
+    assert quality["top1"] == 1
+    assert quality["reference_perplexity"] == quality["perplexity"]
+    code, out, _ = host(*words)
+    assert "same top token        100.00%" in out
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "cannot read"), (b"\xff\xfe\xff", "not UTF-8"), (b"a", "not even two tokens")]
+)
+def test_eval_refuses_a_text_it_cannot_use(
+    host: HostCommand, serve: Serve, image: Path, tmp_path: Path, content: bytes | None, words: str
+) -> None:
+    text = tmp_path / "text.txt"
+    if content is not None:
+        text.write_bytes(content)
+    code, _, err = host("eval", image, "-t", serve(), "--text", text)
+    assert code == 2
+    assert words in err
+
+
+def test_kl_divergence_of_known_distributions() -> None:
+    p = np.log(np.array([0.5, 0.25, 0.25], dtype=np.float32))
+    q = np.log(np.array([0.25, 0.5, 0.25], dtype=np.float32))
+    assert kl_divergence(p + 7, p) == pytest.approx(0, abs=1e-7)
+    assert kl_divergence(p, q) == pytest.approx(0.5 * np.log(2) - 0.25 * np.log(2), rel=1e-6)
+
+
+def test_windows_start_with_bos_where_the_model_wants_it() -> None:
+    plain = tiny_tokenizer()
+    wants = Tokenizer(plain.json, plain.bos, plain.stop_ids, plain.chat_template, plain.special, add_bos=True)
+    assert [len(window) for window in text_windows(plain, "x" * 25, 20, 8)] == [8, 8, 4]
+    windows = text_windows(wants, "x" * 25, 20, 8)
+    assert [len(window) for window in windows] == [8, 8, 7]
+    assert all(window[0] == 1 and 1 not in window[1:] for window in windows)
+
+
+def test_monitor_shows_text_and_frames_and_logs_bytes(host: HostCommand, serve: Serve, tmp_path: Path) -> None:
+    log = tmp_path / "line.bin"
+    port = serve(noise="U-Boot 2024\r\n")
+    code, out, _ = host("monitor", port, "--seconds", 1.5, "--log", log)
+    assert code == 0
+    assert "U-Boot 2024" in out
+    assert "<HELLO_REPLY 0000.0 ack 0" in out
+    assert "board=fake" in out
+    assert log.read_bytes().startswith(b"U-Boot 2024\r\n\r\nhartspeak")
+
+
+def test_monitor_of_a_port_that_is_not_there_fails(host: HostCommand) -> None:
+    code, _, err = host("monitor", "/dev/does-not-exist")
+    assert code == 6
+    assert "see host ports" in err
+
+
+def test_ports_lists_them_as_json(host: HostCommand) -> None:
+    code, out, _ = host("ports", "--json")
+    assert code == 0
+    assert isinstance(json.loads(out), list)
+
+
+def test_version_help_and_usage_errors(host: HostCommand) -> None:
+    assert host("--version")[:2] == (0, f"{messages.RELEASE}\n")
+    assert host("--help")[0] == 0
+    assert host("run")[0] == 2
+    assert host("nonsense")[0] == 2
+
+
+def test_the_release_is_the_distributions() -> None:
+    text = (Path(cli.__file__).parents[1] / "pyproject.toml").read_text()
+    assert f'version = "{messages.RELEASE.split()[1]}"' in text
+
+
+def test_items_in_words() -> None:
+    assert describe(Text("login:")) == "login:"
+    assert describe(Damaged(b"\xff\x01")) == "<damaged, 2 bytes: ff 01>"
+    error = messages.Error.build({"request": 3, "code": 36, "type": 3, "detail": 9})
+    assert "code=36 type=3 detail=9 (the session's context is full)>" in describe(Frame(messages.Type.ERROR, error))
+    assert describe(Frame(0x66, b"\x01\x02")).endswith(" 01 02>")
+    assert "too short" in describe(Frame(messages.Type.DONE, b"\x01"))
+
+
+def test_what_steers_a_terminal_is_not_printed() -> None:
+    assert printable("a\x1b[31m\r\nb\tü\x9b\x07") == "a\ufffd[31m\ufffd\nb\tü\ufffd\ufffd"
+
+
+def test_the_beginning_of_a_stop_text_is_held_back() -> None:
+    assert _overlap("abcEN", ("END",)) == 2
+    assert _overlap("abc", ("END", "cd")) == 1
+    assert _overlap("abc", ()) == 0
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-m", "host", *map(str, words)]
+
+
+def test_ctrl_c_ends_the_answer_and_the_program(serve: Serve, image: Path) -> None:
+    target = serve(step_us=50_000)
+    with subprocess.Popen(
+        command("run", image, "-t", target, "--raw", "-p", "abc", "--max-tokens", 10000),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(1) == b"d"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert out.startswith(b"efg"[: len(out.strip())])
+    assert b"Traceback" not in err
+
+
+def test_ctrl_c_at_the_prompt_of_a_pipe_leaves(serve: Serve, image: Path) -> None:
+    with subprocess.Popen(
+        command("chat", image, "-t", serve()), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"hi\n/params\n")
+        process.stdin.flush()
+        while b"temperature" not in process.stdout.readline():
+            pass
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        process.wait(20)
+        assert process.stderr is not None
+        assert b"Traceback" not in process.stderr.read()
+    assert process.returncode == 130
+
+
+def test_chat_on_a_terminal_edits_lines_and_shows_the_status(serve: Serve, image: Path, tmp_path: Path) -> None:
+    words = command("chat", image, "-t", serve(), "-q", "--max-tokens", 4)
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update({"XDG_CACHE_HOME": str(tmp_path), "TERM": "xterm", "HOME": str(tmp_path)})
+        os.execv(words[0], words)
+    seen = b""
+
+    def until(text: bytes) -> None:
+        nonlocal seen
+        end = time.monotonic() + 30
+        while text not in seen:
+            assert time.monotonic() < end, seen
+            if select.select([terminal], [], [], 0.5)[0]:
+                chunk = os.read(terminal, 4096)
+                seen += chunk
+                if b"\x1b[6n" in chunk:  # where is the cursor? A terminal would answer
+                    os.write(terminal, b"\x1b[1;1R")
+
+    try:
+        until(b"context 0 of 256")
+        os.write(terminal, b"hiX\x7f\r")
+        until(b'!"#$')
+        until(b"tokens/s, context")
+        os.write(terminal, b"/quit\r")
+        end = time.monotonic() + 20
+        while (ended := os.waitpid(pid, os.WNOHANG))[0] == 0:
+            assert time.monotonic() < end, seen
+            if select.select([terminal], [], [], 0.2)[0]:
+                try:
+                    seen += os.read(terminal, 4096)
+                except OSError:
+                    continue
+        assert os.waitstatus_to_exitcode(ended[1]) == 0
+    finally:
+        os.close(terminal)
+
+
+def test_a_device_that_sends_rubbish_is_reported_with_what_was_seen(host: HostCommand, image: Path) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def rubbish() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            time.sleep(0.2)
+            connection.sendall(b"\xff\xfe\x00" * 20)
+            while connection.recv(100):
+                pass
+
+    thread = threading.Thread(target=rubbish, daemon=True)
+    thread.start()
+    code, _, err = host(
+        "run", image, "-t", f"socket://127.0.0.1:{listener.getsockname()[1]}", "-p", "x", "--patience", 1
+    )
+    listener.close()
+    assert code == 6
+    assert "check the baud rate" in err
+
+
+def test_the_protocol_document_is_up_to_date() -> None:
+    from tools import gen_protocol
+
+    assert gen_protocol.main(["gen_protocol", "--check"]) == 0
