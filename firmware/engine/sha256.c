@@ -15,11 +15,6 @@ static const uint32_t round_constants[64] = {
     0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
 
-static uint32_t rotate(uint32_t x, uint32_t n)
-{
-    return x >> n | x << (32 - n);
-}
-
 static uint32_t load_be(const uint8_t *p)
 {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
@@ -31,31 +26,68 @@ static void store_be(uint8_t *p, uint32_t v)
         p[i] = (uint8_t)(v >> (24 - 8 * i));
 }
 
-/* The message schedule is kept as a ring of 16 words: it stays in L1 and most of it in registers.
- */
+#if defined(__riscv) && !defined(__riscv_zbb)
+/* Base RV64 has no rotation: the word twice in 64 bits makes each of them one shift. */
+#define SPREAD(x)    ((uint64_t)(x) << 32 | (x))
+#define ROTATE(x, n) ((uint32_t)((x) >> (n)))
+#else
+#define SPREAD(x)    (x)
+#define ROTATE(x, n) ((x) >> (n) | (x) << (32 - (n)))
+#endif
+
+static inline uint32_t big_sigma(uint32_t word, uint32_t a, uint32_t b, uint32_t c)
+{
+    const __typeof__(SPREAD(word)) x = SPREAD(word);
+    return ROTATE(x, a) ^ ROTATE(x, b) ^ ROTATE(x, c);
+}
+
+static inline uint32_t small_sigma(uint32_t word, uint32_t a, uint32_t b, uint32_t shift)
+{
+    const __typeof__(SPREAD(word)) x = SPREAD(word);
+    return ROTATE(x, a) ^ ROTATE(x, b) ^ word >> shift;
+}
+
+/* One round. The caller turns the names of the eight words instead of moving their values, and `j`
+ * is a constant, so that state and schedule stay in registers as far as there are any. */
+#define ROUND(a, b, c, d, e, f, g, h, j)                                                           \
+    do {                                                                                           \
+        uint32_t t = h + big_sigma(e, 6, 11, 25) + (g ^ (e & (f ^ g))) + k[j] + w[j];              \
+        d += t;                                                                                    \
+        h = t + big_sigma(a, 2, 13, 22) + ((a & b) | (c & (a | b)));                               \
+    } while (0)
+
+#define SCHEDULE(j)                                                                                \
+    (w[j] += small_sigma(w[((j) + 1) & 15], 7, 18, 3) + w[((j) + 9) & 15] +                        \
+             small_sigma(w[((j) + 14) & 15], 17, 19, 10))
+
 static void compress(uint32_t state[8], const uint8_t *block)
 {
-    uint32_t w[16], s[8];
+    uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
+    uint32_t e = state[4], f = state[5], g = state[6], h = state[7];
+    uint32_t w[16];
 
-    memcpy(s, state, sizeof s);
     for (uint32_t i = 0; i < 16; i++)
         w[i] = load_be(block + 4 * i);
-    for (uint32_t i = 0; i < 64; i++) {
-        uint32_t e = s[4], a = s[0];
-        uint32_t t1 = s[7] + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) +
-                      ((e & s[5]) ^ (~e & s[6])) + round_constants[i] + w[i & 15];
-        uint32_t t2 = (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) +
-                      ((a & s[1]) ^ (a & s[2]) ^ (s[1] & s[2]));
-        uint32_t x = w[(i + 1) & 15], y = w[(i + 14) & 15];
-        w[i & 15] += (rotate(x, 7) ^ rotate(x, 18) ^ x >> 3) + w[(i + 9) & 15] +
-                     (rotate(y, 17) ^ rotate(y, 19) ^ y >> 10);
-        for (uint32_t j = 7; j > 0; j--)
-            s[j] = s[j - 1];
-        s[4] += t1;
-        s[0] = t1 + t2;
+    for (const uint32_t *k = round_constants; k < round_constants + 64; k += 16) {
+        if (k != round_constants) {
+            SCHEDULE(0), SCHEDULE(1), SCHEDULE(2), SCHEDULE(3);
+            SCHEDULE(4), SCHEDULE(5), SCHEDULE(6), SCHEDULE(7);
+            SCHEDULE(8), SCHEDULE(9), SCHEDULE(10), SCHEDULE(11);
+            SCHEDULE(12), SCHEDULE(13), SCHEDULE(14), SCHEDULE(15);
+        }
+        for (uint32_t j = 0; j < 16; j += 8) {
+            ROUND(a, b, c, d, e, f, g, h, j);
+            ROUND(h, a, b, c, d, e, f, g, j + 1);
+            ROUND(g, h, a, b, c, d, e, f, j + 2);
+            ROUND(f, g, h, a, b, c, d, e, j + 3);
+            ROUND(e, f, g, h, a, b, c, d, j + 4);
+            ROUND(d, e, f, g, h, a, b, c, j + 5);
+            ROUND(c, d, e, f, g, h, a, b, j + 6);
+            ROUND(b, c, d, e, f, g, h, a, j + 7);
+        }
     }
-    for (uint32_t i = 0; i < 8; i++)
-        state[i] += s[i];
+    state[0] += a, state[1] += b, state[2] += c, state[3] += d;
+    state[4] += e, state[5] += f, state[6] += g, state[7] += h;
 }
 
 void sha256_digest(const uint8_t *data, uint64_t size, uint8_t digest[SHA256_BYTES])
