@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every command in the README and in docs/ is run, in the order in which it stands, as a new user would.
+
+A fence ```sh holds commands to run; ```sh board holds commands that need a board, of which only the command line
+is checked; ```text holds what a session looks like and no commands.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from host.cli import create_app
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NOT_HERE = re.compile(r"^sh tools/test\.sh")  # it runs this very test
+CHAT = re.compile(r"^(host chat|sh tools/demo\.sh$|scons .*\brun$)")
+
+
+@dataclass(frozen=True)
+class Command:
+    page: str
+    line: int
+    text: str
+    needs_board: bool
+
+
+def commands(page: Path) -> list[Command]:
+    """The commands of one page; a trailing backslash continues a line, # begins a comment."""
+    found: list[Command] = []
+    fence, pending = "", ""
+    for number, line in enumerate(page.read_text().splitlines(), 1):
+        text = line.strip()
+        if text.startswith("```"):
+            fence = "" if fence else text[3:].strip()
+            continue
+        if fence not in ("sh", "sh board") or not text:
+            continue
+        if text.endswith("\\"):
+            pending += text[:-1] + " "
+            continue
+        text, pending = re.sub(r"\s+#.*$", "", pending + text), ""
+        if text and not text.startswith("#"):
+            found.append(Command(page.name, number, text, fence == "sh board"))
+    return found
+
+
+ALL = {page.name: commands(page) for page in PAGES}
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the tracked files that shares this checkout's environment, so that what a command makes is new."""
+    copy = tmp_path_factory.mktemp("checkout")
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True
+    )
+    for name in listed.stdout.decode().split("\0"):
+        if name and (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+    (copy / ".venv").symlink_to(ROOT / ".venv")
+    return copy
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("page", [name for name, found in ALL.items() if any(not c.needs_board for c in found)])
+def test_commands_run(page: str, checkout: Path) -> None:
+    environment = os.environ | {"PATH": f"{checkout / '.venv' / 'bin'}:{os.environ['PATH']}", "TERM": "dumb"}
+    for command in ALL[page]:
+        if command.needs_board or NOT_HERE.match(command.text):
+            continue
+        typed = "Name one colour.\n/stats\n/quit\n" if CHAT.match(command.text) else ""
+        done = subprocess.run(
+            ["sh", "-c", command.text],
+            cwd=checkout,
+            env=environment,
+            input=typed,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert done.returncode == 0, (
+            f"{page}:{command.line}: {command.text}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        )
+
+
+BOARD = [c for found in ALL.values() for c in found if c.needs_board]
+
+
+@pytest.mark.parametrize("command", BOARD, ids=lambda c: f"{c.page}:{c.line}")
+def test_board_commands_parse(command: Command) -> None:
+    words = shlex.split(command.text)
+    if words[0] != "host":
+        pytest.skip(f"not a command of ours: {words[0]}")
+    result = CliRunner().invoke(create_app(), [words[1], "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+    assert result.exit_code == 0, result.output
+    group = typer.main.get_command(create_app())
+    known = {name for p in group.commands[words[1]].params for name in p.opts}  # type: ignore[attr-defined]
+    assert {w.split("=")[0] for w in words if w.startswith("--")} <= known
+
+
+def test_pages_have_commands() -> None:
+    assert sum(len(found) for found in ALL.values()) > 10
