@@ -14,6 +14,7 @@ from host.errors import SourceError
 
 INTEGER_LIMIT = 1 << 31
 REQUIRED = object()
+LFS_POINTER = b"version https://git-lfs"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Fields:
         if value is not None:
             return value
         if default is REQUIRED:
-            raise SourceError(f"{self.where}: {key} is missing; the file is incomplete, export the model again")
+            raise SourceError(f"{self.where}: {key} is missing; the file is incomplete or of another kind")
         return default
 
     def _bad(self, key: str, value: Any, want: str) -> SourceError:
@@ -100,3 +101,14 @@ def read_json(path: Path, limit: int = 16 << 20) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise SourceError(f"{path.name} holds a JSON {type(value).__name__}, expected an object")
     return value
+
+
+def refuse_pointer(path: Path) -> None:
+    """Raises SourceError for what a repository cloned without Git LFS has in place of its weights: lines of text."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(LFS_POINTER))
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {error.strerror or error}") from error
+    if start == LFS_POINTER:
+        raise SourceError(f"{path.name} is a Git LFS pointer, not the weights; run git lfs pull, or download the file")

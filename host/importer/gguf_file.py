@@ -19,6 +19,7 @@ from gguf import GGMLQuantizationType, GGUFValueType
 from gguf.constants import GGUF_DEFAULT_ALIGNMENT
 
 from host.errors import SourceError
+from host.importer.fields import refuse_pointer
 from host.importer.tensor import StoredTensor, block_size
 
 MAX_ENTRIES = 1 << 16
@@ -95,6 +96,7 @@ class GgufFile:
 
 def open_gguf(path: Path) -> GgufFile:
     """Read the metadata and the table of tensors; tensor data stay in the file. Raises SourceError on anything odd."""
+    refuse_pointer(path)
     try:
         with path.open("rb") as file:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

@@ -10,7 +10,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from host.errors import SourceError
-from host.importer.fields import read_json
+from host.importer.fields import read_json, refuse_pointer
 from host.importer.tensor import PLAIN, StoredTensor
 
 MAX_SHARDS = 4096
@@ -18,6 +18,7 @@ MAX_SHARDS = 4096
 
 def open_safetensors(path: Path) -> dict[str, StoredTensor]:
     """Tensors of one file by name. Raises SourceError when the file is damaged or a dtype is not a float."""
+    refuse_pointer(path)
     try:
         with safe_open(path, framework="numpy"):
             pass

@@ -19,7 +19,7 @@ from host.importer import load_source
 from host.importer.fields import Fields
 from host.importer.llama import from_config, from_gguf
 from host.importer.source import Source
-from host.importer.tensor import PLAIN, StoredTensor
+from host.importer.tensor import PLAIN, StoredTensor, block_size
 from tests.support.model_files import interleaved, stored_arrays, write_folder, write_gguf
 from tests.support.tiny import tiny_gpt2, tiny_llama
 
@@ -80,6 +80,16 @@ def test_other_element_types_are_dequantized(kind: str, tmp_path: Path) -> None:
     assert found.tensors[name].blocks() is None
     assert np.abs(found.tensors[name].float32() - made.tensors[name].float32()).max() < 0.05
     assert found.provenance["quantization"][kind] == 8
+
+
+@pytest.mark.parametrize("kind", [kind.name for kind in quants._type_traits])
+def test_every_quantization_that_the_library_dequantizes(kind: str) -> None:
+    elements, size = block_size(kind)
+    raw = np.random.default_rng(1).integers(0, 60, (3, 2 * size), dtype=np.uint8)
+    with np.errstate(all="ignore"):
+        wanted = quants.dequantize(raw, GGMLQuantizationType[kind])
+    found = StoredTensor("t", kind, (3, 2 * elements), raw.reshape(-1), order=np.array([2, 0, 1])).float32()
+    np.testing.assert_array_equal(found, wanted[[2, 0, 1]])
 
 
 def test_small_floats_of_safetensors() -> None:
@@ -192,6 +202,13 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"no config\.json"):
         load_source(folder / "model.safetensors")
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    for lone in (folder / "model.safetensors", folder / "m.gguf"):
+        lone.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+        with pytest.raises(SourceError, match="git lfs pull"):
+            load_source(lone)
+        with pytest.raises(SourceError, match="git lfs pull"):
+            load_source(folder)
+        lone.unlink()
     with pytest.raises(SourceError, match="pickles"):
         load_source(folder)
 
