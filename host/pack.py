@@ -105,6 +105,17 @@ class Packing:
             "max_sessions": self.max_sessions,
         }
 
+    def advice(self) -> str | None:
+        """What would give a better image of the same source; None if nothing would."""
+        natural = default_weights(self.source)
+        chosen = self.compiled.options.weights
+        if chosen not in (Format.Q4, Format.Q4M) or natural not in ("q4", "q4m") or chosen == WEIGHT_FORMATS[natural]:
+            return None
+        return (
+            f"the source's 4-bit values are quantized a second time, which costs quality; "
+            f"--weights {natural} takes them over as they are"
+        )
+
     def check_fit(self) -> None:
         """FitError with the missing bytes and what to change, if board and plan do not go together."""
         limit = self.board.image_limit
@@ -120,10 +131,10 @@ class Packing:
             raise FitError(
                 f"{self.source.name} does not fit {self.board.name}: activations and "
                 f"{self.compiled.options.sessions} session(s) take {size_text(self.needed_bytes)}, the board's arena "
-                f"has {size_text(self.board.arena_bytes)}, {size_text(missing)} too little; {self._advice()}"
+                f"has {size_text(self.board.arena_bytes)}, {size_text(missing)} too little; {self._remedy()}"
             )
 
-    def _advice(self) -> str:
+    def _remedy(self) -> str:
         advice = []
         if self.max_sessions:
             advice.append(f"--sessions {self.max_sessions}")

@@ -43,6 +43,7 @@ def plan_lines(packing: Packing) -> list[str]:
     """What the image needs of the board, for people."""
     f = packing.facts()
     limit = f["image_available"]
+    advice = packing.advice()
     return [
         f"{f['name']} for {f['board']}: {f['weights']} weights ({f['output_weights']} embedding and output), "
         f"{f['kv']} cache, {f['family']} layout",
@@ -53,6 +54,7 @@ def plan_lines(packing: Packing) -> list[str]:
         f"  each session         {size_text(f['session_bytes']):>12} for {f['context']} positions",
         f"  arena, {f['sessions']} session(s)  {size_text(f['arena_needed']):>12} of {size_text(f['arena_available'])}",
         f"  room for             {f['max_sessions']:>12} session(s)",
+        *([f"note: {advice}"] if advice else []),
     ]
 
 

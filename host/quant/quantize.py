@@ -23,8 +23,8 @@ F32Array = npt.NDArray[np.float32]
 I8Array = npt.NDArray[np.int8]
 U16Array = npt.NDArray[np.uint16]
 
-CHUNK_GROUPS = 4096
-"""Groups worked on at once: half a megabyte of f32, so that the search stays in cache."""
+CHUNK_GROUPS = 1024
+"""Groups worked on at once: 128 KiB of f32, so that the search stays in cache."""
 THREADS = 2
 SMALLEST = np.float32(2.0**-126)
 LARGEST = float(from_bf16(np.array([0x7F7F], np.uint16))[0])
@@ -126,8 +126,8 @@ def _eight_bit(x: F32Array) -> tuple[I8Array, U16Array]:
 
 def _normalise(x: F32Array) -> tuple[F32Array, npt.NDArray[np.int32]]:
     """Each group times a power of two, so that squares neither overflow nor vanish; and the exponents taken out."""
-    exponents = np.frexp(np.abs(x).max(axis=1))[1]
-    return np.ldexp(x, -exponents[:, None]), exponents
+    exponents = np.maximum(np.frexp(np.abs(x).max(axis=1))[1], -126)
+    return x * np.ldexp(np.float32(1), -exponents)[:, None], exponents
 
 
 def _restore(values: F32Array, exponents: npt.NDArray[np.int32]) -> U16Array:
@@ -136,55 +136,66 @@ def _restore(values: F32Array, exponents: npt.NDArray[np.int32]) -> U16Array:
     return to_bf16(np.where(np.abs(full) < SMALLEST, 0, full).astype(np.float32))
 
 
+class _Search:
+    """The best 4-bit scales (and minima) tried so far for normalised groups ``x`` [groups][32]."""
+
+    def __init__(self, x: F32Array) -> None:
+        self.x = x
+        self.q = np.zeros_like(x)
+        self.s = np.zeros(len(x), np.float32)
+        self.m = np.zeros(len(x), np.float32)
+        self._error = np.full(len(x), np.inf, np.float32)
+        self._trial = np.empty_like(x)
+        self._off = np.empty_like(x)
+
+    def attempt(self, scale: F32Array, minimum: F32Array | None = None) -> None:
+        """Quantize with these scales and keep the groups that became better. Buffers are used again: it is the cost."""
+        s, inverse = _usable(scale)
+        trial, off = self._trial, self._off
+        target = self.x if minimum is None else np.subtract(self.x, minimum[:, None], out=off)
+        np.multiply(target, inverse[:, None], out=trial)
+        np.rint(trial, out=trial)
+        np.clip(trial, -8, 7, out=trial)
+        np.multiply(trial, s[:, None], out=off)
+        if minimum is not None:
+            off += minimum[:, None]
+        off -= self.x
+        error = np.einsum("ij,ij->i", off, off)
+        better = error < self._error
+        np.copyto(self.q, trial, where=better[:, None])
+        np.copyto(self.s, s, where=better)
+        np.copyto(self._error, error, where=better)
+        if minimum is not None:
+            np.copyto(self.m, minimum, where=better)
+
+
 def _symmetric(x: F32Array) -> tuple[I8Array, U16Array]:
     x, exponents = _normalise(x)
     extreme = x[np.arange(len(x)), np.abs(x).argmax(axis=1)]
-    best_q = np.zeros(x.shape, np.float32)
-    best_s = np.zeros(len(x), np.float32)
-    best_error = np.full(len(x), np.inf, np.float32)
-
-    def attempt(scale: F32Array) -> None:
-        s, inverse = _usable(scale)
-        q = np.clip(np.rint(x * inverse[:, None]), -8, 7)
-        error = np.square(q * s[:, None] - x).sum(axis=1)
-        better = error < best_error
-        best_q[better], best_s[better], best_error[better] = q[better], s[better], error[better]
-
+    best = _Search(x)
     for step in SYMMETRIC_STEPS:
-        attempt(extreme / np.float32(step))
-    power = np.square(best_q).sum(axis=1)
-    attempt(np.divide((x * best_q).sum(axis=1), power, out=np.zeros_like(power), where=power > 0))
-    return best_q.astype(np.int8), _restore(best_s, exponents)
+        best.attempt(extreme / np.float32(step))
+    power = np.einsum("ij,ij->i", best.q, best.q)
+    joint = np.einsum("ij,ij->i", best.q, x)
+    best.attempt(np.divide(joint, power, out=np.zeros_like(power), where=power > 0))
+    return best.q.astype(np.int8), _restore(best.s, exponents)
 
 
 def _centred(x: F32Array) -> tuple[I8Array, U16Array, U16Array]:
     x, exponents = _normalise(x)
-    low, high = x.min(axis=1), x.max(axis=1)
-    best_q = np.zeros(x.shape, np.float32)
-    best_s = np.zeros(len(x), np.float32)
-    best_m = np.zeros(len(x), np.float32)
-    best_error = np.full(len(x), np.inf, np.float32)
-
-    def attempt(scale: F32Array, minimum: F32Array | None) -> None:
-        s, inverse = _usable(scale)
-        # The nibbles' centre is -0.5, not 0, so the centre of the range lies half a step above the minimum term.
-        m = round_bf16((low + high) * np.float32(0.5) + s * np.float32(0.5) if minimum is None else minimum)
-        q = np.clip(np.rint((x - m[:, None]) * inverse[:, None]), -8, 7)
-        error = np.square(q * s[:, None] + m[:, None] - x).sum(axis=1)
-        better = error < best_error
-        best_q[better], best_s[better], best_m[better] = q[better], s[better], m[better]
-        best_error[better] = error[better]
-
+    low, high, mean_x = x.min(axis=1), x.max(axis=1), x.mean(axis=1)
+    best = _Search(x)
     for span in CENTRED_SPANS:
-        attempt((high - low) / np.float32(span), None)
+        s, _ = _usable((high - low) / np.float32(span))
+        # The nibbles' centre is -0.5, not 0, so the centre of the range lies half a step below the minimum term.
+        best.attempt(s, round_bf16((low + high + s) * np.float32(0.5)))
     for _ in range(2):
-        mean_q, mean_x = best_q.mean(axis=1), x.mean(axis=1)
-        spread = np.square(best_q).mean(axis=1) - mean_q * mean_q
-        joint = (best_q * x).mean(axis=1) - mean_q * mean_x
-        slope = np.divide(joint, spread, out=best_s.copy(), where=spread > 0)
-        slope = _usable(slope)[0]
-        attempt(slope, mean_x - slope * mean_q)
-    return best_q.astype(np.int8), _restore(best_s, exponents), _restore(best_m, exponents)
+        mean_q = best.q.mean(axis=1)
+        spread = np.einsum("ij,ij->i", best.q, best.q) / GROUP - mean_q * mean_q
+        joint = np.einsum("ij,ij->i", best.q, x) / GROUP - mean_q * mean_x
+        slope, _ = _usable(np.divide(joint, spread, out=best.s.copy(), where=spread > 0))
+        best.attempt(slope, round_bf16(mean_x - slope * mean_q))
+    return best.q.astype(np.int8), _restore(best.s, exponents), _restore(best.m, exponents)
 
 
 def from_blocks(blocks: Blocks, name: str) -> Quantized | None:

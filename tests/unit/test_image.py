@@ -253,6 +253,9 @@ def test_pack_gguf_takes_its_blocks_over(tmp_path: Path) -> None:
         path = write_gguf(source, tmp_path / f"{kind}.gguf", kind)
         packing = prepare(PackRequest(str(path)))
         assert packing.facts()["weights"] == weights
+        assert packing.advice() is None
+        again = prepare(PackRequest(str(path), weights="q4" if weights == "q4m" else "q4m")).advice()
+        assert again is None if weights == "q8" else f"--weights {weights}" in str(again)
         packing.write(tmp_path / "i")
         opened = Image(tmp_path / "i")
         name = "model.layers.0.mlp.down_proj.weight"
