@@ -223,7 +223,7 @@ static uint64_t call_linear(const struct kernel_weight *w, const struct shape *s
 static void test_linear(const char *name, uint32_t format, uint32_t layout)
 {
     for (uint32_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        for (uint32_t kind = 0; kind < VALUES; kind++) {
+        for (uint32_t kind = 0; kind < (shapes[i].groups < 4 ? VALUES : 1); kind++) {
             const struct shape *s = &shapes[i];
             seed = 88172645463325252ull + 64 * i + kind;
             fill_activations(s->groups, kind);
@@ -347,11 +347,11 @@ void test_run(const struct test_port *to)
             test_vectors(sizes[i], kind);
     static const uint32_t heads[][2] = {{8, 1}, {24, 63}, {64, 64}, {128, 33}, {256, 64}};
     for (uint32_t i = 0; i < sizeof heads / sizeof *heads; i++) {
-        for (uint32_t kind = 0; kind < VALUES; kind++)
+        for (uint32_t kind = 0; kind < (heads[i][0] < 64 ? VALUES : 1); kind++)
             test_attention_i8(heads[i][0], heads[i][1], kind);
         test_attention_f32(heads[i][0], heads[i][1]);
     }
-    test_functions(-110.0f, 0.173f, 1300);
-    test_functions(-6.0f, 0.0117f, 1100);
-    test_functions(-1e6f, 1571.7f, 1300);
+    test_functions(-110.0f, 0.573f, 390);
+    test_functions(-6.0f, 0.0317f, 380);
+    test_functions(-1e6f, 5571.7f, 360);
 }

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Single ops and kernels of the native library, called with arrays: the structs of ops.h and kernels.h in ctypes."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from host.image.format import (
+    GROUP,
+    PAGE_TOKENS,
+    Domain,
+    Format,
+    Layout,
+    align,
+    page_bytes,
+    q8a_row_bytes,
+    record_bytes,
+)
+from host.quant.layout import pack_float, pack_plain, pack_quantized
+from host.quant.quantize import Quantized
+from tests.support.native import Native
+from tests.support.reference import Q8A
+
+U32, U64, PTR, FLOAT = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_void_p, ctypes.c_float
+F32 = npt.NDArray[np.float32]
+POOL_FN = ctypes.CFUNCTYPE(None, PTR, U32, U32)
+
+
+def aligned(size: int) -> npt.NDArray[np.uint8]:
+    """Zeroed bytes that start at a multiple of 64."""
+    raw = np.zeros(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size]
+
+
+def struct(name: str, **fields: Any) -> type[ctypes.Structure]:
+    return type(name, (ctypes.Structure,), {"_fields_": tuple(fields.items())})
+
+
+KernelQ8a = struct("KernelQ8a", values=PTR, scales=PTR, sums=PTR)
+KernelWeight = struct("KernelWeight", data=PTR, format=U32, layout=U32, rows=U32, cols=U32, record=U32, tile_stride=U64)
+OpF32 = struct("OpF32", base=PTR, stride=ctypes.c_size_t)
+OpQ8a = struct("OpQ8a", base=PTR, stride=ctypes.c_size_t, scales=U32, sums=U32)
+StepRow = struct("StepRow", session=U32, position=U32, token=U32)
+StepState = struct(
+    "StepState",
+    format=U32,
+    kv_heads=U32,
+    head_dim=U32,
+    window=U32,
+    sinks=U32,
+    sink_pages=U32,
+    pages=U32,
+    page_bytes=U32,
+    table=PTR,
+)
+Step = struct(
+    "Step",
+    rows=PTR,
+    row_count=U32,
+    logit_rows=PTR,
+    logit_count=U32,
+    states=PTR,
+    pool=PTR,
+    page_stride=U64,
+)
+BODIES = {
+    "embed": struct("Embed", dst=OpF32, table=KernelWeight, positions=KernelWeight, dim=U32, scale=FLOAT),
+    "norm": struct(
+        "Norm",
+        src=OpF32,
+        dst=OpF32,
+        dst_q8a=OpQ8a,
+        weight=PTR,
+        bias=PTR,
+        kind=U32,
+        width=U32,
+        segments=U32,
+        eps=FLOAT,
+        dst_format=U32,
+    ),
+    "quantize": struct("Quantize", src=OpF32, dst=OpQ8a, width=U32),
+    "linear": struct(
+        "Linear",
+        src_q8a=OpQ8a,
+        src_f32=OpF32,
+        dst=OpF32,
+        residual=OpF32,
+        weight=KernelWeight,
+        bias=PTR,
+        src_format=U32,
+        k=U32,
+        n=U32,
+        activation=U32,
+        gated=U32,
+    ),
+    "rope_table": struct("RopeTable", dst=OpF32, frequencies=PTR, half=U32, scale=FLOAT),
+    "rope": struct("Rope", x=OpF32, table=OpF32, heads=U32, head_dim=U32, rotary=U32, style=U32),
+    "kv_store": struct("KvStore", k=OpF32, v=OpF32, state=U32),
+    "attention": struct(
+        "Attention",
+        q=OpF32,
+        dst=OpF32,
+        partial=PTR,
+        partial_record=U32,
+        chunks=U32,
+        state=U32,
+        heads=U32,
+        scale=FLOAT,
+        softcap=FLOAT,
+    ),
+    "eltwise": struct("Eltwise", a=OpF32, b=OpF32, dst=OpF32, tensor=PTR, kind=U32, activation=U32, width=U32),
+    "gather": struct("Gather", src=OpF32, dst=OpF32, width=U32),
+}
+OPS = {name: struct("Op", id=U32, domain=U32, run=PTR, body=body) for name, body in BODIES.items()}
+
+
+@dataclass
+class Weight:
+    """A packed weight and the struct that kernels see; keeps its bytes alive."""
+
+    data: npt.NDArray[np.uint8]
+    struct: Any
+
+    @staticmethod
+    def of(values: Quantized | F32, fmt: Format, layout: Layout) -> Weight:
+        """Pack rows for a layout; floats are rounded to bf16 where the format is."""
+        if isinstance(values, Quantized):
+            rows, cols = values.q.shape
+            packed = pack_quantized(values, layout)
+        else:
+            rows, cols = values.shape
+            packed = pack_plain(values, fmt) if layout == Layout.PLAIN else pack_float(values, fmt)
+        data = aligned(packed.size)
+        data[:] = packed
+        if layout == Layout.PLAIN:
+            return Weight(data, KernelWeight(data.ctypes.data, fmt, layout, rows, cols, 0, packed.size // rows))
+        record = record_bytes(fmt, layout)
+        tiles = align(rows, 64) // 64
+        return Weight(data, KernelWeight(data.ctypes.data, fmt, layout, tiles * 64, cols, record, packed.size // tiles))
+
+
+class Rows:
+    """Rows of f32 in the arena's manner: a stride beyond the width, NaN where nothing was written."""
+
+    def __init__(self, values: F32 | None = None, rows: int = 0, width: int = 0) -> None:
+        if values is not None:
+            rows, width = values.shape
+        self.width = width
+        self.stride = align(width, 16) + 16
+        self.data = aligned(max(rows, 1) * self.stride * 4).view(np.float32).reshape(-1, self.stride)
+        self.data[:] = np.nan
+        if values is not None:
+            self.data[:, :width] = values
+
+    @property
+    def values(self) -> F32:
+        return self.data[:, : self.width]
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing was written beyond the width."""
+        return bool(np.isnan(self.data[:, self.width :]).all())
+
+    @property
+    def operand(self) -> Any:
+        return OpF32(self.data.ctypes.data, self.stride)
+
+
+class QuantizedRows:
+    """Rows of Q8A in the arena's manner."""
+
+    def __init__(self, rows: int, width: int, x: Q8A | None = None) -> None:
+        self.groups = align(width, GROUP) // GROUP
+        self.scales_at = align(self.groups * GROUP, 64)
+        self.sums_at = self.scales_at + align(self.groups * 4, 64)
+        self.data = aligned(rows * q8a_row_bytes(width)).reshape(rows, -1)
+        self.data[:] = 0xA5
+        if x is not None:
+            parts = (x.values, x.scales, x.sums)
+            for at, part in zip((0, self.scales_at, self.sums_at), parts, strict=True):
+                raw = np.ascontiguousarray(part).view(np.uint8)
+                self.data[:, at : at + raw.shape[1]] = raw
+
+    def _part(self, at: int, dtype: Any, count: int) -> npt.NDArray[Any]:
+        size = count * np.dtype(dtype).itemsize
+        return np.ascontiguousarray(self.data[:, at : at + size]).view(dtype)
+
+    @property
+    def q8a(self) -> Q8A:
+        return Q8A(
+            self._part(0, np.int8, self.groups * GROUP),
+            self._part(self.scales_at, np.float32, self.groups),
+            self._part(self.sums_at, np.int32, self.groups),
+        )
+
+    @property
+    def operand(self) -> Any:
+        return OpQ8a(self.data.ctypes.data, self.data.shape[1], self.scales_at, self.sums_at)
+
+
+@dataclass
+class Cache:
+    """One state of so many sessions, its pages scattered over the pool."""
+
+    fmt: Format
+    kv_heads: int
+    head_dim: int
+    pages: int
+    window: int = 0
+    sinks: int = 0
+    sessions: int = 2
+    struct: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        size = page_bytes(self.fmt, self.kv_heads, self.head_dim)
+        count = self.sessions * self.pages
+        self.page_bytes = align(size, 64)
+        self.pool = aligned(count * self.page_bytes)
+        self.pool[:] = 0xFF  # NaN as f32, -1 as int8
+        self.table = np.random.default_rng(5).permutation(count).astype(np.uint32)
+        sink_pages = align(self.sinks, PAGE_TOKENS) // PAGE_TOKENS
+        self.struct = StepState(
+            self.fmt,
+            self.kv_heads,
+            self.head_dim,
+            self.window,
+            self.sinks,
+            sink_pages,
+            self.pages,
+            size,
+            self.table.ctypes.data,
+        )
+
+
+def make_step(
+    rows: Sequence[tuple[int, int, int]], logit_rows: Sequence[int] = (), cache: Cache | None = None
+) -> tuple[Any, list[Any]]:
+    """A step of rows (session, position, token), and what must stay alive for it."""
+    row_array = (StepRow * max(len(rows), 1))(*(StepRow(*row) for row in rows))
+    logit_array = (U32 * max(len(logit_rows), 1))(*logit_rows)
+    step = Step(ctypes.addressof(row_array), len(rows), ctypes.addressof(logit_array), len(logit_rows))
+    if cache:
+        step.states = ctypes.addressof(cache.struct)
+        step.pool = cache.pool.ctypes.data
+        step.page_stride = cache.page_bytes
+    return step, [row_array, logit_array, cache]
+
+
+def run_op(native: Native, name: str, step: Any, domain: Domain = Domain.ROWS, **body: Any) -> None:
+    """Run an op on all harts of the device; arrays given for pointers must stay alive."""
+    op = OPS[name](0, domain, None, BODIES[name](**body))
+    function = getattr(native.lib, f"op_{name}")
+
+    def share(_: int, hart: int, harts: int) -> None:
+        function(ctypes.byref(op), ctypes.byref(step), hart, harts)
+
+    native.lib.pool_run(POOL_FN(share), None)

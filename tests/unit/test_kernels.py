@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kernels against docs/numerics.md in numpy, bit for bit: on this machine, and bare on Spike and QEMU."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from host.boards import load_board
+from host.image.format import Format, Layout
+from host.quant.bf16 import round_bf16, to_bf16
+from host.quant.quantize import Quantized
+from host.targets.device_tree import spike_tree
+from host.targets.spike_tool import find_spike
+from tests.support import reference
+from tests.support.native import ROOT, Native
+from tests.support.ops import F32, KernelQ8a, QuantizedRows, Weight, aligned
+
+QUANTIZED = [
+    ("scalar_linear_q4", Format.Q4, Layout.RVV),
+    ("scalar_linear_q4m", Format.Q4M, Layout.RVV),
+    ("scalar_linear_q8", Format.Q8, Layout.RVV),
+    ("swar_linear_q4", Format.Q4, Layout.SWAR),
+    ("swar_linear_q4m", Format.Q4M, Layout.SWAR),
+    ("swar_linear_q8", Format.Q8, Layout.SWAR),
+]
+KINDS = ["random", "largest", "smallest", "equal", "zero", "tiny"]
+
+
+def same(a: np.ndarray, b: np.ndarray) -> None:
+    np.testing.assert_array_equal(np.ascontiguousarray(a).view(np.uint32), np.ascontiguousarray(b).view(np.uint32))
+
+
+def integers(rng: np.random.Generator, kind: str, low: int, high: int, shape: tuple[int, ...]) -> np.ndarray:
+    if kind in ("random", "tiny"):
+        return rng.integers(low, high + 1, shape).astype(np.int8)
+    return np.full(shape, {"largest": high, "smallest": low, "equal": high // 3, "zero": 0}[kind], np.int8)
+
+
+def random_weight(rng: np.random.Generator, fmt: Format, kind: str, rows: int, groups: int) -> Quantized:
+    low, high = (-127, 127) if fmt == Format.Q8 else (-8, 7)
+    q = integers(rng, kind, low, high, (rows, groups * 32))
+    size = np.float32(2.0**-130 if kind == "tiny" else 1)
+    scales, minima = (to_bf16(rng.normal(size=(rows, groups)).astype(np.float32) * size) for _ in range(2))
+    return Quantized(fmt, q, scales, minima if fmt == Format.Q4M else None)
+
+
+def random_q8a(rng: np.random.Generator, kind: str, rows: int, groups: int) -> reference.Q8A:
+    values = integers(rng, kind, -127, 127, (rows, groups * 32))
+    sums = values.reshape(rows, groups, 32).sum(axis=2, dtype=np.int32)
+    return reference.Q8A(values, rng.uniform(0, 0.1, (rows, groups)).astype(np.float32), sums)
+
+
+def call_linear(
+    native: Native, name: str, weight: Weight, rows: list[ctypes.Structure] | F32, row0: int, row1: int
+) -> F32:
+    """[input rows][row1 - row0]"""
+    count, stride = len(rows), 70
+    acc = np.full((count, stride), np.nan, np.float32)
+    inputs = (
+        (KernelQ8a * count)(*rows)
+        if isinstance(rows, list)
+        else (ctypes.c_void_p * count)(*(row.ctypes.data for row in rows))
+    )
+    getattr(native.lib, name)(
+        ctypes.byref(weight.struct), inputs, count, row0, row1, acc.ctypes.data_as(ctypes.c_void_p), stride
+    )
+    assert np.isnan(acc[:, row1 - row0 :]).all()
+    return acc[:, : row1 - row0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("name", "fmt", "layout"), QUANTIZED)
+def test_quantized_linear(native: Native, name: str, fmt: Format, layout: Layout, kind: str) -> None:
+    rng = np.random.default_rng(KINDS.index(kind))
+    for groups, count, row0, row1 in ((1, 1, 0, 64), (3, 6, 64, 128), (2, 4, 80, 96), (7, 1, 16, 64), (4, 9, 96, 128)):
+        w = random_weight(rng, fmt, kind, 128, groups)
+        x = random_q8a(rng, kind, count, groups)
+        held = QuantizedRows(count, groups * 32, x)
+        base, row = held.data.ctypes.data, held.data.shape[1]
+        inputs = [
+            KernelQ8a(base + t * row, base + t * row + held.scales_at, base + t * row + held.sums_at)
+            for t in range(count)
+        ]
+        found = call_linear(native, name, Weight.of(w, fmt, layout), inputs, row0, row1)
+        same(found, reference.linear_quantized(w, x)[:, row0:row1])
+
+
+@pytest.mark.parametrize(("name", "fmt"), [("scalar_linear_f32", Format.F32), ("scalar_linear_bf16", Format.BF16)])
+def test_float_linear(native: Native, name: str, fmt: Format) -> None:
+    rng = np.random.default_rng(1)
+    for cols, count, row0, row1 in ((1, 1, 0, 64), (37, 5, 16, 48), (64, 4, 112, 128)):
+        w = rng.normal(size=(128, cols)).astype(np.float32)
+        w[3] *= np.float32(2.0**-140)
+        x = rng.normal(size=(count, cols)).astype(np.float32)
+        found = call_linear(native, name, Weight.of(w, fmt, Layout.RVV), x, row0, row1)
+        same(found, reference.linear_float(round_bf16(w) if fmt == Format.BF16 else w, x)[:, row0:row1])
+
+
+def quantize(native: Native, x: F32) -> reference.Q8A:
+    held = QuantizedRows(1, len(x))
+    base = held.data.ctypes.data
+    args = (x.ctypes.data, len(x), base, base + held.scales_at, base + held.sums_at)
+    native.lib.scalar_quantize(*(ctypes.c_void_p(a) if i != 1 else a for i, a in enumerate(args)))
+    return held.q8a
+
+
+@pytest.mark.parametrize("n", [1, 31, 32, 33, 100, 320])
+def test_quantize(native: Native, n: int) -> None:
+    rng = np.random.default_rng(n)
+    samples = [rng.normal(size=n) * size for size in (1, 1e30, 1e-36, 1e-44, 0)]
+    samples += [np.full(n, -3.5), np.linspace(-1, 1, n), np.arange(n) % 255 - 127]
+    for sample in samples:
+        x = sample.astype(np.float32)
+        found, expected = quantize(native, x), reference.Q8A.of(x[None])
+        np.testing.assert_array_equal(found.values, expected.values)
+        same(found.scales, expected.scales)
+        np.testing.assert_array_equal(found.sums, expected.sums)
+
+
+def test_quantize_never_gives_minus_128(native: Native) -> None:
+    for bad in (np.nan, np.inf, -np.inf):
+        x = np.linspace(-5, 5, 64).astype(np.float32)
+        x[[0, 40]] = bad
+        found = quantize(native, x)
+        assert found.values.min() >= -127
+        np.testing.assert_array_equal(found.sums[0], found.values.reshape(2, 32).sum(axis=1))
+
+
+@pytest.mark.parametrize("n", [1, 31, 32, 33, 100, 577])
+def test_sums(native: Native, n: int) -> None:
+    x = (np.random.default_rng(n).normal(size=n) * 100).astype(np.float32)
+    lib = native.lib
+    lib.scalar_sum.restype = lib.scalar_sum_squares.restype = ctypes.c_float
+    pointer = x.ctypes.data_as(ctypes.c_void_p)
+    assert lib.scalar_sum(pointer, n) == reference.total(x)
+    for mean in (0.0, 7.25):
+        d = x - np.float32(mean)
+        assert lib.scalar_sum_squares(pointer, ctypes.c_float(mean), n) == reference.dot(d, d)
+
+
+@pytest.mark.parametrize("head_dim", [8, 24, 64, 128])
+@pytest.mark.parametrize("kind", ["random", "largest", "smallest"])
+def test_int8_attention(native: Native, head_dim: int, kind: str) -> None:
+    rng = np.random.default_rng(head_dim)
+    q = integers(rng, kind, -127, 127, (head_dim,))
+    keys = aligned(64 * head_dim).view(np.int8).reshape(head_dim, 64)
+    keys[:] = integers(rng, kind, -127, 127, keys.shape)
+    expected = q.astype(np.int32) @ keys.astype(np.int32)
+    for name in ("scalar_dot_i8", "swar_dot_i8"):
+        out = np.zeros(64, np.int32)
+        getattr(native.lib, name)(
+            *(a.ctypes.data_as(ctypes.c_void_p) for a in (q, keys)), head_dim, out.ctypes.data_as(ctypes.c_void_p)
+        )
+        np.testing.assert_array_equal(out, expected)
+    values = integers(rng, kind, -127, 127, (50, head_dim))
+    p, acc = rng.uniform(size=50).astype(np.float32), rng.normal(size=head_dim).astype(np.float32)
+    weighted = acc.copy()
+    for j in range(50):
+        weighted = reference.fma(p[j], values[j].astype(np.float32), weighted)
+    pointers = [ctypes.c_void_p(a.ctypes.data) for a in (p, values, acc)]
+    native.lib.scalar_axpy_i8(*pointers[:2], head_dim, 50, pointers[2])
+    same(acc, weighted)
+
+
+@pytest.mark.parametrize("head_dim", [8, 40, 64])
+def test_float_attention(native: Native, head_dim: int) -> None:
+    rng = np.random.default_rng(head_dim)
+    q, p, acc = (rng.normal(size=n).astype(np.float32) for n in (head_dim, 7, head_dim))
+    kv, out = rng.normal(size=(7, head_dim)).astype(np.float32), np.zeros(7, np.float32)
+    expected = acc.copy()
+    for j in range(7):
+        expected = reference.fma(p[j], kv[j], expected)
+    pq, pp, pa, pk, po = (ctypes.c_void_p(a.ctypes.data) for a in (q, p, acc, kv, out))
+    native.lib.scalar_dot_f32(pq, pk, head_dim, 7, po)
+    native.lib.scalar_axpy_f32(pp, pk, head_dim, 7, pa)
+    same(out, np.array([reference.dot(q, k) for k in kv], np.float32))
+    same(acc, expected)
+
+
+# ---- bare metal ----
+
+KERNELS = ROOT / "firmware" / "kernels"
+MEMORY = ROOT / "firmware/boot/memory.c"
+FLAGS = ["-std=c11", "-O3", "-Wall", "-Wextra", "-Werror", "-Wundef", "-ffp-contract=off", "-fno-math-errno"]
+FLAGS += ["-ffreestanding", "-fno-sanitize=undefined", "-fno-stack-protector"]
+BARE = ["-target", "riscv64-freestanding-none", "-mabi=lp64d", "-mcmodel=medany", "-nostdlib", "-static"]
+BARE += ["-fno-unwind-tables", "-fno-asynchronous-unwind-tables", f"-Wl,-T,{KERNELS / 'test/bare.ld'}"]
+CPUS = {"scalar": "generic_rv64+m+a+f+d+c", "rvv": "generic_rv64+m+a+f+d+c+v"}
+SPIKE_MEMORY = 64 << 20
+
+
+def compile_test(folder: Path, target: list[str], sources: list[Path], output: str, rvv: bool) -> Path:
+    subprocess.run(
+        [sys.executable, "tools/gen_headers.py", "image", str(folder / "gen/image_format.h")], cwd=ROOT, check=True
+    )
+    families = ["swar", "rvv"] if rvv else ["swar", "scalar"]
+    sources = [*sources, KERNELS / "test/cases.c", *(p for f in families for p in sorted((KERNELS / f).glob("*.c")))]
+    command = [sys.executable, "-m", "ziglang", "cc", *target, *FLAGS, f"-DKERNELS_RVV={int(rvv)}"]
+    command += [
+        f"-I{ROOT / 'firmware'}",
+        f"-I{ROOT / 'firmware/boot/include'}",
+        f"-I{folder}",
+        *map(str, sources),
+        "-o",
+        str(folder / output),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stderr
+    return folder / output
+
+
+def lines(output: str) -> list[str]:
+    """The lines without their instruction counts."""
+    return [line.rsplit(" ", 1)[0] for line in output.replace("\r", "").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kernels")
+
+
+@pytest.fixture(scope="module")
+def expected(folder: Path) -> list[str]:
+    """What the scalar kernels of this machine say."""
+    target = ["-shared", "-fPIC", "-nostdlib"] + (["-mcpu=x86_64_v3"] if platform.machine() == "x86_64" else [])
+    lib = ctypes.CDLL(str(compile_test(folder, target, [MEMORY], "cases.so", rvv=False)))
+    found: list[str] = []
+    put, count = ctypes.CFUNCTYPE(None, ctypes.c_char_p), ctypes.CFUNCTYPE(ctypes.c_uint64)
+    callbacks = (put(lambda line: found.append(line.decode())), count(lambda: 0))
+    lib.test_run((ctypes.c_void_p * 2)(*(ctypes.cast(c, ctypes.c_void_p) for c in callbacks)))
+    return lines("\n".join(found))
+
+
+@pytest.fixture(scope="module")
+def programs(folder: Path) -> dict[str, Path]:
+    sources = [KERNELS / "test/bare.c", KERNELS / "test/start.S", MEMORY]
+    return {
+        family: compile_test(folder, [*BARE, f"-mcpu={cpu}"], sources, f"{family}.elf", rvv=family == "rvv")
+        for family, cpu in CPUS.items()
+    }
+
+
+def test_families_agree(expected: list[str]) -> None:
+    """Layouts differ, results do not; and there is something to see."""
+    for fmt in ("q4", "q4m", "q8"):
+        rvv, swar = (
+            [line.split(" ", 1)[1] for line in expected if line.startswith(f"{fmt}_{f} ")] for f in ("rvv", "swar")
+        )
+        assert rvv == swar
+        assert len({line.split()[-1] for line in rvv}) > 15
+
+
+@pytest.mark.parametrize("vlen", [0, 128, 256, 512, 1024])
+def test_spike(folder: Path, expected: list[str], programs: dict[str, Path], vlen: int) -> None:
+    isa = f"rv64gcv_zvl{vlen}b_zicntr" if vlen else "rv64gc_zicntr"
+    tree = folder / f"{vlen}.dtb"
+    tree.write_bytes(spike_tree(load_board("spike"), [0], isa, SPIKE_MEMORY))
+    command = [str(find_spike()), f"--isa={isa}", f"-m0x80000000:{SPIKE_MEMORY:#x}", f"--dtb={tree}"]
+    done = subprocess.run(
+        [*command, str(programs["rvv" if vlen else "scalar"])],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+        check=False,
+    )
+    assert lines(done.stdout) == expected
+
+
+@pytest.mark.parametrize("vlen", [0, 256])
+@pytest.mark.skipif(not shutil.which("qemu-system-riscv64"), reason="no qemu-system-riscv64")
+def test_qemu(expected: list[str], programs: dict[str, Path], vlen: int) -> None:
+    cpu = f"rv64,v=true,vlen={vlen}" if vlen else "rv64"
+    command = ["qemu-system-riscv64", "-M", "virt", "-cpu", cpu, "-m", "64", "-bios", "none", "-display", "none"]
+    command += ["-monitor", "none", "-serial", "stdio", "-kernel", str(programs["rvv" if vlen else "scalar"])]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, check=False)
+    assert lines(done.stdout) == expected
