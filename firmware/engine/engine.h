@@ -4,9 +4,9 @@
 
 /* The engine: checks an image once, then executes its program over rows.
  *
- * One engine a device. Memory is the image (read only, in place) and the arena that the port gives; nothing is
- * allocated. After engine_load() returned 0 no op can fail: engine_step() checks its rows, and that is all there
- * is to check.
+ * One engine a device. Memory is the image (read only, in place) and the arena that the port gives;
+ * nothing is allocated. After engine_load() returned 0 no op can fail: engine_step() checks its
+ * rows, and that is all there is to check.
  */
 
 #include <stdint.h>
@@ -28,8 +28,8 @@ struct engine_info {
     uint32_t max_logit_rows;
     uint32_t sessions;
     uint32_t layers;
-    uint32_t overflow;      /* IMAGE_OVERFLOW_* */
-    uint32_t bos;           /* IMAGE_NO_TENSOR: none */
+    uint32_t overflow; /* IMAGE_OVERFLOW_* */
+    uint32_t bos;      /* IMAGE_NO_TENSOR: none */
     uint32_t stop_count;
     uint32_t stop_ids[8];
     uint64_t image_bytes;
@@ -49,11 +49,13 @@ struct engine_op_stats {
     uint64_t cycles;
 };
 
-/* Checks everything but the weights' hashes and prepares the engine. detail receives what the error is about
- * (section id, tensor, op or state index, or for E_ARENA_SMALL the missing bytes). Returns 0 or an image error. */
+/* Checks everything but the weights' hashes and prepares the engine. detail receives what the error
+ * is about (section id, tensor, op or state index, or for E_ARENA_SMALL the missing bytes). Returns
+ * 0 or an image error. */
 int engine_load(const struct port *port, uint64_t *detail);
 
-/* Checks the hash tree, on all harts; must have returned 0 before the first step. Returns 0 or E_IMAGE_HASH. */
+/* Checks the hash tree, on all harts; must have returned 0 before the first step. Returns 0,
+ * E_IMAGE_HASH with the first wrong leaf in detail, or E_NOT_READY. */
 int engine_verify(uint64_t *detail);
 
 /* NULL before engine_load() succeeded. */
@@ -62,24 +64,28 @@ const struct engine_info *engine_info(void);
 /* Called by hart 0 between ops; a non-zero return abandons the step before lengths advance. */
 void engine_set_poll(int (*poll)(void *context), void *context);
 
-/* Runs the rows. Rows of one session stand in ascending positions. On success each session's length has grown by
- * its rows. Returns 0, E_ROWS, E_SESSION, E_POSITION, E_TOKEN, E_CONTEXT_FULL, E_NOT_READY or E_CANCELLED; on an error nothing
- * has changed. */
+/* Runs the rows. Rows of one session stand in ascending positions. On success each session's length
+ * has grown by its rows. Returns 0, E_ROWS, E_SESSION, E_POSITION, E_TOKEN, E_CONTEXT_FULL,
+ * E_NOT_READY or E_CANCELLED; on an error nothing has changed. */
 int engine_step(const struct engine_row *rows, uint32_t count);
 
-/* Logits of the i-th row that wanted them in the last step: vocab floats, valid until the next step. */
+/* Logits of the i-th row that wanted them in the last step: vocab floats, valid until the next
+ * step. NULL where there is no such row, or the last step failed. */
 float *engine_logits(uint32_t i);
 
 uint32_t engine_length(uint32_t session);
 
-/* Rolls a session back to `length` positions; 0 empties it. Returns 0, E_SESSION, E_POSITION (beyond the length) or
- * E_ROLLBACK. */
+/* Rolls a session back to `length` positions; 0 empties it. Returns 0, E_SESSION, E_POSITION
+ * (beyond the length) or E_ROLLBACK. */
 int engine_truncate(uint32_t session, uint32_t length);
 
-/* Tokens of the session as they were stepped: the token at `position`, for repetition penalties. */
+/* Tokens of the session as they were stepped: the token at `position`, for repetition penalties.
+ * IMAGE_NO_TENSOR where the session has none, or a sliding context has overwritten it. */
 uint32_t engine_token(uint32_t session, uint32_t position);
 
-/* Per-op statistics; counting costs nothing while off. engine_stats() returns the row count and fills out. */
+/* Per-op statistics in the order of the program; counting costs nothing while off, and
+ * engine_load() turns it off. engine_stats() fills `out` with up to `capacity` ops from `first` on
+ * and returns how many ops there are. */
 void engine_stats_enable(int on);
 void engine_stats_reset(void);
 uint32_t engine_stats(struct engine_op_stats *out, uint32_t capacity, uint32_t first);
@@ -87,10 +93,10 @@ uint32_t engine_stats(struct engine_op_stats *out, uint32_t capacity, uint32_t f
 /* ---- sampler ---- */
 
 struct sampler_params {
-    float temperature; /* 0: greedy */
-    uint32_t top_k;    /* 0: off */
-    float top_p;       /* 1: off */
-    float min_p;       /* 0: off */
+    float temperature;    /* 0: greedy */
+    uint32_t top_k;       /* 0: off */
+    float top_p;          /* 1: off */
+    float min_p;          /* 0: off */
     float repeat_penalty; /* 1: off */
     uint32_t repeat_last; /* positions looked back; 0: off */
     uint64_t seed;
@@ -99,8 +105,9 @@ struct sampler_params {
 /* E_PARAMETER where a value is out of range or not a number, else 0. */
 int sampler_check(const struct sampler_params *params);
 
-/* The next token after `length` positions of the session, from logits that it may overwrite. The same logits,
- * params and position give the same token on every target: Philox4x32-10 by (seed, position), ties to the lowest id. */
+/* The next token after `length` positions of the session, from logits that it may overwrite. The
+ * same logits, params and position give the same token on every target: Philox4x32-10 by (seed,
+ * position), ties to the lowest id. */
 uint32_t engine_sample(const struct sampler_params *params, uint32_t session, float *logits);
 
 #endif

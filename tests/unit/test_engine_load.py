@@ -4,18 +4,20 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from host.compiler import compile as compile_module
 from host.compiler.compile import Options
 from host.compiler.passes import PASSES
 from host.errors import BY_NUMBER, DeviceFailure
 from host.image.format import NO_TENSOR, Domain, Format, Layout, OpId, Overflow, SectionFlag, SectionId
 from tests.support.images import ImageEditor
-from tests.support.native import Native
+from tests.support.native import ROOT, Native
 from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama
 
 Edit = Callable[[ImageEditor], ImageEditor]
@@ -328,3 +330,11 @@ def test_learned_positions_do_not_slide(native: Native, plain: bytes) -> None:
     runtime = 3 * (-(-4 * total // 64) * 64) + (-(-4 * context // 64) * 64) + (-(-8 * 131 // 64) * 64) + total * largest
     editor.plan(overflow=Overflow.SLIDE, runtime_bytes=runtime)
     assert refused(native, editor.sealed()) == ("IMAGE_OP", editor.find(OpId.EMBED))
+
+
+def test_the_compiler_knows_the_firmwares_limits() -> None:
+    text = (ROOT / "firmware/engine/limits.h").read_text()
+    shipped = dict(re.findall(r"#define (LIMIT_\w+)\s+(\d+)u$", text, re.MULTILINE))
+    known = {name: value for name, value in vars(compile_module).items() if name.startswith("LIMIT_")}
+    assert len(known) >= 5
+    assert {name: int(shipped[name]) for name in known} == known

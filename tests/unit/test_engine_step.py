@@ -11,9 +11,9 @@ import pytest
 
 from host.compiler.compile import Options
 from host.errors import BY_NUMBER, DeviceFailure
-from host.image.format import Format, OpId, Overflow, SectionId, State
+from host.image.format import Format, Layout, OpId, Overflow, SectionId, State
 from tests.support.images import ImageEditor
-from tests.support.native import Native
+from tests.support.native import Native, params
 from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama
 
 CONTEXT = 300
@@ -307,3 +307,18 @@ def test_what_an_earlier_image_left_makes_no_difference(native: Native, llama: P
     native.load(llama, 4 << 20)
     assert held(native) == [0, 0, 0]
     assert (native.feed(tokens(50)) == expected).all()
+
+
+@pytest.mark.parametrize("weights", [Format.F32, Format.BF16, Format.Q8, Format.Q4, Format.Q4M])
+@pytest.mark.parametrize("layout", [Layout.RVV, Layout.SWAR])
+def test_weights_of_any_bytes_are_survived(native: Native, tmp_path: Path, weights: Format, layout: Layout) -> None:
+    """Infinities, not-a-numbers, -128 in 8 bits, wrong sums: results are whatever they are, and memory is safe."""
+    path = make(tmp_path, "any", tiny_llama(), weights=weights, layout=layout, context=100)
+    editor = ImageEditor(path.read_bytes())
+    start, size = editor.sections[SectionId.WEIGHTS]
+    editor.data[start : start + size] = np.random.default_rng(7).bytes(size)
+    native.load(editor.sealed())
+    logits = native.feed(tokens(70))
+    assert native.length() == 70
+    assert native.sample(params(0.8, top_k=50, top_p=0.9, repeat_penalty=1.1, repeat_last=64), logits[0]) < VOCAB
+    assert native.intact()
