@@ -14,6 +14,7 @@ from host.image.format import (
     Overflow,
     SectionId,
     Space,
+    runtime_bytes,
 )
 from host.image.reader import Image, OpEntry
 
@@ -45,6 +46,14 @@ def image_facts(image: Image) -> dict[str, Any]:
     }
 
 
+def session_bytes(image: Image) -> int:
+    """KV pages, tables and history that one more session takes."""
+    pages = [state["pages"] for state in image.states]
+    largest = max((state["page_bytes"] for state in image.states), default=0)
+    one, two = (runtime_bytes(n, image.plan["context"], image.plan["vocab"], pages, largest) for n in (1, 2))
+    return two - one
+
+
 def _named(op: OpEntry) -> dict[str, Any]:
     """Fields with enums as names."""
     return {name: value.name if isinstance(value, IntEnum) else value for name, value in op.fields.items()}
@@ -63,6 +72,7 @@ def image_text(image: Image) -> Iterator[str]:
     yield f"context   {plan['context']} positions, {overflow}; {plan['sessions']} session(s)"
     yield f"step      {plan['max_rows']} rows, {plan['max_logit_rows']} with logits"
     yield f"memory    activations {size_text(plan['arena_bytes'])}, runtime {size_text(plan['runtime_bytes'])}"
+    yield f"session   {size_text(session_bytes(image))} each"
     yield f"weights   {size_text(image.sections[SectionId.WEIGHTS][1])}"
     yield ""
     yield "section        offset       bytes"

@@ -112,6 +112,14 @@ def test_unknown_pass_is_named() -> None:
         compile_model(tiny_llama(), Options(without=("fuse_everything",)))
 
 
+def test_equal_inputs_of_rotations_stay_apart(native: Native, tmp_path: Path) -> None:
+    source = tiny_llama(num_key_value_heads=4)
+    for layer in ("model.layers.0.self_attn.", "model.layers.1.self_attn."):
+        source.tensors[f"{layer}k_proj.weight"] = source.tensors[f"{layer}q_proj.weight"]
+    plain = logits_of(native, tmp_path, source, without=tuple(PASSES))
+    assert (logits_of(native, tmp_path, source, without=("fuse_qkv",)) == plain).all()
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_layouts_give_the_same_logits(native: Native, tmp_path: Path, name: str) -> None:
     source = MODELS[name]()

@@ -19,7 +19,7 @@ from host.cli import create_app
 from host.compiler.compile import Options, compile_model
 from host.errors import FitError, HostError, ImageError, SourceError, UsageError
 from host.image.format import HEADER_BYTES, HEADER_DIGEST_OFFSET, LEAF_BYTES, Format, Layout, SectionId
-from host.image.inspect import image_facts, image_text, size_text
+from host.image.inspect import image_facts, image_text, session_bytes, size_text
 from host.image.reader import Image
 from host.image.writer import LeafHasher, write_image
 from host.importer.source import Source
@@ -207,6 +207,7 @@ def test_inspection_names_everything(image: Path) -> None:
     facts = image_facts(opened)
     json.dumps(facts)
     assert [op["op"] for op in facts["program"]] == [op.id.name for op in opened.ops]
+    assert session_bytes(opened) == compile_model(tiny_llama(), Options()).session_bytes
     text = "\n".join(image_text(opened))
     for tensor in opened.tensors:
         assert tensor.name in text
