@@ -334,7 +334,8 @@ def test_learned_positions_do_not_slide(native: Native, plain: bytes) -> None:
 
 def test_the_compiler_knows_the_firmwares_limits() -> None:
     text = (ROOT / "firmware/engine/limits.h").read_text()
-    shipped = dict(re.findall(r"#define (LIMIT_\w+)\s+(\d+)u$", text, re.MULTILINE))
+    found = re.findall(r"#define (LIMIT_\w+)\s+(?:(\d+)u|\(1u << (\d+)\))$", text, re.MULTILINE)
+    shipped = {name: int(plain) if plain else 1 << int(shift) for name, plain, shift in found}
     known = {name: value for name, value in vars(compile_module).items() if name.startswith("LIMIT_")}
     assert len(known) >= 5
-    assert {name: int(shipped[name]) for name in known} == known
+    assert {name: shipped[name] for name in known} == known
