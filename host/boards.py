@@ -157,8 +157,12 @@ class Board:
         return self.memory.dram.end - self.memory.image if self.memory else None
 
     def layout_family(self, kernels: str = "") -> str:
-        """Family of weight layouts that suits the kernels: ``rvv`` or ``swar``."""
-        return "rvv" if (kernels or self.kernels) == "rvv" else "swar"
+        """Family of weight layouts that suits the kernels: ``rvv`` or ``swar``.
+
+        This machine has vectors too: the compiler makes them from the scalar kernels for ``rvv``.
+        """
+        kernels = kernels or self.kernels
+        return "rvv" if kernels == "rvv" or self.isa.get(kernels) == "native" else "swar"
 
 
 def parse_size(text: str | int) -> int:
