@@ -22,26 +22,57 @@ class DeviceError:
 
 DEVICE_ERRORS: tuple[DeviceError, ...] = (
     # 1..: the image
-    DeviceError(1, "IMAGE_ABSENT", "no model image at the board's image address", "load the image: host run, or host pack and flash it"),
+    DeviceError(
+        1,
+        "IMAGE_ABSENT",
+        "no model image at the board's image address",
+        "load the image: host run, or host pack and flash it",
+    ),
     DeviceError(2, "IMAGE_TRUNCATED", "the image ends before its header says", "copy the image again, whole"),
-    DeviceError(3, "IMAGE_VERSION", "the image's format version is not known to this firmware", "pack again, or build the firmware again, from one version"),
+    DeviceError(
+        3,
+        "IMAGE_VERSION",
+        "the image's format version is not known to this firmware",
+        "pack again, or build the firmware again, from one version",
+    ),
     DeviceError(4, "IMAGE_HEADER", "the image's header is damaged", "copy or pack the image again"),
     DeviceError(5, "IMAGE_HASH", "the image's contents do not match their hash", "copy or pack the image again"),
-    DeviceError(6, "IMAGE_SECTION", "a section is missing, unknown, misaligned or out of range", "pack the image again"),
+    DeviceError(
+        6, "IMAGE_SECTION", "a section is missing, unknown, misaligned or out of range", "pack the image again"
+    ),
     DeviceError(7, "IMAGE_PLAN", "the memory plan contradicts itself", "pack the image again"),
     DeviceError(8, "IMAGE_TENSOR", "a tensor's format, layout, shape, size or place is wrong", "pack the image again"),
     DeviceError(9, "IMAGE_STATE", "a state's format, shape or page size is wrong", "pack the image again"),
-    DeviceError(10, "IMAGE_OP", "an operation is unknown, or one of its operands is wrong", "pack the image again with this version"),
-    DeviceError(11, "IMAGE_LIMIT", "the model is larger than this firmware was built for", "raise the limit in firmware/engine/limits.h and build again"),
-    DeviceError(12, "ARENA_SMALL", "the model's memory plan does not fit the board's arena", "pack with a shorter --context, fewer --sessions or --kv int8"),
+    DeviceError(
+        10,
+        "IMAGE_OP",
+        "an operation is unknown, or one of its operands is wrong",
+        "pack the image again with this version",
+    ),
+    DeviceError(
+        11,
+        "IMAGE_LIMIT",
+        "the model is larger than this firmware was built for",
+        "raise the limit in firmware/engine/limits.h and build again",
+    ),
+    DeviceError(
+        12,
+        "ARENA_SMALL",
+        "the model's memory plan does not fit the board's arena",
+        "pack with a shorter --context, fewer --sessions or --kv int8",
+    ),
     # 32..: the engine's rows
     DeviceError(32, "ROWS", "more rows than the plan allows, or none", "send fewer rows"),
     DeviceError(33, "SESSION", "the session does not exist", "use a session below the image's number of sessions"),
     DeviceError(34, "POSITION", "a row's position is not the session's next one", "reset the session"),
     DeviceError(35, "TOKEN", "a token id is outside the vocabulary", "tokenize with the image's own tokenizer"),
-    DeviceError(36, "CONTEXT_FULL", "the session's context is full", "reset the session, or pack with a longer --context"),
+    DeviceError(
+        36, "CONTEXT_FULL", "the session's context is full", "reset the session, or pack with a longer --context"
+    ),
     DeviceError(37, "CANCELLED", "the request was cancelled", ""),
-    DeviceError(38, "ROLLBACK", "the session cannot be rolled back so far: its ring has been overwritten", "reset the session"),
+    DeviceError(
+        38, "ROLLBACK", "the session cannot be rolled back so far: its ring has been overwritten", "reset the session"
+    ),
     # 64..: the link
     DeviceError(64, "FRAME", "a frame was damaged", "check the line and its baud rate"),
     DeviceError(65, "PROTOCOL", "the protocol version is not supported", "update host or firmware"),
@@ -102,6 +133,8 @@ class DeviceFailure(HostError):
     def __init__(self, number: int, detail: int = 0) -> None:
         error = BY_NUMBER.get(number)
         words = f"{error.what}; {error.hint}" if error and error.hint else error.what if error else "unknown error"
-        super().__init__(f"the device reports error {number} ({error.name if error else '?'}): {words} [detail {detail}]")
+        super().__init__(
+            f"the device reports error {number} ({error.name if error else '?'}): {words} [detail {detail}]"
+        )
         self.number = number
         self.detail = detail
