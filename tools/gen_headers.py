@@ -17,7 +17,15 @@ from construct import Array, Bytes, Const, FormatField, Padded, Renamed, Struct
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-C_TYPES = {"B": "uint8_t", "H": "uint16_t", "L": "uint32_t", "I": "uint32_t", "Q": "uint64_t", "f": "float", "b": "int8_t"}
+C_TYPES = {
+    "B": "uint8_t",
+    "H": "uint16_t",
+    "L": "uint32_t",
+    "I": "uint32_t",
+    "Q": "uint64_t",
+    "f": "float",
+    "b": "int8_t",
+}
 READERS = {"H": "le_u16", "L": "le_u32", "I": "le_u32", "Q": "le_u64", "f": "le_f32", "B": "le_u8"}
 
 
@@ -70,19 +78,20 @@ def accessors(prefix: str, name: str, struct: Struct) -> list[str]:
         lines.append(f"#define {upper}_{field.upper()}_OFFSET {offset}u")
         if isinstance(inner, FormatField):
             code = inner.fmtstr[-1]
-            lines.append(
-                f"static inline {C_TYPES[code]} {lower}_{field}(const uint8_t *p) {{ return {READERS[code]}(p + {offset}); }}"
-            )
-            lines.append(
-                f"static inline void {lower}_set_{field}(uint8_t *p, {C_TYPES[code]} v) {{ {READERS[code].replace('le_', 'le_put_')}(p + {offset}, v); }}"
-            )
+            lines += [
+                f"static inline {C_TYPES[code]} {lower}_{field}(const uint8_t *p)",
+                f"{{ return {READERS[code]}(p + {offset}); }}",
+                f"static inline void {lower}_set_{field}(uint8_t *p, {C_TYPES[code]} v)",
+                f"{{ {READERS[code].replace('le_', 'le_put_')}(p + {offset}, v); }}",
+            ]
         elif isinstance(inner, Array):
             code = inner.subcon.fmtstr[-1]
             size = inner.subcon.sizeof()
             lines.append(f"#define {upper}_{field.upper()}_COUNT {inner.count}u")
-            lines.append(
-                f"static inline {C_TYPES[code]} {lower}_{field}(const uint8_t *p, uint32_t i) {{ return {READERS[code]}(p + {offset} + i * {size}u); }}"
-            )
+            lines += [
+                f"static inline {C_TYPES[code]} {lower}_{field}(const uint8_t *p, uint32_t i)",
+                f"{{ return {READERS[code]}(p + {offset} + i * {size}u); }}",
+            ]
         elif isinstance(inner, (Bytes, Const)):
             lines.append(f"#define {upper}_{field.upper()}_BYTES {inner.sizeof()}u")
     return lines
@@ -91,7 +100,12 @@ def accessors(prefix: str, name: str, struct: Struct) -> list[str]:
 def module_header(module: ModuleType, prefix: str, source: str) -> str:
     """The whole header for one declaring module."""
     guard = f"{prefix}_GENERATED_H"
-    lines = [f"/* Made from {source} by tools/gen_headers.py: do not edit. */", f"#ifndef {guard}", f"#define {guard}", ""]
+    lines = [
+        f"/* Made from {source} by tools/gen_headers.py: do not edit. */",
+        f"#ifndef {guard}",
+        f"#define {guard}",
+        "",
+    ]
     lines += ['#include "engine/le.h"', ""]
     lines += constants(module, prefix)
     for name, value in vars(module).items():
