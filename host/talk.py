@@ -12,7 +12,7 @@ from pathlib import Path
 from host.boards import load_board
 from host.chat_template import ChatFormatter, TextStream, encode_prompt
 from host.commands.pack import pack_image
-from host.errors import TargetError, UsageError
+from host.errors import ImageError, TargetError, UsageError
 from host.image.format import MAGIC
 from host.image.reader import Image
 from host.importer.recipe import cache_folder
@@ -30,6 +30,9 @@ from host.targets import open_target, parse_spec
 
 Progress = Callable[[int, int], None]
 
+PORT_PATIENCE = 120.0
+SIMULATOR_PATIENCE = 600.0
+
 
 def resolve_image(name: str, target: str, board: str | None = None) -> Path:
     """The image that a user names by its path, or packs now from a recipe or model file, for the target's board.
@@ -41,6 +44,8 @@ def resolve_image(name: str, target: str, board: str | None = None) -> Path:
         with path.open("rb") as file:
             if path.suffix == SUFFIX or file.read(len(MAGIC)) == MAGIC:
                 return path
+    elif path.suffix == SUFFIX:
+        raise ImageError(f"{name}: there is no such image; make it with: host pack MODEL --board BOARD -o {name}")
     spec = parse_spec(target)
     board = board or spec.board
     if not board:
@@ -89,14 +94,21 @@ def open_talk(
     board: str | None = None,
     console: Callable[[str], None] | None = None,
     log: Path | None = None,
-    patience: float = 120.0,
+    patience: float | None = None,
+    chat: bool = False,
 ) -> Iterator[Talk]:
     """Start or open a target with an image, say hello, and end it all on leaving.
 
-    console: gets the lines that the device prints. log: a file that gets all frames in words.
+    console: gets the lines that the device prints. log: a file that gets all frames in words. patience: see Client; by
+    default long for simulators, whose end is noticed at once anyway. chat: refuse an image without chat template
+    before anything is started.
     """
     path = resolve_image(image, target, board)
     opened = Image(path)
+    if chat:
+        ChatFormatter(opened.tokenizer)
+    if patience is None:
+        patience = PORT_PATIENCE if parse_spec(target).port else SIMULATOR_PATIENCE
     with open_client(open_target(target, path, console), console, log, patience) as client:
         talk = Talk(opened, client)
         talk.check_image()
@@ -191,12 +203,16 @@ class Speaker:
         self._stops, self._stop_ids = self._split_stops(stops)
 
     def _split_stops(self, stops: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[int, ...]]:
-        """Stop texts that are one token become stop ids, as many as a request takes; the others are watched for."""
+        """Special tokens become stop ids, as many as a request takes.
+
+        Other stop texts are watched for, as their characters may be parts of many tokens.
+        """
         ids = list(self.talk.tokenizer.stop_ids)
+        special = {index for index, added in self._text.get_added_tokens_decoder().items() if added.special}
         texts = []
         for stop in stops:
             token = self._text.token_to_id(stop)
-            if token is None or len(ids) >= MAX_STOP_IDS:
+            if token not in special or len(ids) >= MAX_STOP_IDS:
                 texts.append(stop)
             else:
                 ids.append(token)
@@ -258,6 +274,11 @@ class Conversation(Speaker):
 
     def answered(self, answer: Answer) -> None:
         """Keep the answer as a part of the conversation."""
+        if answer.stopped_by_text:
+            # The session holds more than was shown: the next turn begins it anew.
+            self._formatter.reset()
+            self.messages.append({"role": "assistant", "content": answer.text})
+            return
         self._formatter.answered(answer.run.tokens)
         said = [token for token in answer.run.tokens if token not in answer.stop_ids]
         text = self._text.decode(said, skip_special_tokens=True)

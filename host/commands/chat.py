@@ -188,12 +188,13 @@ def register(app: typer.Typer) -> None:
         seed: SeedOption = 0,
         quiet: QuietOption = False,
         log: LogOption = None,
-        patience: PatienceOption = 120.0,
+        patience: PatienceOption = None,
     ) -> None:
         """Talk with the model on a target. /help lists what can be typed beside questions."""
         params = SamplerParams(temperature, top_k, top_p, min_p, repeat_penalty, repeat_last, seed)
         notices = Notices(quiet)
-        with open_talk(image, target, board=board, console=notices.line, log=log, patience=patience) as talk:
+        opened = open_talk(image, target, board=board, console=notices.line, log=log, patience=patience, chat=True)
+        with opened as talk:
             talk.client.stats(enable=True, reset=True)
             conversation = Conversation(talk, params, max_tokens, tuple(stop or ()), system)
             console = Console(conversation, pipe_reader, notices)

@@ -59,7 +59,7 @@ def register(app: typer.Typer) -> None:
         window: Annotated[int, typer.Option(min=2, help="Tokens a window; each starts anew.")] = 256,
         json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
         log: LogOption = None,
-        patience: PatienceOption = 120.0,
+        patience: PatienceOption = None,
     ) -> None:
         """Measure a packed model: perplexity, KL divergence and top-1 agreement with a reference."""
         content = read_text(text)

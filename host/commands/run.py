@@ -41,7 +41,10 @@ LastOption = Annotated[int, typer.Option(min=0, help="Tokens looked back for rep
 SeedOption = Annotated[int, typer.Option(min=0, help="Of the random numbers.")]
 QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="Do not show what the device prints.")]
 LogOption = Annotated[Path | None, typer.Option(help="Write all frames to this file, in words.")]
-PatienceOption = Annotated[float, typer.Option(min=1.0, help="Seconds of silence after which a device is given up.")]
+PatienceOption = Annotated[
+    float | None,
+    typer.Option(min=1.0, help="Seconds of silence after which a device is given up [120; simulators 600]."),
+]
 
 
 def record(talk: Talk, answer: Answer, stats: DeviceStats | None) -> dict[str, Any]:
@@ -91,7 +94,7 @@ def register(app: typer.Typer) -> None:
         json_: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
         quiet: QuietOption = False,
         log: LogOption = None,
-        patience: PatienceOption = 120.0,
+        patience: PatienceOption = None,
     ) -> None:
         """Have the model on a target answer a prompt."""
         text = sys.stdin.read() if prompt == "-" else prompt

@@ -144,6 +144,33 @@ def test_a_device_without_model_says_why(host: HostCommand, serve: Serve, image:
     assert "copy or pack the image again" in err
 
 
+def test_an_image_that_is_not_there_is_named(host: HostCommand, serve: Serve, tmp_path: Path) -> None:
+    code, _, err = host("run", tmp_path / "absent.hsp", "-t", serve(), "-p", "x")
+    assert code == 4
+    assert "absent.hsp: there is no such image; make it with: host pack" in err
+
+
+def test_chat_without_a_template_is_refused_before_anything_starts(host: HostCommand, tmp_path: Path) -> None:
+    source = tiny_llama()
+    assert source.tokenizer is not None
+    source.tokenizer.chat_template = None
+    tiny_image(tmp_path / "plain.hsp", source)
+    code, _, err = host("chat", tmp_path / "plain.hsp", "-t", "/dev/does-not-exist")
+    assert code == 3
+    assert "no chat template" in err
+
+
+def test_a_stop_text_in_a_chat_is_no_part_of_the_conversation(
+    host: HostCommand, serve: Serve, image: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "frames.txt"
+    words = ("chat", image, "-t", serve(step_us=2000), "-q", "--stop", "$%", "--max-tokens", 9, "--log", log)
+    code, out, _ = host(*words, typed="one\ntwo\n")
+    assert (code, out) == (0, '!"#\n!"#\n')
+    again = len('user: one\nassistant: !"#\nuser: two\nassistant: ')
+    assert f"evaluated={again} " in [line for line in log.read_text().splitlines() if line.startswith("<DONE")][1]
+
+
 def test_what_is_no_image_needs_a_board_to_be_packed_for(host: HostCommand, serve: Serve, tmp_path: Path) -> None:
     code, _, err = host("run", tmp_path / "absent.gguf", "-t", serve(), "-p", "x")
     assert code == 2
