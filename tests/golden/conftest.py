@@ -16,7 +16,7 @@ REASON = "the float reference needs torch and transformers: pip install 'hartspe
 
 @pytest.fixture(scope="session", autouse=True)
 def reference() -> Iterator[None]:
-    """Skip without the libraries. One thread, so that tests side by side do not fight for cores."""
+    """Skip without the libraries. Two threads, which is what CI has."""
     torch = pytest.importorskip("torch", reason=REASON)
     pytest.importorskip("transformers", reason=REASON)
     before = torch.get_num_threads()
