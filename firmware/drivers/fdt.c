@@ -25,7 +25,7 @@ struct fdt_walk {
 static uint32_t be_u32(const struct fdt_walk *w, uint32_t at)
 {
     const uint8_t *p = w->tree + at;
-    return at + 4 > w->size ? 0 : (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+    return at > w->size - 4 ? 0 : (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
 static bool starts_with(const struct fdt_walk *w, uint32_t at, const char *text)
@@ -36,12 +36,12 @@ static bool starts_with(const struct fdt_walk *w, uint32_t at, const char *text)
     return true;
 }
 
-static void walk_prop(struct fdt_walk *w)
+static void walk_prop(struct fdt_walk *w, bool of_cpu)
 {
     uint32_t length = be_u32(w, w->at), name = w->strings + be_u32(w, w->at + 4), value = w->at + 8;
-    if (starts_with(w, name, "reg") && length >= 4)
+    if (of_cpu && starts_with(w, name, "reg") && length >= 4)
         w->reg = be_u32(w, value + length - 4);
-    if (starts_with(w, name, "status"))
+    if (of_cpu && starts_with(w, name, "status"))
         w->enabled = starts_with(w, value, "ok");
     w->at = length > w->size ? w->size : value + ((length + 3) & ~3u);
 }
@@ -72,6 +72,8 @@ uint64_t fdt_read_harts(const uint8_t *tree)
     struct fdt_walk w = {.tree = tree, .size = 40};
     if (!tree || (uintptr_t)tree % 4 || be_u32(&w, 0) != FDT_MAGIC || be_u32(&w, 4) > FDT_MAX_BYTES)
         return 0;
+    if (be_u32(&w, 4) < w.size)
+        return 0;
     w.size = be_u32(&w, 4);
     w.at = be_u32(&w, 8);
     w.strings = be_u32(&w, 12);
@@ -82,10 +84,8 @@ uint64_t fdt_read_harts(const uint8_t *tree)
             walk_begin(&w, ++depth);
         else if (token == FDT_END_NODE)
             walk_end(&w, depth--);
-        else if (token == FDT_PROP && w.cpu_depth == depth)
-            walk_prop(&w);
         else if (token == FDT_PROP)
-            w.at += 8 + ((be_u32(&w, w.at) + 3) & ~3u);
+            walk_prop(&w, w.cpu_depth && w.cpu_depth == depth);
         else if (token != FDT_NOP)
             break;
     }

@@ -55,7 +55,7 @@ static uint32_t read_vlen(void)
 {
 #if KERNELS_RVV
     uint64_t bytes;
-    __asm__ volatile("csrr %0, vlenb" : "=r"(bytes));
+    __asm__ volatile("csrr %0, 0xc22" : "=r"(bytes)); /* vlenb */
     return (uint32_t)bytes * 8;
 #else
     return 0;
@@ -86,6 +86,10 @@ void bare_trap(uint64_t cause, uint64_t epc, uint64_t tval, uint64_t hart)
         "load address misaligned",        "load access fault",        "store address misaligned",
         "store access fault",
     };
+    static uint32_t trapped;
+    /* A trap in here, or of another hart meanwhile, must not bury the first one's words. */
+    if (__atomic_exchange_n(&trapped, 1, __ATOMIC_SEQ_CST))
+        machine_halt();
     print("\r\nTRAP: ");
     print(cause < sizeof words / sizeof words[0] ? words[cause] : "unexpected");
     print_hex("; cause ", cause);

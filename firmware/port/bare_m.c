@@ -68,6 +68,12 @@ uint64_t machine_cycles(void)
     return value;
 }
 
+void machine_halt(void)
+{
+    for (;;)
+        __asm__ volatile("wfi");
+}
+
 void machine_exit(int code)
 {
 #if BOARD_POWER == POWER_TEST

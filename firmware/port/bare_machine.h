@@ -23,6 +23,9 @@ int machine_start_hart(uint32_t hart_id, uint32_t number);
 uint64_t machine_instret(void);
 uint64_t machine_cycles(void);
 
+/* Stops the calling hart for good. */
+_Noreturn void machine_halt(void);
+
 /* Powers off, telling `code` where the machine can. */
 _Noreturn void machine_exit(int code);
 

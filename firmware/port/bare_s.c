@@ -80,9 +80,14 @@ uint64_t machine_cycles(void)
     return value;
 }
 
+void machine_halt(void)
+{
+    for (;;)
+        __asm__ volatile("wfi");
+}
+
 void machine_exit(int code)
 {
     sbi_shutdown(code);
-    for (;;)
-        __asm__ volatile("wfi");
+    machine_halt();
 }

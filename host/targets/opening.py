@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,21 +15,14 @@ from host.targets.base import Target
 from host.targets.serial_line import SerialTarget
 from host.targets.spec import TargetSpec, parse_spec
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def build_directory(spec: TargetSpec) -> str:
-    """Where the target's firmware is built, below the repository unless absolute."""
-    return spec.build or os.environ.get("HARTSPEAK_BUILD") or "build"
-
 
 def build_firmware(board: Board, spec: TargetSpec, progress: Callable[[str], None] | None) -> None:
     """Run scons for the variant. Raises TargetError with the compiler's last words."""
     if progress:
         progress(f"building the firmware for {board.name} ({spec.kernels})")
     command = [sys.executable, "-m", "SCons", "-s", f"board={board.name}", f"kernels={spec.kernels}"]
-    command.append(f"build={build_directory(spec)}")
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    command.append(f"build={simulators.build_root(spec.build)}")
+    done = subprocess.run(command, cwd=simulators.ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         words = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
         raise TargetError(f"the firmware for {board.name} could not be built (scons board={board.name}):\n{words}")
@@ -46,7 +38,7 @@ def open_target(spec: str | TargetSpec, image: Path | None, progress: Callable[[
         return SerialTarget(parsed)
     board = load_board(parsed.board)
     simulators.check_image(board, image)
-    firmware = simulators.firmware_files(board, parsed.kernels, ROOT / build_directory(parsed))
+    firmware = simulators.firmware_files(board, parsed.kernels, simulators.build_root(parsed.build))
     if board.simulator.kind == "qemu":
         simulators.qemu_program()
     if not firmware.program.is_file():

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import shutil
 import socket
@@ -19,6 +20,7 @@ from host.targets.process import ProcessTarget, start
 from host.targets.spec import TargetSpec
 from host.targets.spike_tool import find_spike
 
+ROOT = Path(__file__).resolve().parents[2]
 MIB = 1 << 20
 SPIKE_TOP = 4096
 """Spike leaves a page free above its initrd."""
@@ -30,6 +32,11 @@ class Firmware:
 
     directory: Path
     program: Path
+
+
+def build_root(build: str = "") -> Path:
+    """Where firmware is built: ``build``, $HARTSPEAK_BUILD or build/, below the repository unless absolute."""
+    return ROOT / (build or os.environ.get("HARTSPEAK_BUILD") or "build")
 
 
 def firmware_files(board: Board, kernels: str, build: Path) -> Firmware:

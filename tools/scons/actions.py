@@ -64,7 +64,7 @@ def target_spec(options: Options) -> str:
     kind = "visionfive2@spike" if options.board.simulator.kind == "twin" else options.board.name
     parts = [options.kernels] if options.kernels != options.board.kernels else []
     parts += [f"harts={options.harts}"] if options.harts else []
-    parts += [f"build={options.base}"] if str(options.base) != "build" else []
+    parts += [f"build={options.base}"] if options.base.resolve() != ROOT / "build" else []
     return kind + (":" + ",".join(parts) if parts else "")
 
 

