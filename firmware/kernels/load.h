@@ -17,6 +17,14 @@
 #define KERNEL_TILE  64u
 #define KERNEL_GROUP 32u
 
+/* Before a loop: unroll it n times, 1 not at all. */
+#define KERNEL_PRAGMA(text) _Pragma(#text)
+#if defined(__clang__)
+#define KERNEL_UNROLL(n) KERNEL_PRAGMA(clang loop unroll_count(n))
+#else
+#define KERNEL_UNROLL(n) KERNEL_PRAGMA(GCC unroll n)
+#endif
+
 /* Keeps a constant in a register; compilers otherwise make it anew, or derive a second one from it.
  */
 #define KERNEL_KEEP(v) __asm__("" : "+r"(v))
@@ -38,14 +46,14 @@ static inline float kernel_bf16(uint16_t h)
 }
 
 /* The i-th of an aligned array of bf16. */
-static inline float kernel_load_bf16(const uint8_t *p, uint32_t i)
+static inline float kernel_load_bf16(const uint8_t *p, size_t i)
 {
     uint16_t h;
     __builtin_memcpy(&h, __builtin_assume_aligned(p + 2 * i, 2), sizeof h);
     return kernel_bf16(h);
 }
 
-static inline float kernel_load_f32(const uint8_t *p, uint32_t i)
+static inline float kernel_load_f32(const uint8_t *p, size_t i)
 {
     float f;
     __builtin_memcpy(&f, __builtin_assume_aligned(p + 4 * i, 4), sizeof f);

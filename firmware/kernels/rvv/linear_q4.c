@@ -42,7 +42,7 @@ INLINE void linear_single(const struct kernel_weight *w, const uint8_t *tile, ui
     for (uint32_t g = 0; g < w->cols / KERNEL_GROUP; g++, record += w->record, q += KERNEL_GROUP) {
         const uint8_t *values = record + lane;
         vint16m4_t sum = __riscv_vmv_v_x_i16m4((int16_t)(-8 * x->sums[g]), vl);
-#pragma clang loop unroll(full)
+        KERNEL_UNROLL(16)
         for (uint32_t p = 0; p < PAIRS; p++) {
             vuint8m2_t b = __riscv_vle8_v_u8m2(values + p * KERNEL_TILE, vl);
             sum = __riscv_vwmaccsu_vx_i16m4(sum, q[2 * p], __riscv_vand_vx_u8m2(b, 15, vl), vl);
@@ -88,7 +88,7 @@ INLINE void linear_four(const struct kernel_weight *w, const uint8_t *tile, uint
         vint16m2_t b = __riscv_vmv_v_x_i16m2((int16_t)(-8 * x[1].sums[g]), vl);
         vint16m2_t c = __riscv_vmv_v_x_i16m2((int16_t)(-8 * x[2].sums[g]), vl);
         vint16m2_t d = __riscv_vmv_v_x_i16m2((int16_t)(-8 * x[3].sums[g]), vl);
-#pragma clang loop unroll_count(4)
+        KERNEL_UNROLL(4)
         for (uint32_t p = 0; p < KERNEL_GROUP; p += 2, values += KERNEL_TILE) {
             vuint8m1_t v = __riscv_vle8_v_u8m1(values, vl);
             vuint8m1_t low = __riscv_vand_vx_u8m1(v, 15, vl);

@@ -41,7 +41,7 @@ INLINE void linear_single(const struct kernel_weight *w, const uint8_t *tile, ui
     for (uint32_t g = 0; g < w->cols / KERNEL_GROUP; g++, record += w->record, q += KERNEL_GROUP) {
         const int8_t *values = (const int8_t *)record + lane;
         vint32m4_t sum = __riscv_vmv_v_x_i32m4(0, vl);
-#pragma clang loop unroll(full)
+        KERNEL_UNROLL(16)
         for (uint32_t k = 0; k < KERNEL_GROUP; k += 2, values += PAIR) {
             vint8m1_t w0 = __riscv_vle8_v_i8m1(values, vl);
             vint8m1_t w1 = __riscv_vle8_v_i8m1(values + KERNEL_TILE, vl);
@@ -65,7 +65,7 @@ INLINE void linear_four(const struct kernel_weight *w, const uint8_t *tile, uint
         const int8_t *q0 = x[0].values + g * KERNEL_GROUP, *q1 = x[1].values + g * KERNEL_GROUP;
         const int8_t *q2 = x[2].values + g * KERNEL_GROUP, *q3 = x[3].values + g * KERNEL_GROUP;
         vint32m4_t a = __riscv_vmv_v_x_i32m4(0, vl), b = a, c = a, d = a;
-#pragma clang loop unroll_count(4)
+        KERNEL_UNROLL(4)
         for (uint32_t k = 0; k < KERNEL_GROUP; k += 2, values += PAIR) {
             vint8m1_t w0 = __riscv_vle8_v_i8m1(values, vl);
             vint8m1_t w1 = __riscv_vle8_v_i8m1(values + KERNEL_TILE, vl);

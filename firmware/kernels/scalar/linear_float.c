@@ -14,13 +14,13 @@ INLINE void linear_block(const struct kernel_weight *w, const float *const *x, u
 {
     const uint8_t *column = kernel_tile(w, row) + row % KERNEL_TILE * (uint32_t)bytes;
     float total[4][LANES] = {0};
-    for (uint32_t k = 0; k < w->cols; k++, column += w->record)
-        for (uint32_t t = 0; t < count; t++)
-            for (uint32_t i = 0; i < LANES; i++) {
+    for (size_t k = 0; k < w->cols; k++, column += w->record)
+        for (size_t t = 0; t < count; t++)
+            for (size_t i = 0; i < LANES; i++) {
                 float v = bytes == 4 ? kernel_load_f32(column, i) : kernel_load_bf16(column, i);
                 total[t][i] = __builtin_fmaf(v, x[t][k], total[t][i]);
             }
-    for (uint32_t t = 0; t < count; t++)
+    for (size_t t = 0; t < count; t++)
         __builtin_memcpy(acc + t * acc_stride, total[t], sizeof total[t]);
 }
 

@@ -20,18 +20,18 @@ INLINE void group_q4(const uint8_t *values, const struct kernel_q8a *x, uint32_t
                      int32_t (*sums)[LANES])
 {
     int16_t acc[4][LANES];
-    for (uint32_t t = 0; t < count; t++)
-        for (uint32_t i = 0; i < LANES; i++)
+    for (size_t t = 0; t < count; t++)
+        for (size_t i = 0; i < LANES; i++)
             acc[t][i] = (int16_t)(-8 * x[t].sums[g]);
     for (uint32_t p = 0; p < KERNEL_GROUP / 2; p++, values += KERNEL_TILE)
-        for (uint32_t t = 0; t < count; t++) {
+        for (size_t t = 0; t < count; t++) {
             const int8_t *q = x[t].values + g * KERNEL_GROUP + 2 * p;
-            for (uint32_t i = 0; i < LANES; i++)
+            for (size_t i = 0; i < LANES; i++)
                 acc[t][i] =
                     (int16_t)(acc[t][i] + (values[i] & 15) * q[0] + (values[i] >> 4) * q[1]);
         }
-    for (uint32_t t = 0; t < count; t++)
-        for (uint32_t i = 0; i < LANES; i++)
+    for (size_t t = 0; t < count; t++)
+        for (size_t i = 0; i < LANES; i++)
             sums[t][i] = acc[t][i];
 }
 
@@ -39,13 +39,13 @@ INLINE void group_q4(const uint8_t *values, const struct kernel_q8a *x, uint32_t
 INLINE void group_q8(const int8_t *values, const struct kernel_q8a *x, uint32_t g, uint32_t count,
                      int32_t (*sums)[LANES])
 {
-    for (uint32_t t = 0; t < count; t++)
-        for (uint32_t i = 0; i < LANES; i++)
+    for (size_t t = 0; t < count; t++)
+        for (size_t i = 0; i < LANES; i++)
             sums[t][i] = 0;
     for (uint32_t p = 0; p < KERNEL_GROUP / 2; p++, values += COLUMN)
-        for (uint32_t t = 0; t < count; t++) {
+        for (size_t t = 0; t < count; t++) {
             const int8_t *q = x[t].values + g * KERNEL_GROUP + 2 * p;
-            for (uint32_t i = 0; i < LANES; i++)
+            for (size_t i = 0; i < LANES; i++)
                 sums[t][i] += (int16_t)(values[i] * q[0] + values[i + KERNEL_TILE] * q[1]);
         }
 }
@@ -54,7 +54,7 @@ INLINE void group_q8(const int8_t *values, const struct kernel_q8a *x, uint32_t 
 INLINE void linear_block(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
                          uint32_t row, float *acc, uint32_t acc_stride, int bits, int minimum)
 {
-    uint32_t lane = row % KERNEL_TILE;
+    size_t lane = row % KERNEL_TILE;
     const uint8_t *record = kernel_tile(w, row);
     float total[4][LANES] = {0};
     for (uint32_t g = 0; g < w->cols / KERNEL_GROUP; g++, record += w->record) {
@@ -64,20 +64,20 @@ INLINE void linear_block(const struct kernel_weight *w, const struct kernel_q8a 
             group_q4(record + lane, x, g, count, sums);
         else
             group_q8((const int8_t *)record + lane, x, g, count, sums);
-        for (uint32_t t = 0; t < count; t++) {
+        for (size_t t = 0; t < count; t++) {
             float scale = x[t].scales[g];
             float offset = scale * (float)x[t].sums[g];
-            for (uint32_t i = 0; i < LANES; i++) {
+            for (size_t i = 0; i < LANES; i++) {
                 float s = scale * kernel_load_bf16(scales, lane + i);
                 total[t][i] = __builtin_fmaf((float)sums[t][i], s, total[t][i]);
             }
-            for (uint32_t i = 0; minimum && i < LANES; i++) {
+            for (size_t i = 0; minimum && i < LANES; i++) {
                 float m = kernel_load_bf16(scales + 2 * KERNEL_TILE, lane + i);
                 total[t][i] = __builtin_fmaf(m, offset, total[t][i]);
             }
         }
     }
-    for (uint32_t t = 0; t < count; t++)
+    for (size_t t = 0; t < count; t++)
         __builtin_memcpy(acc + t * acc_stride, total[t], sizeof total[t]);
 }
 

@@ -81,7 +81,7 @@ INLINE void group_single(const uint8_t *values, const uint8_t *scales, size_t ro
     uint64_t mask = MASK;
     KERNEL_KEEP(mask);
     float *end = acc + rows;
-#pragma clang loop unroll_count(2)
+    KERNEL_UNROLL(2)
     for (; acc != end; acc++, values += 16, scales += 2) {
         uint64_t weights[8];
         unpack(weights, values, mask);
@@ -109,7 +109,7 @@ INLINE void group_block(const uint8_t *values, const uint8_t *scales, size_t row
                 m[i] = kernel_load_bf16(scales, KERNEL_TILE + i);
         }
         float *out = acc;
-#pragma clang loop unroll(disable)
+        KERNEL_UNROLL(1)
         for (const struct packed *in = x; in != x_end; in++, out += acc_stride)
             for (uint32_t i = 0; i < 2; i++)
                 out[i] =

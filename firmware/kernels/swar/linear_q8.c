@@ -86,7 +86,7 @@ static __attribute__((noinline)) void group_single(const uint8_t *values, const 
     uint64_t mask = MASK;
     KERNEL_KEEP(mask);
     float *end = acc + rows;
-#pragma clang loop unroll(disable)
+    KERNEL_UNROLL(1)
     for (; acc != end; acc++, values += 32, scales += 2) {
         uint64_t weights[12];
         unpack(weights, values, mask);
@@ -109,7 +109,7 @@ static __attribute__((noinline)) void group_block(const uint8_t *values, const u
         float s = kernel_load_bf16(scales, 0);
         int32_t row_sum = load_sum(scales);
         float *out = acc;
-#pragma clang loop unroll(disable)
+        KERNEL_UNROLL(1)
         for (const struct packed *in = x; in != x_end; in++, out += acc_stride) {
             int32_t sum = dot(weights, in->lanes) - in->offset - row_sum;
             *out = __builtin_fmaf((float)sum, in->scale * s, *out);
