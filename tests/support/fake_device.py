@@ -18,7 +18,17 @@ from host.errors import TargetError
 from tools import gen_headers
 
 ROOT = Path(__file__).resolve().parents[2]
-FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-fno-sanitize=all", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off"]
+FLAGS = [
+    "-std=c11",
+    "-D_GNU_SOURCE",
+    "-O1",
+    "-fsanitize=undefined",
+    "-fsanitize-trap=undefined",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-ffp-contract=off",
+]
 CODEC = ["firmware/link/frame.c", "firmware/link/cobs.c", "firmware/link/crc32c.c", "firmware/link/pending.c"]
 
 

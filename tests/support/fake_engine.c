@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An engine without a model, for tests of the link: the next token is the last one plus one, modulo the
- * vocabulary, and logits say so. Environment variables of the test make it refuse, be slow or be small. */
+/* An engine without a model, for tests of the link: the next token is the last one plus one, modulo
+ * the vocabulary, and logits say so. Environment variables of the test make it refuse, be slow or
+ * be small. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,10 +14,10 @@
 #include "kernels/kernels.h"
 
 #define MAX_VOCAB 300u
-#define CONTEXT  256u
-#define SESSIONS 2u
-#define ROWS     16u
-#define LOGITS   4u
+#define CONTEXT   256u
+#define SESSIONS  2u
+#define ROWS      16u
+#define LOGITS    4u
 
 const struct kernel_table kernels = {.name = "fake"};
 
@@ -71,7 +72,10 @@ int engine_verify(uint64_t *detail)
     return -(int)setting("FAKE_VERIFY_ERROR", 0);
 }
 
-const struct engine_info *engine_info(void) { return loaded ? &info : NULL; }
+const struct engine_info *engine_info(void)
+{
+    return loaded ? &info : NULL;
+}
 
 void engine_set_poll(int (*poll)(void *context), void *context)
 {
@@ -108,9 +112,15 @@ int engine_step(const struct engine_row *rows, uint32_t count)
     return 0;
 }
 
-float *engine_logits(uint32_t i) { return logits[i]; }
+float *engine_logits(uint32_t i)
+{
+    return logits[i];
+}
 
-uint32_t engine_length(uint32_t session) { return lengths[session]; }
+uint32_t engine_length(uint32_t session)
+{
+    return lengths[session];
+}
 
 int engine_truncate(uint32_t session, uint32_t length)
 {
@@ -118,11 +128,20 @@ int engine_truncate(uint32_t session, uint32_t length)
     return 0;
 }
 
-uint32_t engine_token(uint32_t session, uint32_t position) { return history[session][position]; }
+uint32_t engine_token(uint32_t session, uint32_t position)
+{
+    return history[session][position];
+}
 
-void engine_stats_enable(int on) { stats_on = on; }
+void engine_stats_enable(int on)
+{
+    stats_on = on;
+}
 
-void engine_stats_reset(void) { steps = 0; }
+void engine_stats_reset(void)
+{
+    steps = 0;
+}
 
 uint32_t engine_stats(struct engine_op_stats *out, uint32_t capacity, uint32_t first)
 {

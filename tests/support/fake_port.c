@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A port over stdin and stdout around the fake engine: the whole device as a child process of a test. */
+/* A port over stdin and stdout around the fake engine: the whole device as a child process of a
+ * test. */
 
 #include <poll.h>
 #include <stdlib.h>
@@ -42,9 +43,15 @@ static int port_write(const uint8_t *from, uint32_t size)
     return 0;
 }
 
-static void port_idle(void) { (void)readable(100); }
+static void port_idle(void)
+{
+    (void)readable(100);
+}
 
-static uint64_t none(void) { return 0; }
+static uint64_t none(void)
+{
+    return 0;
+}
 
 int main(void)
 {

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterator
 
@@ -513,3 +514,27 @@ def test_ctrl_c_between_frames_cancels_on_the_device(device: Open) -> None:
 
 def test_console_text_is_a_line_of_its_own() -> None:
     assert Decoder().feed(b"one\r\ntwo\n") == [Text("one"), Text("two")]
+
+
+def test_well_formed_frames_with_any_contents_do_not_harm_the_device(device: Open) -> None:
+    client = device()
+    client.prompt([1, 2, 3])
+    client.generate(1).finish()
+    rng = random.Random(4)
+    sizes = {kind: message.head.sizeof() for kind, message in messages.MESSAGES.items()}
+    for _ in range(1500):
+        kind = rng.choice([*(each for each in sizes if each < 0x80), rng.randrange(256)])
+        size = rng.choice([sizes.get(kind, 8), rng.randrange(513)])
+        words = [
+            rng.choice([0, 1, 2, 3, 5, 16, 124, 255, 0x7F800000, 0xFFFFFFFF, rng.getrandbits(32)]) for _ in range(128)
+        ]
+        ask(client, b"".join(word.to_bytes(4, "little") for word in words)[:size], kind)
+        if kind == Type.HELLO and size >= 12:
+            client.connection.send_next = 1
+        client.stream.read(0)
+    client.send_cancel(0)
+    newcomer = Client(client.stream, patience=20)
+    newcomer.connect()
+    newcomer.truncate(0)
+    newcomer.prompt([5])
+    assert next(newcomer.generate(1)).id == 6
