@@ -59,8 +59,6 @@ static int window_is_whole(const struct step_state *state, uint32_t length, uint
     uint32_t ring = (state->pages - state->sink_pages) * IMAGE_PAGE_TOKENS;
     uint32_t oldest = length < state->window ? 0 : length - state->window + 1;
 
-    if (high <= state->pages * IMAGE_PAGE_TOKENS)
-        return 1;
     if (oldest < state->sink_pages * IMAGE_PAGE_TOKENS)
         oldest = state->sink_pages * IMAGE_PAGE_TOKENS;
     return oldest + ring >= high;

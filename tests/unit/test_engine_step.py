@@ -266,6 +266,18 @@ def test_rolling_back_a_ring_only_as_far_as_it_is_whole(native: Native, sliding:
     assert 2 <= good < 7
 
 
+def test_a_ring_that_has_not_come_round_is_whole(native: Native, sliding: Path) -> None:
+    """The sinks' page is no part of the ring: 64 positions in it, then 192 in the ring's three pages."""
+    native.load(sliding)
+    text = tokens(257)
+    expected = native.feed(text[:256])
+    native.truncate(3)
+    assert (native.feed(text[3:256]) == expected).all()
+    native.feed(text[256:])
+    with pytest.raises(DeviceFailure, match="ROLLBACK"):
+        native.truncate(3)
+
+
 def test_a_cancelled_step_does_not_spoil_a_ring(native: Native, sliding: Path) -> None:
     native.load(sliding)
     text = tokens(400)
@@ -307,6 +319,16 @@ def test_what_an_earlier_image_left_makes_no_difference(native: Native, llama: P
     native.load(llama, 4 << 20)
     assert held(native) == [0, 0, 0]
     assert (native.feed(tokens(50)) == expected).all()
+
+
+def test_what_no_op_wrote_reads_as_zero(native: Native, llama: Path) -> None:
+    """Logits that lie in a part of the arena which the program does not know."""
+    info = native.load(llama)
+    unused = info.arena_bytes
+    room = 4 * unused
+    editor = ImageEditor(llama.read_bytes()).plan(arena_bytes=unused + room, logits_offset=unused // 64)
+    native.load(editor.sealed())
+    assert not native.feed(tokens(5)).any()
 
 
 @pytest.mark.parametrize("weights", [Format.F32, Format.BF16, Format.Q8, Format.Q4, Format.Q4M])
