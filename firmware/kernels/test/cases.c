@@ -252,6 +252,8 @@ static void test_vectors(uint32_t n, enum values kind)
 {
     seed = 424242 + n;
     fill_floats(n, kind);
+    if (kind == LARGEST || kind == SMALLEST)
+        data.floats[0][n / 2] = kind == LARGEST ? __builtin_inff() : __builtin_nanf("");
     const float *x = data.floats[0];
     __builtin_memset(data.values[0], 1, sizeof data.values[0]);
     __builtin_memset(data.scales[0], 0, sizeof data.scales[0]);
@@ -266,6 +268,9 @@ static void test_vectors(uint32_t n, enum values kind)
                  checksum(data.scales[0], sizeof data.scales[0]) * 3 ^
                  checksum(data.sums[0], sizeof data.sums[0]) * 5,
              after - before);
+    /* The bits of a NaN that an operation makes differ between targets. */
+    if (kind == LARGEST || kind == SMALLEST)
+        return;
     float sums[2] = {kernels.sum(x, n), kernels.sum_squares(x, 0.25f, n)};
     line_word("sums");
     line_word(value_names[kind]);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Floating point and vectors on, a stack, and the tests. A trap (Spike has no finisher device) waits. */
+/* Floating point and vectors on, a stack, and the tests. A trap waits: Spike has no test device. */
     .section .text.start, "ax"
     .globl _start
 _start:
