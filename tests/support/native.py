@@ -169,6 +169,9 @@ def params(
     return Params(temperature, top_k, top_p, min_p, repeat_penalty, repeat_last, seed)
 
 
+_ports: list[Port] = []
+"""Ports of all devices: their harts are threads that never end and read them to sleep."""
+
 POLL = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 
 
@@ -185,6 +188,7 @@ class Native:
         self._image: Region | None = None
         self._arena: Region | None = None
         self._poll = POLL()
+        _ports.append(self.port)
         error = self.lib.hosted_start_harts(ctypes.byref(self.port))
         if error:
             raise DeviceFailure(-error)
