@@ -27,6 +27,8 @@ from host.link.stream import ByteStream
 
 POLL_SECONDS = 0.2
 HELLO_SECONDS = 0.5
+BOOTING_SECONDS = 2.0
+"""Between two HELLOs to a device that is still checking its image: it hears them all afterwards."""
 PING_SECONDS = 5.0
 TAIL_LINES = 12
 
@@ -95,15 +97,19 @@ class Client:
         self._waiting.clear()
         self._heard = time.monotonic()
         while True:
+            booting = any(messages.RELEASE.split()[0] in line for line in self.tail)
             self.connection.send_next = 0
-            request = self._send(Type.HELLO, messages.Hello, nonce=nonce, version_min=1, version_max=1)
-            again = time.monotonic() + HELLO_SECONDS
+            self._send(
+                Type.HELLO,
+                messages.Hello,
+                nonce=nonce,
+                version_min=messages.VERSION_MIN,
+                version_max=messages.VERSION_MAX,
+            )
+            again = time.monotonic() + (BOOTING_SECONDS if booting else HELLO_SECONDS)
             while (left := again - time.monotonic()) > 0:
                 for frame in self._frames(min(left, POLL_SECONDS), hello=nonce):
-                    head = messages.HelloReply.parse(frame.payload)
-                    if frame.type == Type.HELLO_REPLY and head.request == request:
-                        return self._accept(head)
-            booting = any(messages.RELEASE.split()[0] in line for line in self.tail)
+                    return self._accept(messages.HelloReply.parse(frame.payload))
             if time.monotonic() - self._heard > (self.patience if booting else timeout):
                 raise TargetError(self._no_answer(timeout))
 
@@ -132,7 +138,7 @@ class Client:
         raise TargetError(f"{self.stream.description} does not end the request that it was running; reset it")
 
     def _no_answer(self, timeout: float) -> str:
-        seen = "\n".join(f"    {line}" for line in self.tail)
+        seen = self._seen()
         start = f"no answer from {self.stream.description} for {timeout:.0f} s"
         if self.decoder.damaged and not self.decoder.frames:
             return f"{start}; bytes came that are no frames: check the baud rate, then the device.\nLast bytes:\n{seen}"
@@ -145,6 +151,9 @@ class Client:
             f"{start}, not one byte came; check that it is the right port (host ports), that the board is powered and "
             "the firmware started, and that TX and RX are crossed"
         )
+
+    def _seen(self) -> str:
+        return "\n".join(f"    {line}" for line in self.tail)
 
     def require_model(self) -> None:
         """Raise DeviceFailure with the device's own error when it has no valid model."""
@@ -206,6 +215,12 @@ class Client:
 
     def _is_new(self, frame: Frame, hello: int | None) -> bool:
         connection = self.connection
+        if hello is None and frame.epoch == 0 and frame.type == Type.HELLO_REPLY:
+            # Only a device that no host has spoken to since its start announces itself.
+            raise TargetError(
+                f"{self.stream.description} restarted in the middle of the connection; connect again. "
+                f"Last lines:\n{self._seen()}"
+            )
         if frame.epoch != connection.epoch or (frame.version > messages.VERSION_MAX and hello is None):
             return False
         if hello is not None:
@@ -252,10 +267,9 @@ class Client:
                 return frame.payload
 
     def _silent(self) -> str:
-        seen = "\n".join(f"    {line}" for line in self.tail)
         return (
             f"{self.stream.description} has been silent for {self.patience:.0f} s in the middle of a request; "
-            f"reset the device and try again.\nLast lines:\n{seen}"
+            f"reset the device and try again.\nLast lines:\n{self._seen()}"
         )
 
     def _ask(self, kind: Type, struct: Struct, tail: bytes = b"", **values: Any) -> Any:

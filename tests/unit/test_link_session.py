@@ -489,6 +489,20 @@ def test_a_trap_of_the_firmware_in_mid_stream_is_console_text(device: Open) -> N
     assert lines == ["trap: cause 5"]
 
 
+def test_a_device_that_restarts_in_mid_answer_is_reported_as_that(device: Open) -> None:
+    client = device(step_us=20_000)
+    client.prompt([1])
+    run = client.generate(1000)
+    next(run)
+    stream = client.stream
+    assert isinstance(stream, FakeDevice)
+    fresh = FakeDevice()
+    stream.process, fresh.process = fresh.process, stream.process
+    fresh.close()
+    with pytest.raises(TargetError, match=r"(?s)restarted in the middle.*ready"):
+        run.finish()
+
+
 def test_a_prompt_longer_than_the_queue_is_evaluated_in_parts(device: Open) -> None:
     client = device()
     object.__setattr__(client.info, "pending_limit", 130)
