@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reset to bare_main(), for M-mode and for S-mode under SBI.
  *
- * tp holds the hart's number in the pool (0 is the boot hart) for ever. Stacks are BOARD_STACK_BYTES each; the
- * lowest KiB of a stack is the hart's trap stack. */
+ * tp holds the hart's number in the pool (0 is the boot hart) for ever. Stacks are
+ * BOARD_STACK_BYTES each; the lowest KiB of a stack is the hart's trap stack. */
 #include "gen/board.h"
 
 #if BOARD_S_MODE
@@ -62,7 +62,7 @@ enter:
     bne t0, t1, misplaced
     li tp, 0
 #else
-    /* The place of this hart's id in the board's list is its number; harts that are not in it stay out. */
+    /* The place of this hart's id in the board's list is its number; others stay out. */
     csrr a0, mhartid
     lla t0, hart_ids
     li tp, 0
@@ -133,7 +133,7 @@ trap_entry:
     call bare_trap
     j .
 
-/* int bare_probe(void (*try)(void)): 1 where try() ran to its end, 0 where it trapped. try() calls nothing. */
+/* int bare_probe(void (*try)(void)): 1 where try() ran to its end, 0 where it trapped. */
     .globl bare_probe
 bare_probe:
     addi sp, sp, -32

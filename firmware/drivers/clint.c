@@ -7,7 +7,10 @@
 #define MTIMECMP 0x4000u /* u64 a hart */
 #define MTIME    0xbff8u
 
-uint64_t clint_time(uintptr_t base) { return mmio_u64(base + MTIME); }
+uint64_t clint_time(uintptr_t base)
+{
+    return mmio_u64(base + MTIME);
+}
 
 void clint_set_timer(uintptr_t base, uint32_t hart_id, uint64_t when)
 {

@@ -25,7 +25,9 @@ struct fdt_walk {
 static uint32_t be_u32(const struct fdt_walk *w, uint32_t at)
 {
     const uint8_t *p = w->tree + at;
-    return at > w->size - 4 ? 0 : (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+    return at > w->size - 4
+               ? 0
+               : (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
 static bool starts_with(const struct fdt_walk *w, uint32_t at, const char *text)

@@ -12,14 +12,14 @@ enum {
     REG_LSR = 5,
 };
 
-#define LCR_8N1       0x03
-#define LCR_DLAB      0x80
-#define FCR_ON_CLEAR  0x07 /* Spike delivers nothing before bit 0 is set */
-#define MCR_DTR_RTS   0x03
-#define LSR_RECEIVED  0x01
-#define LSR_ROOM      0x20
-#define LSR_SENT      0x40
-#define FIFO_BYTES    16
+#define LCR_8N1      0x03
+#define LCR_DLAB     0x80
+#define FCR_ON_CLEAR 0x07 /* Spike delivers nothing before bit 0 is set */
+#define MCR_DTR_RTS  0x03
+#define LSR_RECEIVED 0x01
+#define LSR_ROOM     0x20
+#define LSR_SENT     0x40
+#define FIFO_BYTES   16
 
 static void put(const struct ns16550 *uart, uint32_t reg, uint32_t value)
 {

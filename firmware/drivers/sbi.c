@@ -33,8 +33,17 @@ long sbi_hart_start(uint32_t hart_id, uintptr_t entry, uintptr_t argument)
     return call(EXT_HSM, 0, hart_id, entry, argument).error;
 }
 
-void sbi_send_ipi(uint32_t hart_id) { call(EXT_IPI, 0, 1, hart_id, 0); }
+void sbi_send_ipi(uint32_t hart_id)
+{
+    call(EXT_IPI, 0, 1, hart_id, 0);
+}
 
-void sbi_set_timer(uint64_t when) { call(EXT_TIME, 0, when, 0, 0); }
+void sbi_set_timer(uint64_t when)
+{
+    call(EXT_TIME, 0, when, 0, 0);
+}
 
-void sbi_shutdown(int failed) { call(EXT_SRST, 0, 0, failed != 0, 0); }
+void sbi_shutdown(int failed)
+{
+    call(EXT_SRST, 0, 0, failed != 0, 0);
+}

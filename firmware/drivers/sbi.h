@@ -2,7 +2,8 @@
 #ifndef DRIVERS_SBI_H
 #define DRIVERS_SBI_H
 
-/* Calls to the Supervisor Binary Interface below an S-mode firmware. Ids are harts' ids, not pool numbers. */
+/* Calls to the Supervisor Binary Interface below an S-mode firmware. Ids are harts' ids, not pool
+ * numbers. */
 
 #include <stdint.h>
 
@@ -12,7 +13,8 @@
 /* SBI_HART_*, another HSM state, or a negative SBI error where there is no such hart. */
 long sbi_hart_status(uint32_t hart_id);
 
-/* Starts a stopped hart at a physical address with a0 = its id and a1 = argument. Returns 0 or an SBI error. */
+/* Starts a stopped hart at a physical address with a0 = its id and a1 = argument. Returns 0 or an
+ * SBI error. */
 long sbi_hart_start(uint32_t hart_id, uintptr_t entry, uintptr_t argument);
 
 /* Makes the hart's software interrupt pending. */

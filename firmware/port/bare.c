@@ -19,7 +19,10 @@ static uint32_t harts_ready;
 static uint32_t pool_open;
 static struct port port;
 
-static int port_read(uint8_t *to, uint32_t size) { return (int)ns16550_read(&uart, to, size); }
+static int port_read(uint8_t *to, uint32_t size)
+{
+    return (int)ns16550_read(&uart, to, size);
+}
 
 static int port_write(const uint8_t *from, uint32_t size)
 {
@@ -39,11 +42,20 @@ static uint64_t port_time_us(void)
     return now / BOARD_TIMER_HZ * 1000000u + now % BOARD_TIMER_HZ * 1000000u / BOARD_TIMER_HZ;
 }
 
-static void port_hart_sleep(uint32_t hart) { machine_wait(hart_ids[hart], 0); }
+static void port_hart_sleep(uint32_t hart)
+{
+    machine_wait(hart_ids[hart], 0);
+}
 
-static void port_hart_wake(uint32_t hart) { machine_wake(hart_ids[hart]); }
+static void port_hart_wake(uint32_t hart)
+{
+    machine_wake(hart_ids[hart]);
+}
 
-static uint64_t no_counter(void) { return 0; }
+static uint64_t no_counter(void)
+{
+    return 0;
+}
 
 static void try_counters(void)
 {
@@ -82,8 +94,13 @@ static void print_hex(const char *name, uint64_t value)
 void bare_trap(uint64_t cause, uint64_t epc, uint64_t tval, uint64_t hart)
 {
     static const char *const words[] = {
-        "instruction address misaligned", "instruction access fault", "illegal instruction", "breakpoint",
-        "load address misaligned",        "load access fault",        "store address misaligned",
+        "instruction address misaligned",
+        "instruction access fault",
+        "illegal instruction",
+        "breakpoint",
+        "load address misaligned",
+        "load access fault",
+        "store address misaligned",
         "store access fault",
     };
     static uint32_t trapped;
@@ -124,8 +141,9 @@ static void fill_port(void)
     port.isa = BOARD_ISA;
     port.vlen = read_vlen();
     port.uart_clock_hz = BOARD_UART_CLOCK;
-    port.memory = (struct port_memory){(const uint8_t *)(uintptr_t)BOARD_IMAGE_BASE, BOARD_IMAGE_LIMIT,
-                                       (uint8_t *)(uintptr_t)BOARD_ARENA_BASE, BOARD_ARENA_SIZE};
+    port.memory =
+        (struct port_memory){(const uint8_t *)(uintptr_t)BOARD_IMAGE_BASE, BOARD_IMAGE_LIMIT,
+                             (uint8_t *)(uintptr_t)BOARD_ARENA_BASE, BOARD_ARENA_SIZE};
     port.read = port_read;
     port.write = port_write;
     port.idle = port_idle;

@@ -9,7 +9,8 @@
 /* Opened by bare_main() for the harts that wait in start.S (M-mode). */
 extern uint32_t bare_gate;
 
-/* The boot hart's life, on its stack with bss cleared: a0 and a1 as they came from reset or boot loader. */
+/* The boot hart's life, on its stack with bss cleared: a0 and a1 as they came from reset or boot
+ * loader. */
 _Noreturn void bare_main(uint64_t a0, uint64_t a1);
 
 /* The other harts' life; `hart` is the number in the pool. */

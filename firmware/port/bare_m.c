@@ -14,9 +14,15 @@
 /* Not in bss: the waiting harts read it while bss is cleared. */
 uint32_t bare_gate __attribute__((section(".data"))) = 0;
 
-uint64_t machine_time(void) { return clint_time(BOARD_CLINT_BASE); }
+uint64_t machine_time(void)
+{
+    return clint_time(BOARD_CLINT_BASE);
+}
 
-void machine_set_timer(uint32_t hart_id, uint64_t when) { clint_set_timer(BOARD_CLINT_BASE, hart_id, when); }
+void machine_set_timer(uint32_t hart_id, uint64_t when)
+{
+    clint_set_timer(BOARD_CLINT_BASE, hart_id, when);
+}
 
 void machine_wait(uint32_t hart_id, int timer)
 {
@@ -40,7 +46,8 @@ uint32_t machine_find_harts(uint64_t a0, uint64_t a1, uint32_t *ids)
     uint32_t count = 0;
     (void)a0;
     /* start.S counts by the list, so a gap in what is there ends it. */
-    while (count < BOARD_HARTS && (there ? there >> listed[count] & 1 : count < BOARD_HARTS_DEFAULT)) {
+    while (count < BOARD_HARTS &&
+           (there ? there >> listed[count] & 1 : count < BOARD_HARTS_DEFAULT)) {
         ids[count] = listed[count];
         count++;
     }

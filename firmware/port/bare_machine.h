@@ -9,12 +9,13 @@
 uint64_t machine_time(void);
 void machine_set_timer(uint32_t hart_id, uint64_t when);
 
-/* Waits for the timer (timer != 0) or a software interrupt of the calling hart, and takes the latter back. */
+/* Waits for the timer (timer != 0) or a software interrupt of the calling hart, and takes the
+ * latter back. */
 void machine_wait(uint32_t hart_id, int timer);
 void machine_wake(uint32_t hart_id);
 
-/* Fills ids with the board's harts that are there, the calling one first; a0 and a1 are those of the boot.
- * Returns their number; 0 where SBI knows no running hart of the board. */
+/* Fills ids with the board's harts that are there, the calling one first; a0 and a1 are those of
+ * the boot. Returns their number; 0 where SBI knows no running hart of the board. */
 uint32_t machine_find_harts(uint64_t a0, uint64_t a1, uint32_t *ids);
 
 /* Lets the hart enter bare_hart_main(number). Returns 0, or not where it will not come. */

@@ -30,7 +30,10 @@ void machine_wait(uint32_t hart_id, int timer)
     uint64_t enable = SIE_SOFTWARE | (timer ? SIE_TIMER : 0);
     (void)hart_id;
     /* Interrupts are off in sstatus: wfi ends on a pending one without a trap. */
-    __asm__ volatile("csrw sie, %0\n wfi\n csrw sie, zero\n csrc sip, %1" : : "r"(enable), "r"(SIE_SOFTWARE) : "memory");
+    __asm__ volatile("csrw sie, %0\n wfi\n csrw sie, zero\n csrc sip, %1"
+                     :
+                     : "r"(enable), "r"(SIE_SOFTWARE)
+                     : "memory");
     __asm__ volatile("fence iorw, iorw" : : : "memory");
 }
 
@@ -40,7 +43,8 @@ void machine_wake(uint32_t hart_id)
     sbi_send_ipi(hart_id);
 }
 
-/* booti gives the hart's id and a device tree, go gives argc and argv: only HSM can be believed in both. */
+/* booti gives the hart's id and a device tree, go gives argc and argv: only HSM can be believed in
+ * both. */
 static int is_boot_hart(uint32_t hart_id, uint64_t a0, uint64_t a1)
 {
     if (sbi_hart_status(hart_id) != SBI_HART_STARTED)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The port for Linux, and for this machine ("native"): a process with the link on stdio, a tty or TCP. */
+/* The port for Linux, and for this machine ("native"): a process with the link on stdio, a tty or
+ * TCP. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/perf_event.h>
@@ -43,11 +44,20 @@ static void fail(const char *what, const char *name)
     exit(1);
 }
 
-static int port_read(uint8_t *to, uint32_t size) { return line_read(&line, to, size); }
+static int port_read(uint8_t *to, uint32_t size)
+{
+    return line_read(&line, to, size);
+}
 
-static int port_write(const uint8_t *from, uint32_t size) { return line_write(&line, from, size); }
+static int port_write(const uint8_t *from, uint32_t size)
+{
+    return line_write(&line, from, size);
+}
 
-static void port_idle(void) { line_wait(&line, IDLE_MS); }
+static void port_idle(void)
+{
+    line_wait(&line, IDLE_MS);
+}
 
 static void port_exit(int code)
 {
@@ -58,7 +68,8 @@ static void port_exit(int code)
 /* One counter of this thread; -1 where the kernel or the machine has none. */
 static int open_counter(uint64_t config)
 {
-    struct perf_event_attr attr = {.type = PERF_TYPE_HARDWARE, .size = sizeof attr, .config = config};
+    struct perf_event_attr attr = {
+        .type = PERF_TYPE_HARDWARE, .size = sizeof attr, .config = config};
     attr.exclude_kernel = 1;
     attr.exclude_hv = 1;
     return (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
@@ -70,9 +81,15 @@ static uint64_t read_counter(int fd)
     return fd >= 0 && read(fd, &value, sizeof value) == sizeof value ? value : 0;
 }
 
-static uint64_t port_instret(void) { return read_counter(counter_fd[0]); }
+static uint64_t port_instret(void)
+{
+    return read_counter(counter_fd[0]);
+}
 
-static uint64_t port_cycles(void) { return read_counter(counter_fd[1]); }
+static uint64_t port_cycles(void)
+{
+    return read_counter(counter_fd[1]);
+}
 
 static void map_image(void)
 {

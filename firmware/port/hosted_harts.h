@@ -6,8 +6,8 @@
 
 #include "port/port.h"
 
-/* Sets the port's hart and time operations and starts harts 1 to port->harts - 1 in pool_worker(); the caller is hart
- * 0. Once in a process. Returns 0, or E_HART where a thread did not start. */
+/* Sets the port's hart and time operations and starts harts 1 to port->harts - 1 in pool_worker();
+ * the caller is hart 0. Once in a process. Returns 0, or E_HART where a thread did not start. */
 int hosted_start_harts(struct port *port);
 
 #endif

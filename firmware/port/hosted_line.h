@@ -14,8 +14,8 @@ struct hosted_line {
     bool gone;    /* the other end closed, for good */
 };
 
-/* Opens the serial line `tty` at `baud`, or listens on `tcp` ("host:port"), or takes stdio. Returns NULL, or what
- * went wrong (errno says why). */
+/* Opens the serial line `tty` at `baud`, or listens on `tcp` ("host:port"), or takes stdio. Returns
+ * NULL, or what went wrong (errno says why). */
 const char *line_open(struct hosted_line *line, const char *tty, uint32_t baud, const char *tcp);
 
 /* As port->read and port->write. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The pool under load, with more harts than cores: prints "ok", or what a hart saw wrong.
- * usage: pool_stress HARTS ROUNDS {calm|early}    early: hart_sleep() returns at once every other time */
+ * usage: pool_stress HARTS ROUNDS {calm|early}    early: hart_sleep() returns at once every other
+ * time */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,7 +52,8 @@ int main(int argc, char **argv)
     for (uint32_t round = 1; round <= rounds; round++)
         pool_run(work, &round);
     if (wrong || entered != rounds * port.harts)
-        printf("%u reads before the barrier, %u of %u calls\n", wrong, entered, rounds * port.harts);
+        printf("%u reads before the barrier, %u of %u calls\n", wrong, entered,
+               rounds * port.harts);
     else
         puts("ok");
     return 0;

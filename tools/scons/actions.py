@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,8 @@ def debug(options: Options, elf: Any, model: Any) -> int:
         harts = options.harts or options.board.harts.default
         with debug_server(options.board, Path(str(elf)), options.kernels, harts, image) as (port, line):
             print(f"the link: host chat IMAGE --target socket://localhost:{line}, once you have continued")
+            # Ctrl-C is GDB's, which takes it up again.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             return subprocess.call([gdb, "-q", str(elf), "-ex", f"target remote localhost:{port}"])
     except HostError as error:
         sys.stderr.write(f"scons: {error}\n")

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An SBI for simulators that start in M-mode: BASE, TIME, IPI, HSM and SRST, as much as tests of an S-mode payload
- * need. It lies at the start of DRAM and enters the payload behind it as U-Boot's `go` does: a0 and a1 are argc
- * and argv, neither hart id nor device tree. Not for boards: those have OpenSBI. */
+/* An SBI for simulators that start in M-mode: BASE, TIME, IPI, HSM and SRST, as much as tests of an
+ * S-mode payload need. It lies at the start of DRAM and enters the payload behind it as U-Boot's
+ * `go` does: a0 and a1 are argc and argv, neither hart id nor device tree. Not for boards: those
+ * have OpenSBI. */
 #include <stdint.h>
 
 #include "drivers/clint.h"
@@ -39,9 +40,12 @@
 #define DELEGATED       0xb1ffu /* every exception but ecall from S and M */
 #define DELEGATED_IRQ   0x222u
 
-#define csr_write(name, value) __asm__ volatile("csrw " #name ", %0" : : "r"((uint64_t)(value)) : "memory")
-#define csr_set(name, value)   __asm__ volatile("csrs " #name ", %0" : : "r"((uint64_t)(value)) : "memory")
-#define csr_clear(name, value) __asm__ volatile("csrc " #name ", %0" : : "r"((uint64_t)(value)) : "memory")
+#define csr_write(name, value)                                                                     \
+    __asm__ volatile("csrw " #name ", %0" : : "r"((uint64_t)(value)) : "memory")
+#define csr_set(name, value)                                                                       \
+    __asm__ volatile("csrs " #name ", %0" : : "r"((uint64_t)(value)) : "memory")
+#define csr_clear(name, value)                                                                     \
+    __asm__ volatile("csrc " #name ", %0" : : "r"((uint64_t)(value)) : "memory")
 
 /* As shim_start.S saves them. */
 struct shim_frame {
@@ -73,7 +77,10 @@ static uint64_t hart_id_read(void)
     return id;
 }
 
-static int is_present(uint64_t id) { return id < SHIM_HARTS && present >> id & 1; }
+static int is_present(uint64_t id)
+{
+    return id < SHIM_HARTS && present >> id & 1;
+}
 
 static void await_start(struct shim_hart *hart)
 {
@@ -122,7 +129,8 @@ static long hart_start(uint64_t id, uint64_t entry, uint64_t argument)
 static long send_ipi(uint64_t mask, uint64_t base)
 {
     for (uint64_t id = 0; id < SHIM_HARTS; id++) {
-        int chosen = base == (uint64_t)-1 || (id >= base && id - base < 64 && mask >> (id - base) & 1);
+        int chosen =
+            base == (uint64_t)-1 || (id >= base && id - base < 64 && mask >> (id - base) & 1);
         if (chosen && is_present(id))
             clint_set_software(CLINT_BASE, (uint32_t)id, 1);
     }
@@ -131,8 +139,8 @@ static long send_ipi(uint64_t mask, uint64_t base)
 
 static int is_known(uint64_t extension)
 {
-    return extension == EXT_BASE || extension == EXT_TIME || extension == EXT_IPI || extension == EXT_HSM ||
-           extension == EXT_SRST;
+    return extension == EXT_BASE || extension == EXT_TIME || extension == EXT_IPI ||
+           extension == EXT_HSM || extension == EXT_SRST;
 }
 
 static long call_base(uint64_t function, uint64_t argument, uint64_t *value)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* M-mode below an S-mode payload, for tests on a simulator: reset, trap entry and the step down to S-mode. */
+/* M-mode below an S-mode payload, for tests on a simulator: reset, traps, the step to S-mode. */
 #include "gen/board.h"
 
 #define FRAME_BYTES 128
