@@ -136,6 +136,8 @@ class Board:
     tune: str = ""
     vlen: int = 0
     """Bits of a vector register; 0 without V. On simulators the default."""
+    counters: bool = True
+    """Whether instret and cycle count instructions and cycles, as they do not in QEMU without -icount."""
     memory: Memory | None = None
     hosted: Hosted | None = None
     uart: Uart | None = None

@@ -24,6 +24,7 @@ def header(board: Board, kernels: str, limit: int | None = None) -> str:
     lines += ["#ifndef BOARD_GENERATED_H", "#define BOARD_GENERATED_H", ""]
     lines += [f'#define BOARD_NAME "{board.name}"', f'#define BOARD_ISA "{board.isa[kernels]}"']
     lines += [f"#define BOARD_HARTS {len(ids)}", f"#define BOARD_HARTS_DEFAULT {min(board.harts.default, len(ids))}u"]
+    lines += [f"#define BOARD_COUNTERS {int(board.counters)}"]
     if board.hosted:
         lines += [f"#define BOARD_ARENA_SIZE {int(board.hosted.arena):#x}u"]
     if board.memory and board.uart and board.timer and board.entry:

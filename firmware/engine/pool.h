@@ -4,9 +4,9 @@
 
 /* The harts as one pool that runs a function together, with a barrier.
  *
- * Static split: a function gets its hart's number and the number of harts and takes its own share. Harts spin
- * for a short while and then sleep by the port, so that a machine with fewer cores than harts (QEMU on a
- * laptop) is not slowed down by spinning.
+ * Static split: a function gets its hart's number and the number of harts and takes its own share.
+ * Harts spin for a short while and then sleep by the port, so that a machine with fewer cores than
+ * harts (QEMU on a laptop) is not slowed down by spinning.
  */
 
 #include <stdint.h>

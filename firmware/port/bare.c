@@ -148,7 +148,7 @@ static void fill_port(void)
     port.write = port_write;
     port.idle = port_idle;
     port.time_us = port_time_us;
-    port.counters = (uint32_t)bare_probe(try_counters);
+    port.counters = BOARD_COUNTERS && bare_probe(try_counters);
     port.instret = port.counters ? machine_instret : no_counter;
     port.cycles = port.counters ? machine_cycles : no_counter;
     port.hart_sleep = port_hart_sleep;

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 
-from host.boards import board_names, load_board
+from host.boards import Board, board_names, load_board
 from host.errors import TargetError
 
 DEFAULT_BAUD = 115200
@@ -64,6 +65,13 @@ def _parse_options(spec: str, text: str) -> dict[str, str | int]:
     return found
 
 
+def default_harts(board: Board) -> int:
+    """The board's own default; under QEMU, whose harts are threads, no more than this machine has processors."""
+    if board.simulator.kind == "qemu":
+        return min(board.harts.default, os.cpu_count() or 1)
+    return board.harts.default
+
+
 def parse_spec(spec: str) -> TargetSpec:
     """Parse ``--target``. Raises TargetError that lists what there is."""
     if spec.startswith(("/", "serial:", "COM")) or "://" in spec:
@@ -87,6 +95,6 @@ def parse_spec(spec: str) -> TargetSpec:
         raise TargetError(f"target {spec!r}: board {name} has {len(board.harts.ids)} harts")
     if options.get("vlen") and kernels != "rvv":
         raise TargetError(f"target {spec!r}: vlen= needs RVV kernels; write {name}:rvv,vlen={options['vlen']}")
-    options.setdefault("harts", board.harts.default)
+    options.setdefault("harts", default_harts(board))
     options.setdefault("vlen", board.vlen if kernels == "rvv" else 0)
     return TargetSpec(spec, board=name, **options)  # type: ignore[arg-type]

@@ -31,10 +31,10 @@ def read_until(target: Target, words: bytes, seconds: float = 60) -> bytes:
 @pytest.mark.parametrize(
     ("spec", "facts"),
     [
-        pytest.param("qemu-virt:harts=3", [b"rv64gc,", b"3 harts"], marks=needs_qemu),
+        pytest.param("qemu-virt:harts=3", [b"rv64gc_zba_zbb,", b"3 harts"], marks=needs_qemu),
         pytest.param("qemu-virt:rvv,vlen=512,harts=1", [b"VLEN 512", b"1 hart,"], marks=needs_qemu),
         ("spike:vlen=128,harts=2", [b"rv64gcv", b"VLEN 128", b"2 harts"]),
-        ("spike:scalar", [b"rv64gc,", b"1 hart,", b"kernels scalar"]),
+        ("spike:scalar", [b"rv64gc_zba_zbb,", b"1 hart,", b"kernels scalar"]),
         ("visionfive2@spike", [b"on visionfive2", b"rv64gc_zba_zbb", b"4 harts"]),
         ("visionfive2@spike:harts=2", [b"2 harts"]),
     ],
@@ -48,7 +48,7 @@ def test_firmware_boots_and_reports_what_it_runs_on(spec: str, facts: list[bytes
 
 
 def test_trap_prints_cause_and_ends_the_simulator() -> None:
-    with open_target("spike:isa=rv64gc_zicntr_zihpm", None) as target:
+    with open_target("spike:isa=rv64gc_zba_zbb_zicntr_zihpm", None) as target:
         report = read_until(target, b"hart 0x0000000000000000\r\n")
         assert b"TRAP: illegal instruction; cause 0x0000000000000002 epc 0x000000008" in report
         with pytest.raises(TargetError, match="exit status 1"):

@@ -45,10 +45,19 @@ def gone(pid: int) -> bool:
 def test_spec_of_simulators() -> None:
     spec = parse_spec("spike:vlen=512,harts=4,build=/tmp/b")
     assert (spec.board, spec.kernels, spec.vlen, spec.harts, spec.build) == ("spike", "rvv", 512, 4, "/tmp/b")
-    assert parse_spec("qemu-virt").harts == 4
     assert parse_spec("qemu-virt:rvv").vlen == 256
     assert parse_spec("linux").vlen == 0
     assert parse_spec("visionfive2@spike").board == "visionfive2"
+
+
+@pytest.mark.parametrize(("processors", "harts"), [(1, 1), (2, 2), (4, 4), (64, 4), (None, 1)])
+def test_qemu_has_no_more_harts_than_processors(
+    monkeypatch: pytest.MonkeyPatch, processors: int | None, harts: int
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: processors)
+    assert parse_spec("qemu-virt").harts == harts
+    assert parse_spec("qemu-virt:harts=6").harts == 6
+    assert parse_spec("visionfive2@spike").harts == 4
 
 
 def test_spec_of_lines() -> None:
