@@ -12,6 +12,8 @@ import re
 import shlex
 import shutil
 import subprocess
+import sysconfig
+import venv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +62,7 @@ ALL = {page.name: commands(page) for page in PAGES}
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the tracked files that shares this checkout's environment, so that what a command makes is new."""
+    """A copy of the tracked files with an environment of its own, so that what a command makes is new."""
     copy = tmp_path_factory.mktemp("checkout")
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True
@@ -69,14 +71,33 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if name and (ROOT / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, copy / name)
-    (copy / ".venv").symlink_to(ROOT / ".venv")
+    make_environment(copy)
     return copy
+
+
+def make_environment(copy: Path) -> None:
+    """A .venv that has the packages of the running Python and imports the copy; setup.sh takes it for its own.
+
+    A link to the running one would not do: setup.sh in the copy would install the copy into it.
+    """
+    venv.EnvBuilder(symlinks=True).create(copy / ".venv")
+    packages = sysconfig.get_path("purelib")
+    place = sysconfig.get_path("purelib", "venv", {"base": str(copy / ".venv"), "platbase": str(copy / ".venv")})
+    Path(place, "copy.pth").write_text(f"{copy}\n{packages}\n")
+    python = copy / ".venv/bin/python"
+    for name, module in {"host": "host.cli", "scons": "SCons.Script.Main", "pytest": "pytest"}.items():
+        script = copy / ".venv/bin" / name
+        script.write_text(f"#!{python}\nimport sys\nfrom {module} import main\nsys.exit(main())\n")
+        script.chmod(0o755)
+    state = "cat requirements.lock pyproject.toml | cksum >.venv/.setup-done"
+    subprocess.run(["sh", "-c", state], cwd=copy, check=True)
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", [name for name, found in ALL.items() if any(not c.needs_board for c in found)])
 def test_commands_run(page: str, checkout: Path) -> None:
     environment = os.environ | {"PATH": f"{checkout / '.venv' / 'bin'}:{os.environ['PATH']}", "TERM": "dumb"}
+    environment.pop("HARTSPEAK_BUILD", None)
     for command in ALL[page]:
         if command.needs_board or NOT_HERE.match(command.text):
             continue
@@ -108,6 +129,16 @@ def test_board_commands_parse(command: Command) -> None:
     group = typer.main.get_command(create_app())
     known = {name for p in group.commands[words[1]].params for name in p.opts}  # type: ignore[attr-defined]
     assert {w.split("=")[0] for w in words if w.startswith("--")} <= known
+
+
+def test_environment_is_apart(checkout: Path) -> None:
+    """What a command imports and builds is the copy's, and setup.sh has nothing to do there."""
+    asked = "import host, sys; print(host.__file__, sys.prefix)"
+    python = checkout / ".venv/bin/python"
+    said = subprocess.run([python, "-c", asked], cwd="/", capture_output=True, text=True, check=True).stdout.split()
+    assert said == [str(checkout / "host/__init__.py"), str(checkout / ".venv")]
+    setup = subprocess.run(["sh", "tools/setup.sh"], cwd=checkout, capture_output=True, text=True, check=True)
+    assert (setup.stdout, setup.stderr) == ("", "")
 
 
 def test_pages_have_commands() -> None:
