@@ -4,9 +4,10 @@
 
 /* What the firmware needs of the machine below it: one struct of operations and facts.
  *
- * There are three ports: bare metal (port/bare.c), Linux (port/linux.c) and the same file for this machine
- * ("native"). The port owns main(), fills one `struct port`, starts the harts and calls device_run() on the
- * first one. Engine, ops and link see nothing but this struct.
+ * There are three ports: bare metal (port/bare.c), Linux (port/linux.c) and the same file for this
+ * machine
+ * ("native"). The port owns main(), fills one `struct port`, starts the harts and calls
+ * device_run() on the first one. Engine, ops and link see nothing but this struct.
  */
 
 #include <stddef.h>
@@ -20,10 +21,10 @@ struct port_memory {
 };
 
 struct port {
-    const char *board; /* name of the board's file, e.g. "visionfive2" */
-    const char *isa;   /* what the firmware was compiled for, e.g. "rv64gcv" */
-    uint32_t vlen;     /* bits of a vector register as read from the core; 0 without V */
-    uint32_t harts;    /* harts running, the first included */
+    const char *board;      /* name of the board's file, e.g. "visionfive2" */
+    const char *isa;        /* what the firmware was compiled for, e.g. "rv64gcv" */
+    uint32_t vlen;          /* bits of a vector register as read from the core; 0 without V */
+    uint32_t harts;         /* harts running, the first included */
     uint32_t uart_clock_hz; /* 0 where the link is no UART */
     struct port_memory memory;
 
@@ -45,7 +46,8 @@ struct port {
     uint64_t (*cycles)(void);
     uint32_t counters;
 
-    /* The calling hart sleeps until hart_wake() of it, or returns early. Wake-ups before the sleep are kept. */
+    /* The calling hart sleeps until hart_wake() of it, or returns early. Wake-ups before the sleep
+     * are kept. */
     void (*hart_sleep)(uint32_t hart);
     void (*hart_wake)(uint32_t hart);
 
@@ -53,8 +55,9 @@ struct port {
     void (*exit)(int code);
 };
 
-/* The whole device: boot report, image check, then serve the link for ever. Runs on hart 0 (the first one,
- * numbered from 0 in the order of starting) after the port brought up the others in pool_worker(). */
+/* The whole device: boot report, image check, then serve the link for ever. Runs on hart 0 (the
+ * first one, numbered from 0 in the order of starting) after the port brought up the others in
+ * pool_worker(). */
 void device_run(const struct port *port);
 
 #endif

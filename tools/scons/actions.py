@@ -24,12 +24,12 @@ def model_node(env: Any, options: Options) -> Any:
     if not options.model:
         return None
     path = Path(options.model)
-    if path.suffix != ".toml":
-        if not path.is_file():
-            raise UsageError(f"model={path}: there is no such image; make one with `host pack`")
-        return env.File(str(path))
+    if (recipe := ROOT / "models" / f"{options.model}.toml").is_file():
+        path = recipe
     if not path.is_file():
-        raise UsageError(f"model={path}: there is no such recipe; see models/")
+        raise UsageError(f"model={path}: there is no such image or recipe; make one with `host pack`, or see models/")
+    if path.suffix != ".toml":
+        return env.File(str(path))
     image = options.directory / f"{path.stem}.hsp"
     command = [sys.executable, "-m", "host", "pack", str(path), "-o", str(image), "--board", options.board.name]
     command += ["--family", options.board.layout_family(options.kernels)]
