@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -27,7 +28,7 @@ LOGITS = messages.flat(messages.Logits)
 Result = TypeVar("Result")
 
 
-class Run(Generic[Result]):
+class Run(ABC, Generic[Result]):
     """Results as they arrive; ``done`` is set when the iteration has ended.
 
     Iterating raises DeviceFailure where the device refuses or fails, TargetError where results were lost on the line
@@ -98,11 +99,13 @@ class Run(Generic[Result]):
         values = {name: head[name] for name in Done.__dataclass_fields__}
         self.done = Done(**{**values, "reason": Reason(head.reason)})
 
+    @abstractmethod
     def _result(self, frame: Frame) -> None:
-        raise NotImplementedError
+        """Take a frame with results."""
 
+    @abstractmethod
     def _check(self, head: Any) -> None:
-        raise NotImplementedError
+        """Raise where DONE tells of results that have not arrived."""
 
 
 class Generation(Run[Token]):
