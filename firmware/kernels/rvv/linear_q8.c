@@ -7,101 +7,153 @@
 
 #if KERNELS_RVV
 
-#include <riscv_vector.h>
+#include "kernels/rvv/registers.h"
 
-#define PAIR (2u * KERNEL_TILE)
+#define VALUES (KERNEL_GROUP * KERNEL_TILE)
 
-#define INLINE static inline __attribute__((always_inline))
+/* Four columns of a strip: v24, v26, v28, v30. */
+#define LOAD_COLUMNS RVV_LOAD("v24") RVV_LOAD("v26") RVV_LOAD("v28") RVV_LOAD("v30")
 
-INLINE vint16m2_t pair(vint8m1_t w0, vint8m1_t w1, const int8_t *q, size_t vl)
+/* Their products with activations a to d of row `q`, added up by twos: v16 and v20. */
+#define MULTIPLY(q, a, b, c, d)                                                                    \
+    "lb t0, " a "(" q ")\n"                                                                        \
+    "lb t1, " b "(" q ")\n"                                                                        \
+    "lb t2, " c "(" q ")\n"                                                                        \
+    "lb t3, " d "(" q ")\n"                                                                        \
+    "vsetvli zero, %[vl], e8, m2, ta, ma\n"                                                        \
+    "vwmul.vx v16, v24, t0\n"                                                                      \
+    "vwmul.vx v20, v28, t2\n"                                                                      \
+    "vwmacc.vx v16, t1, v26\n"                                                                     \
+    "vwmacc.vx v20, t3, v30\n"                                                                     \
+    "vsetvli zero, %[vl], e16, m4, ta, ma\n"
+
+/* A group's first products make its sum, the others add to it. */
+#define FIRST(sum) "vwadd.vv " sum ", v16, v20\n"
+#define ADD(sum)                                                                                   \
+    "vwadd.wv " sum ", " sum ", v16\n"                                                             \
+    "vwadd.wv " sum ", " sum ", v20\n"
+
+#define EACH_FOUR(FOUR)                                                                            \
+    FOUR("0", "1", "2", "3", FIRST)                                                                \
+    FOUR("4", "5", "6", "7", ADD)                                                                  \
+    FOUR("8", "9", "10", "11", ADD)                                                                \
+    FOUR("12", "13", "14", "15", ADD)                                                              \
+    FOUR("16", "17", "18", "19", ADD)                                                              \
+    FOUR("20", "21", "22", "23", ADD)                                                              \
+    FOUR("24", "25", "26", "27", ADD)                                                              \
+    FOUR("28", "29", "30", "31", ADD)
+
+#define SINGLE(a, b, c, d, TAKE) LOAD_COLUMNS MULTIPLY("%[q]", a, b, c, d) TAKE("v8")
+#define DOUBLE(a, b, c, d, TAKE)                                                                   \
+    LOAD_COLUMNS                                                                                   \
+    MULTIPLY("%[q0]", a, b, c, d) TAKE("v0") MULTIPLY("%[q1]", a, b, c, d) TAKE("v8")
+
+/* v16 = the strip's scales times `scale`. */
+#define SCALES(scale)                                                                              \
+    "vle16.v v20, (%[scales])\n"                                                                   \
+    "vzext.vf2 v16, v20\n"                                                                         \
+    "vsll.vi v16, v16, 16\n"                                                                       \
+    "vfmul.vf v16, v16, " scale "\n"
+
+/* One input row. v0: accumulators, v8: sums. */
+RVV_OUT_OF_LINE void linear_single(const struct kernel_weight *w, const struct kernel_q8a *x,
+                                   uint32_t row0, uint32_t row1, float *out)
 {
-    return __riscv_vwmacc_vx_i16m2(__riscv_vwmul_vx_i16m2(w0, q[0], vl), q[1], w1, vl);
-}
-
-INLINE vfloat32m4_t load_scales(const uint8_t *p, size_t vl)
-{
-    vuint16m2_t h = __riscv_vle16_v_u16m2((const uint16_t *)(const void *)p, vl);
-    vuint32m4_t u = __riscv_vsll_vx_u32m4(__riscv_vzext_vf2_u32m4(h, vl), 16, vl);
-    return __riscv_vreinterpret_v_u32m4_f32m4(u);
-}
-
-INLINE vfloat32m4_t finish(vfloat32m4_t acc, vint32m4_t sum, vfloat32m4_t s, float scale, size_t vl)
-{
-    s = __riscv_vfmul_vf_f32m4(s, scale, vl);
-    return __riscv_vfmacc_vv_f32m4(acc, s, __riscv_vfcvt_f_x_v_f32m4(sum, vl), vl);
-}
-
-/* One input row against vl weight rows from `lane` of the tile. */
-INLINE void linear_single(const struct kernel_weight *w, const uint8_t *tile, uint32_t lane,
-                          size_t vl, const struct kernel_q8a *x, float *out)
-{
-    vfloat32m4_t acc = __riscv_vfmv_v_f_f32m4(0.0f, vl);
-    const int8_t *q = x->values;
-    const uint8_t *record = tile;
-    for (uint32_t g = 0; g < w->cols / KERNEL_GROUP; g++, record += w->record, q += KERNEL_GROUP) {
-        const int8_t *values = (const int8_t *)record + lane;
-        vint32m4_t sum = __riscv_vmv_v_x_i32m4(0, vl);
-        KERNEL_UNROLL(16)
-        for (uint32_t k = 0; k < KERNEL_GROUP; k += 2, values += PAIR) {
-            vint8m1_t w0 = __riscv_vle8_v_i8m1(values, vl);
-            vint8m1_t w1 = __riscv_vle8_v_i8m1(values + KERNEL_TILE, vl);
-            sum = __riscv_vwadd_wv_i32m4(sum, pair(w0, w1, q + k, vl), vl);
-        }
-        const uint8_t *scales = record + KERNEL_GROUP * KERNEL_TILE + 2 * lane;
-        acc = finish(acc, sum, load_scales(scales, vl), x->scales[g], vl);
+    struct rvv_rows rows = rvv_rows(w, row0, row1, VALUES);
+    for (size_t vl; rows.count; rows.count -= vl, out += vl) {
+        const uint8_t *values = rows.values, *scales = rows.scales;
+        const int8_t *q = x->values;
+        const float *scale = x->scales;
+        size_t groups = rows.groups;
+        vl = rvv_strip(rows.count);
+        __asm__ volatile("vsetvli zero, %[vl], e32, m8, ta, ma\n"
+                         "vmv.v.i v0, 0\n"
+                         "1:\n" EACH_FOUR(SINGLE) /**/
+                         "flw ft0, (%[scale])\n"
+                         "vsetvli zero, %[vl], e32, m8, ta, ma\n"
+                         "vfcvt.f.x.v v8, v8\n" SCALES("ft0") /**/
+                         "vfmacc.vv v0, v8, v16\n"
+                         "add %[values], %[values], %[skip]\n"
+                         "add %[scales], %[scales], %[record]\n"
+                         "addi %[q], %[q], 32\n"
+                         "addi %[scale], %[scale], 4\n"
+                         "addi %[groups], %[groups], -1\n"
+                         "bnez %[groups], 1b\n"
+                         "vse32.v v0, (%[out])\n"
+                         : [values] "+r"(values), [scales] "+r"(scales), [q] "+r"(q),
+                           [scale] "+r"(scale), [groups] "+r"(groups)
+                         : [vl] "r"(vl), [skip] "r"(rows.record - VALUES),
+                           [record] "r"(rows.record), [out] "r"(out)
+                         : RVV_CLOBBERS, "t0", "t1", "t2", "t3", "ft0");
+        rows.values += vl;
+        rows.scales += 2 * vl;
     }
-    __riscv_vse32_v_f32m4(out, acc, vl);
 }
 
-/* Four input rows: each weight is loaded once for them; float accumulators are in memory. */
-INLINE void linear_four(const struct kernel_weight *w, const uint8_t *tile, uint32_t lane,
-                        size_t vl, const struct kernel_q8a *x, float *out, uint32_t stride)
+/* A group's end for one input row: its accumulators are in memory, for registers hold the sums. */
+#define FINISH(sum, scale, out)                                                                    \
+    "vfcvt.f.x.v " sum ", " sum "\n" SCALES(scale) /**/                                            \
+        "vle32.v v24, (" out ")\n"                                                                 \
+        "vfmacc.vv v24, " sum ", v16\n"                                                            \
+        "vse32.v v24, (" out ")\n"
+
+/* Two input rows: each weight is loaded once for them. v0, v8: their sums. */
+RVV_OUT_OF_LINE void linear_double(const struct kernel_weight *w, const struct kernel_q8a *x,
+                                   uint32_t row0, uint32_t row1, float *out, size_t stride)
 {
-    for (uint32_t t = 0; t < 4; t++)
-        __riscv_vse32_v_f32m4(out + t * stride, __riscv_vfmv_v_f_f32m4(0.0f, vl), vl);
-    const uint8_t *record = tile;
-    for (uint32_t g = 0; g < w->cols / KERNEL_GROUP; g++, record += w->record) {
-        const int8_t *values = (const int8_t *)record + lane;
-        const int8_t *q0 = x[0].values + g * KERNEL_GROUP, *q1 = x[1].values + g * KERNEL_GROUP;
-        const int8_t *q2 = x[2].values + g * KERNEL_GROUP, *q3 = x[3].values + g * KERNEL_GROUP;
-        vint32m4_t a = __riscv_vmv_v_x_i32m4(0, vl), b = a, c = a, d = a;
-        KERNEL_UNROLL(4)
-        for (uint32_t k = 0; k < KERNEL_GROUP; k += 2, values += PAIR) {
-            vint8m1_t w0 = __riscv_vle8_v_i8m1(values, vl);
-            vint8m1_t w1 = __riscv_vle8_v_i8m1(values + KERNEL_TILE, vl);
-            a = __riscv_vwadd_wv_i32m4(a, pair(w0, w1, q0 + k, vl), vl);
-            b = __riscv_vwadd_wv_i32m4(b, pair(w0, w1, q1 + k, vl), vl);
-            c = __riscv_vwadd_wv_i32m4(c, pair(w0, w1, q2 + k, vl), vl);
-            d = __riscv_vwadd_wv_i32m4(d, pair(w0, w1, q3 + k, vl), vl);
-        }
-        vfloat32m4_t s = load_scales(record + KERNEL_GROUP * KERNEL_TILE + 2 * lane, vl);
-        float *o1 = out + stride, *o2 = o1 + stride, *o3 = o2 + stride;
-        vfloat32m4_t acc = __riscv_vle32_v_f32m4(out, vl);
-        __riscv_vse32_v_f32m4(out, finish(acc, a, s, x[0].scales[g], vl), vl);
-        acc = __riscv_vle32_v_f32m4(o1, vl);
-        __riscv_vse32_v_f32m4(o1, finish(acc, b, s, x[1].scales[g], vl), vl);
-        acc = __riscv_vle32_v_f32m4(o2, vl);
-        __riscv_vse32_v_f32m4(o2, finish(acc, c, s, x[2].scales[g], vl), vl);
-        acc = __riscv_vle32_v_f32m4(o3, vl);
-        __riscv_vse32_v_f32m4(o3, finish(acc, d, s, x[3].scales[g], vl), vl);
+    struct rvv_rows rows = rvv_rows(w, row0, row1, VALUES);
+    for (size_t vl; rows.count; rows.count -= vl, out += vl) {
+        const uint8_t *values = rows.values, *scales = rows.scales;
+        const int8_t *q0 = x[0].values, *q1 = x[1].values;
+        const float *scale0 = x[0].scales, *scale1 = x[1].scales;
+        size_t groups = rows.groups;
+        vl = rvv_strip(rows.count);
+        __asm__ volatile(
+            "vsetvli zero, %[vl], e32, m8, ta, ma\n"
+            "vmv.v.i v0, 0\n"
+            "vse32.v v0, (%[out0])\n"
+            "vse32.v v0, (%[out1])\n"
+            "1:\n" EACH_FOUR(DOUBLE) /**/
+            "flw ft0, (%[scale0])\n"
+            "flw ft1, (%[scale1])\n"
+            "vsetvli zero, %[vl], e32, m8, ta, ma\n" /**/
+            FINISH("v0", "ft0", "%[out0]")           /**/
+            FINISH("v8", "ft1", "%[out1]")           /**/
+            "add %[values], %[values], %[skip]\n"
+            "add %[scales], %[scales], %[record]\n"
+            "addi %[q0], %[q0], 32\n"
+            "addi %[q1], %[q1], 32\n"
+            "addi %[scale0], %[scale0], 4\n"
+            "addi %[scale1], %[scale1], 4\n"
+            "addi %[groups], %[groups], -1\n"
+            "bnez %[groups], 1b\n"
+            : [values] "+r"(values), [scales] "+r"(scales), [q0] "+r"(q0), [q1] "+r"(q1),
+              [scale0] "+r"(scale0), [scale1] "+r"(scale1), [groups] "+r"(groups)
+            : [vl] "r"(vl), [skip] "r"(rows.record - VALUES), [record] "r"(rows.record),
+              [out0] "r"(out), [out1] "r"(out + stride)
+            : RVV_CLOBBERS, "t0", "t1", "t2", "t3", "ft0", "ft1");
+        rows.values += vl;
+        rows.scales += 2 * vl;
     }
+}
+
+RVV_OUT_OF_LINE void linear_several(const struct kernel_weight *w, const struct kernel_q8a *x,
+                                    uint32_t row0, uint32_t row1, float *out, size_t stride,
+                                    uint32_t count)
+{
+    for (; count >= 2; count -= 2, x += 2, out += 2 * stride)
+        linear_double(w, x, row0, row1, out, stride);
+    if (count)
+        linear_single(w, x, row0, row1, out);
 }
 
 void rvv_linear_q8(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
                    uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride)
 {
-    const uint8_t *tile = kernel_tile(w, row0);
-    size_t vl;
-    for (uint32_t row = row0; row < row1; row += (uint32_t)vl) {
-        vl = __riscv_vsetvl_e8m1(row1 - row);
-        uint32_t lane = row % KERNEL_TILE;
-        float *out = acc + (row - row0);
-        uint32_t t = 0;
-        for (; t + 4 <= count; t += 4)
-            linear_four(w, tile, lane, vl, x + t, out + t * acc_stride, acc_stride);
-        for (; t < count; t++)
-            linear_single(w, tile, lane, vl, x + t, out + t * acc_stride);
-    }
+    if (count == 1)
+        linear_single(w, x, row0, row1, acc);
+    else
+        linear_several(w, x, row0, row1, acc, acc_stride, count);
 }
 
 #endif

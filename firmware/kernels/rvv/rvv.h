@@ -2,7 +2,8 @@
 #ifndef KERNELS_RVV_RVV_H
 #define KERNELS_RVV_RVV_H
 
-/* RVV 1.0 kernels for any VLEN from 128 to 1024, in intrinsics.
+/* RVV 1.0 kernels for any VLEN from 128 to 1024: the quantized linear ones in assembly, the others
+ * in intrinsics.
  *
  * The linear kernels read layout RVV: output rows are lanes, activations are scalars, so nothing is
  * reduced across lanes. Arguments and results as in kernels/kernels.h.
