@@ -22,18 +22,26 @@ _Static_assert(offsetof(struct kernel_q8a, sums) == 16, "offsets in START and LO
 
 /* Sixteen pairs of columns: bytes in b0 to b3, low nibbles in n0 to n3. The registers of the pair
  * four ahead are loaded as soon as they are free. */
-#define SIXTEEN(PAIR, b0, b1, b2, b3, n0, n1, n2, n3)                                              \
-    RVV_LOAD(b0)                                                                                   \
-    RVV_LOAD(b1) RVV_LOAD(b2) RVV_LOAD(b3) PAIR(b0, n0, "0", "1", RVV_LOAD)                        \
-        PAIR(b1, n1, "2", "3", RVV_LOAD) PAIR(b2, n2, "4", "5", RVV_LOAD)                          \
-            PAIR(b3, n3, "6", "7", RVV_LOAD) PAIR(b0, n0, "8", "9", RVV_LOAD)                      \
-                PAIR(b1, n1, "10", "11", RVV_LOAD) PAIR(b2, n2, "12", "13", RVV_LOAD)              \
-                    PAIR(b3, n3, "14", "15", RVV_LOAD) PAIR(b0, n0, "16", "17", RVV_LOAD)          \
-                        PAIR(b1, n1, "18", "19", RVV_LOAD) PAIR(b2, n2, "20", "21", RVV_LOAD)      \
-                            PAIR(b3, n3, "22", "23", RVV_LOAD) PAIR(b0, n0, "24", "25", NOTHING)   \
-                                PAIR(b1, n1, "26", "27", NOTHING)                                  \
-                                    PAIR(b2, n2, "28", "29", NOTHING)                              \
-                                        PAIR(b3, n3, "30", "31", NOTHING)
+/* clang-format off */
+#define SIXTEEN(PAIR, b0, b1, b2, b3, n0, n1, n2, n3) \
+    RVV_LOAD(b0) RVV_LOAD(b1) RVV_LOAD(b2) RVV_LOAD(b3) \
+    PAIR(b0, n0, "0", "1", RVV_LOAD) \
+    PAIR(b1, n1, "2", "3", RVV_LOAD) \
+    PAIR(b2, n2, "4", "5", RVV_LOAD) \
+    PAIR(b3, n3, "6", "7", RVV_LOAD) \
+    PAIR(b0, n0, "8", "9", RVV_LOAD) \
+    PAIR(b1, n1, "10", "11", RVV_LOAD) \
+    PAIR(b2, n2, "12", "13", RVV_LOAD) \
+    PAIR(b3, n3, "14", "15", RVV_LOAD) \
+    PAIR(b0, n0, "16", "17", RVV_LOAD) \
+    PAIR(b1, n1, "18", "19", RVV_LOAD) \
+    PAIR(b2, n2, "20", "21", RVV_LOAD) \
+    PAIR(b3, n3, "22", "23", RVV_LOAD) \
+    PAIR(b0, n0, "24", "25", NOTHING) \
+    PAIR(b1, n1, "26", "27", NOTHING) \
+    PAIR(b2, n2, "28", "29", NOTHING) \
+    PAIR(b3, n3, "30", "31", NOTHING)
+/* clang-format on */
 
 #define NOTHING(v)
 
@@ -151,9 +159,8 @@ RVV_OUT_OF_LINE void linear_single(const struct kernel_weight *w, const struct k
 
 /* ft0 = the group's scale of a row, t1 = its sum. */
 #define LOAD_SCALE(scales, sums)                                                                   \
-    LOCATE("t0", scales)                                                                           \
-    LOCATE("t1", sums) "flw ft0, (t0)\n"                                                           \
-                       "lw t1, (t1)\n"
+    LOCATE("t1", sums)                                                                             \
+    "lw t1, (t1)\n" LOCATE("t0", scales) "flw ft0, (t0)\n"
 
 /* high part of `to` = 16-bit scales or minima at `from`; then all of `to` as floats. */
 #define LOAD_BF16(to, high, from)                                                                  \
