@@ -12,24 +12,24 @@ POWER = {"test": 0, "htif": 1, "sbi": 2}
 TEMPLATE = Path(__file__).resolve().parents[1] / "linker" / "firmware.ld.in"
 
 
-def hart_ids(board: Board, limit: int | None) -> list[int]:
-    """The first ``limit`` hart ids of the board."""
-    return board.harts.ids[:limit] if limit else board.harts.ids
+def hart_count(board: Board, limit: int | None) -> int:
+    """How many harts the firmware has room for. In S-mode any of the board's may be among them."""
+    return min(limit or len(board.harts.ids), len(board.harts.ids))
 
 
 def header(board: Board, kernels: str, limit: int | None = None) -> str:
     """The C header: every fact of the board that the firmware's port and drivers need."""
-    ids = hart_ids(board, limit)
+    harts = hart_count(board, limit)
     lines = [f"/* Made from boards/{board.name}.toml by tools/gen_board.py: do not edit. */"]
     lines += ["#ifndef BOARD_GENERATED_H", "#define BOARD_GENERATED_H", ""]
     lines += [f'#define BOARD_NAME "{board.name}"', f'#define BOARD_ISA "{board.isa[kernels]}"']
-    lines += [f"#define BOARD_HARTS {len(ids)}", f"#define BOARD_HARTS_DEFAULT {min(board.harts.default, len(ids))}u"]
+    lines += [f"#define BOARD_HARTS {harts}", f"#define BOARD_HARTS_DEFAULT {min(board.harts.default, harts)}u"]
     lines += [f"#define BOARD_COUNTERS {int(board.counters)}"]
     if board.hosted:
         lines += [f"#define BOARD_ARENA_SIZE {int(board.hosted.arena):#x}u"]
     if board.memory and board.uart and board.timer and board.entry:
         memory, uart, timer, entry = board.memory, board.uart, board.timer, board.entry
-        lines += [f"#define BOARD_HART_IDS {', '.join(map(str, ids))}"]
+        lines += [f"#define BOARD_HART_IDS {', '.join(map(str, board.harts.ids))}"]
         lines += [f"#define BOARD_LINK_BASE {memory.firmware.base:#x}u"]
         lines += [f"#define BOARD_STACK_BYTES {int(memory.stack):#x}"]
         lines += [
@@ -57,6 +57,6 @@ def linker(board: Board, limit: int | None = None, below: bool = False) -> str:
         "BOARD": board.name,
         "BASE": f"{dram.base if below else firmware.base:#x}",
         "SIZE": f"{firmware.base - dram.base if below else int(firmware.size):#x}",
-        "STACKS": f"{board.memory.stack * len(hart_ids(board, limit)):#x}",
+        "STACKS": f"{board.memory.stack * hart_count(board, limit):#x}",
     }
     return re.sub(r"@([A-Z]+)@", lambda match: values[match[1]], TEMPLATE.read_text())

@@ -13,6 +13,7 @@
 #define xepc     sepc
 #define xtval    stval
 #define xie      sie
+#define xret     sret
 #else
 #define xstatus  mstatus
 #define xtvec    mtvec
@@ -21,12 +22,16 @@
 #define xepc     mepc
 #define xtval    mtval
 #define xie      mie
+#define xret     mret
 #endif
 
 #define STATUS_FS_INITIAL 0x2000
 #define STATUS_VS_INITIAL 0x200
 #define STATUS_SIE_MIE    0xa
 #define TRAP_STACK_BYTES  1024
+#define FRAME_BYTES       128
+
+#define FENCE_I           0x0000100f /* GCC and clang know the name only with Zifencei in the ISA */
 
 #define SBI_PUTCHAR       1
 #define SBI_SHUTDOWN      8
@@ -38,8 +43,9 @@ _start:
     /* The RISC-V Image header, so that U-Boot's booti takes the file as well as go does. */
     .option push
     .option norvc
+    /* U-Boot's go does not do it, and its own code once lay where this lies now. */
+    .word FENCE_I
     j enter
-    nop
     .option pop
     .dword 0x200000                 /* text_offset */
     .dword firmware_end - _start    /* image_size */
@@ -108,6 +114,7 @@ await_release:
 
 /* Stack, trap vector, FPU and vector unit of the hart in tp; keeps a0 and a1. */
 setup_hart:
+    .word FENCE_I
     lla sp, stacks_start
     li t0, BOARD_STACK_BYTES
     mul t1, t0, tp
@@ -126,12 +133,53 @@ setup_hart:
     .balign 4
 trap_entry:
     csrrw sp, xscratch, sp
+    addi sp, sp, -FRAME_BYTES
+    sd a0, 0(sp)
     csrr a0, xcause
+    bltz a0, interrupt
     csrr a1, xepc
     csrr a2, xtval
     mv a3, tp
     call bare_trap
     j .
+
+/* Only the tick of hart 0 is ever enabled. bare_tick() uses neither floats nor vectors. */
+interrupt:
+    sd a1, 8(sp)
+    sd a2, 16(sp)
+    sd a3, 24(sp)
+    sd a4, 32(sp)
+    sd a5, 40(sp)
+    sd a6, 48(sp)
+    sd a7, 56(sp)
+    sd ra, 64(sp)
+    sd t0, 72(sp)
+    sd t1, 80(sp)
+    sd t2, 88(sp)
+    sd t3, 96(sp)
+    sd t4, 104(sp)
+    sd t5, 112(sp)
+    sd t6, 120(sp)
+    call bare_tick
+    ld a0, 0(sp)
+    ld a1, 8(sp)
+    ld a2, 16(sp)
+    ld a3, 24(sp)
+    ld a4, 32(sp)
+    ld a5, 40(sp)
+    ld a6, 48(sp)
+    ld a7, 56(sp)
+    ld ra, 64(sp)
+    ld t0, 72(sp)
+    ld t1, 80(sp)
+    ld t2, 88(sp)
+    ld t3, 96(sp)
+    ld t4, 104(sp)
+    ld t5, 112(sp)
+    ld t6, 120(sp)
+    addi sp, sp, FRAME_BYTES
+    csrrw sp, xscratch, sp
+    xret
 
 /* int bare_probe(void (*try)(void)): 1 where try() ran to its end, 0 where it trapped. */
     .globl bare_probe

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "drivers/ns16550.h"
 
+#include <stdbool.h>
+
 #include "drivers/mmio.h"
 
 enum {
@@ -20,6 +22,7 @@ enum {
 #define LSR_ROOM     0x20
 #define LSR_SENT     0x40
 #define FIFO_BYTES   16
+#define LCR_TRIES    100000u
 
 static void put(const struct ns16550 *uart, uint32_t reg, uint32_t value)
 {
@@ -36,19 +39,31 @@ static uint32_t get(const struct ns16550 *uart, uint32_t reg)
     return uart->width == 4 ? mmio_u32(at) : mmio_u8(at);
 }
 
+/* A dw-apb-uart ignores LCR while it is busy: while it sends or receives, and with bytes that
+ * nobody has read. Returns whether it took the value in the end. */
+static bool put_lcr(const struct ns16550 *uart, uint32_t value)
+{
+    for (uint32_t i = 0; i < LCR_TRIES; i++) {
+        put(uart, REG_LCR, value);
+        if (get(uart, REG_LCR) == value)
+            return true;
+        put(uart, REG_FCR, FCR_ON_CLEAR);
+        (void)get(uart, REG_DATA);
+    }
+    return false;
+}
+
 void ns16550_init(const struct ns16550 *uart, uint32_t clock, uint32_t baud)
 {
-    /* A dw-apb-uart ignores LCR while it sends. */
-    while (!(get(uart, REG_LSR) & LSR_SENT))
-        ;
+    ns16550_flush(uart);
     put(uart, REG_IER, 0);
-    if (clock) {
+    /* Without DLAB the divisor would be sent as characters. */
+    if (clock && put_lcr(uart, LCR_DLAB | LCR_8N1)) {
         uint32_t divisor = (clock + 8 * baud) / (16 * baud);
-        put(uart, REG_LCR, LCR_DLAB | LCR_8N1);
         put(uart, REG_DATA, divisor & 0xff);
         put(uart, REG_IER, divisor >> 8 & 0xff);
     }
-    put(uart, REG_LCR, LCR_8N1);
+    put_lcr(uart, LCR_8N1);
     put(uart, REG_FCR, FCR_ON_CLEAR);
     put(uart, REG_MCR, MCR_DTR_RTS);
 }
@@ -70,4 +85,10 @@ void ns16550_write(const struct ns16550 *uart, const uint8_t *from, uint32_t siz
         for (uint32_t i = 0; i < FIFO_BYTES && size; i++, size--)
             put(uart, REG_DATA, *from++);
     }
+}
+
+void ns16550_flush(const struct ns16550 *uart)
+{
+    while (!(get(uart, REG_LSR) & LSR_SENT))
+        ;
 }

@@ -21,4 +21,7 @@ uint32_t ns16550_read(const struct ns16550 *uart, uint8_t *to, uint32_t size);
 /* All of `size` bytes; waits for room in the transmitter. */
 void ns16550_write(const struct ns16550 *uart, const uint8_t *from, uint32_t size);
 
+/* Returns once the last bit is on the line. */
+void ns16550_flush(const struct ns16550 *uart);
+
 #endif

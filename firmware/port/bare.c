@@ -10,8 +10,9 @@
 #include "port/bare_machine.h"
 #include "port/port.h"
 
-#define IDLE_TICKS  (BOARD_TIMER_HZ / 4000) /* a 16-byte FIFO fills in 1.4 ms at 115200 baud */
-#define START_TICKS BOARD_TIMER_HZ          /* a second for the harts to come up */
+#define FIFO_TICKS  (BOARD_TIMER_HZ * 80ull / BOARD_UART_BAUD) /* half a 16-byte FIFO has come */
+#define RING_BYTES  4096u
+#define START_TICKS BOARD_TIMER_HZ /* a second for the harts to come up */
 
 static const struct ns16550 uart = {BOARD_UART_BASE, BOARD_UART_SHIFT, BOARD_UART_WIDTH};
 static uint32_t hart_ids[BOARD_HARTS];
@@ -19,9 +20,35 @@ static uint32_t harts_ready;
 static uint32_t pool_open;
 static struct port port;
 
+/* Between the FIFO, which an op would let overflow, and port_read(). */
+static struct {
+    uint8_t bytes[RING_BYTES];
+    uint32_t in, out; /* count on for ever */
+} ring;
+
+/* What the FIFO has into the ring; what does not fit stays, and a simulator then holds back. */
+static void drain(void)
+{
+    while (ring.in - ring.out < RING_BYTES &&
+           ns16550_read(&uart, &ring.bytes[ring.in % RING_BYTES], 1))
+        ring.in++;
+}
+
+void bare_tick(void)
+{
+    drain();
+    machine_set_timer(hart_ids[0], machine_time() + FIFO_TICKS);
+}
+
 static int port_read(uint8_t *to, uint32_t size)
 {
-    return (int)ns16550_read(&uart, to, size);
+    uint32_t got = 0;
+    machine_let_tick(0);
+    drain();
+    for (; got < size && ring.out != ring.in; got++)
+        to[got] = ring.bytes[ring.out++ % RING_BYTES];
+    machine_let_tick(1);
+    return (int)got;
 }
 
 static int port_write(const uint8_t *from, uint32_t size)
@@ -30,10 +57,13 @@ static int port_write(const uint8_t *from, uint32_t size)
     return 0;
 }
 
+/* Hart 0 never sleeps longer than the FIFO can wait. */
 static void port_idle(void)
 {
-    machine_set_timer(hart_ids[0], machine_time() + IDLE_TICKS);
+    machine_let_tick(0);
     machine_wait(hart_ids[0], 1);
+    bare_tick();
+    machine_let_tick(1);
 }
 
 static uint64_t port_time_us(void)
@@ -44,12 +74,21 @@ static uint64_t port_time_us(void)
 
 static void port_hart_sleep(uint32_t hart)
 {
-    machine_wait(hart_ids[hart], 0);
+    if (hart)
+        machine_wait(hart_ids[hart], 0);
+    else
+        port_idle();
 }
 
 static void port_hart_wake(uint32_t hart)
 {
     machine_wake(hart_ids[hart]);
+}
+
+static _Noreturn void port_exit(int code)
+{
+    ns16550_flush(&uart);
+    machine_exit(code);
 }
 
 static uint64_t no_counter(void)
@@ -114,7 +153,7 @@ void bare_trap(uint64_t cause, uint64_t epc, uint64_t tval, uint64_t hart)
     print_hex(" tval ", tval);
     print_hex(" hart ", hart_ids[hart]);
     print("\r\n");
-    machine_exit(1);
+    port_exit(1);
 }
 
 /* Numbers stay without gaps: a hart that is missing would leave the barrier waiting for ever. */
@@ -130,7 +169,7 @@ static void start_harts(uint32_t found)
     while (__atomic_load_n(&harts_ready, __ATOMIC_SEQ_CST) < count - 1)
         if (machine_time() - began > START_TICKS) {
             print("TRAP: a hart did not start; build with harts= or see boards/*.toml\r\n");
-            machine_exit(1);
+            port_exit(1);
         }
     port.harts = count;
 }
@@ -153,7 +192,7 @@ static void fill_port(void)
     port.cycles = port.counters ? machine_cycles : no_counter;
     port.hart_sleep = port_hart_sleep;
     port.hart_wake = port_hart_wake;
-    port.exit = machine_exit;
+    port.exit = port_exit;
 }
 
 void bare_main(uint64_t a0, uint64_t a1)
@@ -163,13 +202,15 @@ void bare_main(uint64_t a0, uint64_t a1)
     uint32_t found = machine_find_harts(a0, a1, hart_ids);
     if (found == 0) {
         print("TRAP: SBI reports none of this board's harts as started\r\n");
-        machine_exit(1);
+        port_exit(1);
     }
     start_harts(found);
     pool_init(&port);
     __atomic_store_n(&pool_open, 1, __ATOMIC_SEQ_CST);
+    bare_tick();
+    machine_let_tick(1);
     device_run(&port);
-    machine_exit(0);
+    port_exit(0);
 }
 
 void bare_hart_main(uint32_t hart)

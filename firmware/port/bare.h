@@ -22,6 +22,9 @@ void bare_hart_entry(void);
 /* Prints what happened and stops the machine. */
 _Noreturn void bare_trap(uint64_t cause, uint64_t epc, uint64_t tval, uint64_t hart);
 
+/* The timer's interrupt on the boot hart. */
+void bare_tick(void);
+
 /* 1 where fn() ran to its end, 0 where it trapped; fn() calls nothing. */
 int bare_probe(void (*fn)(void));
 

@@ -10,6 +10,7 @@
 
 #define MIE_SOFTWARE 8u
 #define MIE_TIMER    128u
+#define MSTATUS_MIE  8u
 
 /* Not in bss: the waiting harts read it while bss is cleared. */
 uint32_t bare_gate __attribute__((section(".data"))) = 0;
@@ -39,9 +40,20 @@ void machine_wake(uint32_t hart_id)
     clint_set_software(BOARD_CLINT_BASE, hart_id, 1);
 }
 
+void machine_let_tick(int on)
+{
+    if (on)
+        __asm__ volatile("csrw mie, %0\n csrs mstatus, %1"
+                         :
+                         : "r"((uint64_t)MIE_TIMER), "r"((uint64_t)MSTATUS_MIE)
+                         : "memory");
+    else
+        __asm__ volatile("csrc mstatus, %0" : : "r"((uint64_t)MSTATUS_MIE) : "memory");
+}
+
 uint32_t machine_find_harts(uint64_t a0, uint64_t a1, uint32_t *ids)
 {
-    static const uint32_t listed[BOARD_HARTS] = {BOARD_HART_IDS};
+    static const uint32_t listed[] = {BOARD_HART_IDS};
     uint64_t there = fdt_read_harts((const uint8_t *)a1);
     uint32_t count = 0;
     (void)a0;

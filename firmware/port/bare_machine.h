@@ -21,6 +21,10 @@ uint32_t machine_find_harts(uint64_t a0, uint64_t a1, uint32_t *ids);
 /* Lets the hart enter bare_hart_main(number). Returns 0, or not where it will not come. */
 int machine_start_hart(uint32_t hart_id, uint32_t number);
 
+/* Lets the timer interrupt the calling hart into bare_tick(), or no longer; off at first, and off
+ * it must be in machine_wait(). */
+void machine_let_tick(int on);
+
 uint64_t machine_instret(void);
 uint64_t machine_cycles(void);
 

@@ -11,6 +11,7 @@
 
 #define SIE_SOFTWARE 2u
 #define SIE_TIMER    32u
+#define SSTATUS_SIE  2u
 
 uint64_t machine_time(void)
 {
@@ -43,6 +44,17 @@ void machine_wake(uint32_t hart_id)
     sbi_send_ipi(hart_id);
 }
 
+void machine_let_tick(int on)
+{
+    if (on)
+        __asm__ volatile("csrw sie, %0\n csrs sstatus, %1"
+                         :
+                         : "r"((uint64_t)SIE_TIMER), "r"((uint64_t)SSTATUS_SIE)
+                         : "memory");
+    else
+        __asm__ volatile("csrc sstatus, %0" : : "r"((uint64_t)SSTATUS_SIE) : "memory");
+}
+
 /* booti gives the hart's id and a device tree, go gives argc and argv: only HSM can be believed in
  * both. */
 static int is_boot_hart(uint32_t hart_id, uint64_t a0, uint64_t a1)
@@ -54,12 +66,14 @@ static int is_boot_hart(uint32_t hart_id, uint64_t a0, uint64_t a1)
 
 uint32_t machine_find_harts(uint64_t a0, uint64_t a1, uint32_t *ids)
 {
-    static const uint32_t listed[BOARD_HARTS] = {BOARD_HART_IDS};
+    static const uint32_t listed[] = {BOARD_HART_IDS};
+    const uint32_t all = sizeof listed / sizeof listed[0];
     uint32_t count = 0;
-    for (uint32_t i = 0; i < BOARD_HARTS && !count; i++)
+    /* Any hart may be the boot hart, whatever the limit: OpenSBI draws lots. */
+    for (uint32_t i = 0; i < all && !count; i++)
         if (is_boot_hart(listed[i], a0, a1))
             ids[count++] = listed[i];
-    for (uint32_t i = 0; i < BOARD_HARTS && count; i++)
+    for (uint32_t i = 0; i < all && count && count < BOARD_HARTS; i++)
         if (sbi_hart_status(listed[i]) == SBI_HART_STOPPED)
             ids[count++] = listed[i];
     return count;

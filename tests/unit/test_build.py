@@ -182,7 +182,8 @@ def test_linker_script_and_header_come_from_the_boards_file() -> None:
     assert "ORIGIN = 0x40200000, LENGTH = 0xe00000" in gen_board.linker(board)
     assert "ORIGIN = 0x40000000, LENGTH = 0x200000" in gen_board.linker(board, below=True)
     header = gen_board.header(board, "scalar", 2)
-    assert "#define BOARD_HART_IDS 1, 2\n" in header
+    assert "#define BOARD_HART_IDS 1, 2, 3, 4\n" in header
+    assert "#define BOARD_HARTS 2\n" in header
     assert "#define BOARD_UART_WIDTH 4\n" in header
 
 
