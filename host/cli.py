@@ -31,7 +31,8 @@ def create_app() -> typer.Typer:
     app = typer.Typer(
         name="host",
         help="Language models on RISC-V boards: pack, inspect, run and measure them.",
-        epilog="Exit codes: 0 success, 2 usage, 3 source, 4 image, 5 does not fit, 6 target, 7 device, 130 Ctrl-C.",
+        epilog="Exit codes: 0 success, 1 other errors, 2 usage, 3 source, 4 image, 5 does not fit, 6 target, 7 device, "
+        "130 Ctrl-C.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -50,12 +51,19 @@ def create_app() -> typer.Typer:
 
 
 def main() -> NoReturn:
-    """Run the command line and exit. A HostError becomes a message and its exit code; Ctrl-C becomes 130."""
+    """Run the command line and exit. A HostError becomes a message and its exit code; Ctrl-C becomes 130.
+
+    An OSError that no command foresaw (a full disk, a read-only cache) becomes a message, too.
+    """
     try:
         create_app()(prog_name="host")
     except HostError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        typer.echo(f"error: {place}{error.strerror or error}; check free space and permissions there", err=True)
+        sys.exit(HostError.exit_code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     sys.exit(0)

@@ -120,7 +120,11 @@ def open_client(
     stream: ByteStream, console: Callable[[str], None] | None, log: Path | None, patience: float
 ) -> Iterator[Client]:
     """Say hello over a stream; closes the stream on leaving."""
-    file = log.open("w") if log else None
+    try:
+        file = log.open("w") if log else None
+    except OSError as error:
+        stream.close()
+        raise UsageError(f"cannot write {log}: {error.strerror}; choose another file for --log") from error
     try:
         trace = (lambda item: print(describe(item), file=file, flush=True)) if file else None
         client = Client(stream, console, patience, trace)
@@ -199,6 +203,8 @@ class Speaker:
         self.params = params
         self.max_tokens = max_tokens
         self.digest = False
+        if "" in stops:
+            raise UsageError("a stop text is empty, which would end every answer at once; leave --stop out")
         self._text = parse(talk.tokenizer.json, "tokenizer")
         self._stops, self._stop_ids = self._split_stops(stops)
 

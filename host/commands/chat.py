@@ -33,7 +33,7 @@ from host.errors import DeviceFailure, UsageError
 from host.importer.recipe import cache_folder
 from host.link.interrupts import deferred_interrupts
 from host.link.messages import Reason
-from host.link.records import Done, SamplerParams
+from host.link.records import MAX_TOKENS, Done, SamplerParams
 from host.talk import Answer, Conversation, open_talk
 from host.terminal import Notices, printable
 
@@ -133,7 +133,9 @@ class Console:
             if not equals:
                 raise UsageError(f"{word!r} is not NAME=NUMBER, such as temperature=0.7")
             if name == "max_tokens":
-                self.conversation.max_tokens = max(1, int(number))
+                if number not in range(1, MAX_TOKENS + 1):
+                    raise UsageError(f"max_tokens is {value}; it must be a whole number from 1 to {MAX_TOKENS}")
+                self.conversation.max_tokens = int(number)
             else:
                 self.conversation.set_params(**{name: number})
         params = self.conversation.params

@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
         baud: Annotated[int, typer.Option(min=1, help="Bits a second.")] = 115200,
         raw: Annotated[bool, typer.Option("--raw", help="Write the bytes to standard output as they are.")] = False,
         log: Annotated[Path | None, typer.Option(help="Write the bytes to this file too.")] = None,
-        seconds: Annotated[float | None, typer.Option(min=0.0, help="Stop after this time [at Ctrl-C].")] = None,
+        seconds: Annotated[float | None, typer.Option(min=0.0, help="Stop after this time (at Ctrl-C).")] = None,
     ) -> None:
         """Show what a line carries: text as it is, frames in words; sends nothing."""
         decoder = Decoder()

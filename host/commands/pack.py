@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from host.errors import UsageError
 from host.image.inspect import size_text
 from host.pack import SUFFIX, Packing, PackRequest, prepare
 
@@ -22,6 +23,8 @@ def pack_image(request: PackRequest, out: Path | None = None, quiet: bool = Fals
     anything is written if it does not fit the board.
     """
     console = Console(stderr=True, quiet=quiet, highlight=False)
+    if out is not None and (out.is_dir() or not out.name):
+        raise UsageError(f"-o {out} is a directory; name the image's file, such as {out / f'model{SUFFIX}'}")
     packing = prepare(request)
     for line in plan_lines(packing):
         console.print(line, soft_wrap=True, markup=False)
@@ -65,19 +68,19 @@ def register(app: typer.Typer) -> None:
     def pack(
         source: Annotated[str, typer.Argument(help="safetensors file, Hugging Face folder, GGUF or recipe.")],
         board: Annotated[str, typer.Option("--board", help="Board the image is for; see host boards.")],
-        out: Annotated[Path | None, typer.Option("-o", "--out", help="Image to write [NAME.BOARD.hsp].")] = None,
+        out: Annotated[Path | None, typer.Option("-o", "--out", help="Image to write (NAME.BOARD.hsp).")] = None,
         weights: Annotated[str | None, typer.Option(help="q4, q4m, q8, bf16 or f32.")] = None,
         output_weights: Annotated[
-            str | None, typer.Option(help="Embedding and output matrix [q8 beside 4-bit weights, else as --weights].")
+            str | None, typer.Option(help="Embedding and output matrix (q8 beside 4-bit weights, else as --weights).")
         ] = None,
-        kv: Annotated[str | None, typer.Option(help="KV cache: int8 or f32 [int8; f32 with f32 weights].")] = None,
-        context: Annotated[int | None, typer.Option(help="Positions a session holds [the model's own].")] = None,
-        sessions: Annotated[int | None, typer.Option(help="Conversations kept at once [1].")] = None,
+        kv: Annotated[str | None, typer.Option(help="KV cache: int8 or f32 (int8; f32 with f32 weights).")] = None,
+        context: Annotated[int | None, typer.Option(help="Positions a session holds (the model's own).")] = None,
+        sessions: Annotated[int | None, typer.Option(help="Conversations kept at once (1).")] = None,
         overflow: Annotated[str, typer.Option(help="A full context: stop, or slide over the oldest.")] = "stop",
         sinks: Annotated[int, typer.Option(help="Positions that stay when the context slides.")] = 0,
-        family: Annotated[str | None, typer.Option(help="Weight layout: rvv or swar [the board's].")] = None,
+        family: Annotated[str | None, typer.Option(help="Weight layout: rvv or swar (the board's).")] = None,
         rows: Annotated[int, typer.Option(help="Rows of one step.")] = 64,
-        image_version: Annotated[int, typer.Option(help="Your own counter, for roll-back protection.")] = 0,
+        image_version: Annotated[int, typer.Option(min=0, max=0xFFFFFFFF, help="Your counter against roll-back.")] = 0,
         without: Annotated[list[str] | None, typer.Option(hidden=True, help="Leave out this pass.")] = None,
         json_: Annotated[bool, typer.Option("--json", help="Print what the image needs as JSON.")] = False,
     ) -> None:

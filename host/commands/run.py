@@ -13,7 +13,7 @@ import typer
 
 from host.link.interrupts import deferred_interrupts
 from host.link.messages import Reason
-from host.link.records import DeviceStats, Done, SamplerParams
+from host.link.records import MAX_TOKENS, DeviceStats, Done, SamplerParams
 from host.talk import Answer, Conversation, Speaker, Talk, open_talk
 from host.terminal import Notices, printable
 
@@ -31,7 +31,7 @@ TargetOption = Annotated[
 BoardOption = Annotated[str | None, typer.Option(help="Board to pack for where the target does not tell.")]
 SystemOption = Annotated[str | None, typer.Option(help="System message.")]
 StopOption = Annotated[list[str] | None, typer.Option(help="End the answer at this text; may be repeated.")]
-TokensOption = Annotated[int, typer.Option(min=1, help="Longest answer, tokens.")]
+TokensOption = Annotated[int, typer.Option(min=1, max=MAX_TOKENS, help="Longest answer, tokens.")]
 TemperatureOption = Annotated[float, typer.Option(min=0.0, help="0 is greedy.")]
 TopKOption = Annotated[int, typer.Option(min=0, help="Only the K likeliest tokens; 0: all.")]
 TopPOption = Annotated[float, typer.Option(min=0.0, max=1.0, help="Only the likeliest tokens that make up P.")]
@@ -43,7 +43,7 @@ QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="Do not show wh
 LogOption = Annotated[Path | None, typer.Option(help="Write all frames to this file, in words.")]
 PatienceOption = Annotated[
     float | None,
-    typer.Option(min=1.0, help="Seconds of silence after which a device is given up [120; simulators 600]."),
+    typer.Option(min=1.0, help="Seconds of silence after which a device is given up (120; simulators 600)."),
 ]
 
 

@@ -11,6 +11,16 @@ import numpy.typing as npt
 from host.errors import UsageError
 from host.link.messages import Reason
 
+MAX_TOKENS = 0xFFFFFFFF
+"""The longest answer that can be asked for."""
+RANGES = (
+    ("temperature", 0.0, 100.0),
+    ("top_p", 1e-6, 1.0),
+    ("min_p", 0.0, 1.0),
+    ("repeat_penalty", 0.01, 100.0),
+)
+"""What the sampler takes: `sampler_check` in firmware/engine/sampler.c."""
+
 
 @dataclass(frozen=True)
 class DeviceInfo:
@@ -60,7 +70,11 @@ class SamplerParams:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what the wire cannot carry, UsageError; the device checks the ranges."""
+        """Refuse what the wire cannot carry or the device's sampler does not take, with UsageError."""
+        for name, least, most in RANGES:
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise UsageError(f"{name} is {value}; it must be a number from {least} to {most}")
         for name, limit in (("top_k", 1 << 32), ("repeat_last", 1 << 32), ("seed", 1 << 64)):
             value = getattr(self, name)
             if not isinstance(value, int) or not 0 <= value < limit:

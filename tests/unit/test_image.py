@@ -320,6 +320,20 @@ def test_wrong_options_are_named(folder: Path, option: str, value: str, words: s
     assert words in str(result.exception)
 
 
+@pytest.mark.parametrize("version", [-1, 1 << 32])
+def test_an_image_version_that_the_header_cannot_hold_is_refused(folder: Path, version: int) -> None:
+    result = run("pack", str(folder), "--board", "native", "--image-version", str(version))
+    assert result.exit_code == UsageError.exit_code
+    assert "--image-version" in result.output
+
+
+def test_a_folder_as_the_output_is_refused(folder: Path, tmp_path: Path) -> None:
+    result = run("pack", str(folder), "--board", "native", "-o", str(tmp_path))
+    assert isinstance(result.exception, UsageError)
+    assert "is a directory" in str(result.exception)
+    assert not list(tmp_path.glob("*.hsp"))
+
+
 def test_errors_end_the_command_without_a_traceback(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "host", "inspect", str(tmp_path / "absent.hsp")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

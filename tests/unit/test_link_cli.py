@@ -36,6 +36,8 @@ from host.terminal import printable
 from tests.support.fake_device import FakeServer
 from tests.support.tiny import tiny_image, tiny_llama, tiny_tokenizer
 
+ROOT = Path(__file__).resolve().parents[2]
+
 Serve = Callable[..., str]
 HostCommand = Callable[..., tuple[int, str, str]]
 
@@ -131,6 +133,44 @@ def test_a_prompt_longer_than_the_context_is_refused(host: HostCommand, serve: S
     assert "41 tokens do not fit: 0 of 40 positions are used" in err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--stop", ""), "stop text is empty"),
+        (("--max-tokens", 1 << 32), "--max-tokens"),
+        (("--temperature", "inf"), "temperature is inf"),
+        (("--top-p", 0), "top_p is 0.0"),
+        (("--log", "/dev/null/frames"), "cannot write /dev/null/frames"),
+        (("--log", "/"), "cannot write /: Is a directory"),
+    ],
+)
+def test_what_run_cannot_do_is_refused_with_words(
+    host: HostCommand, serve: Serve, image: Path, words: tuple[object, ...], said: str
+) -> None:
+    code, out, err = host("run", image, "-t", serve(), "--raw", "-p", "abc", "-q", *words)
+    assert (code, out) == (2, "")
+    assert said in err
+
+
+def test_a_full_disk_is_told_in_words(serve: Serve, image: Path) -> None:
+    """What cannot be foreseen by the commands: their output goes nowhere."""
+    words = [sys.executable, "-m", "host", "run", str(image), "-t", serve(), "--raw", "-p", "abc", "--max-tokens", "3"]
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(words, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "error: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_shows_all_that_was_written(host: HostCommand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text in square brackets is markup, of which nothing remains."""
+    monkeypatch.setenv("COLUMNS", "300")
+    for command in ("pack", "run", "chat", "eval", "monitor", "inspect", "boards", "ports"):
+        code, out, _ = host(command, "--help")
+        assert code == 0
+        assert " ." not in out, out
+
+
 def test_another_image_on_the_device_is_refused(host: HostCommand, serve: Serve, image: Path) -> None:
     code, _, err = host("run", image, "-t", serve(root="00" * 32), "-p", "x")
     assert code == 6
@@ -220,7 +260,9 @@ def test_chat_sends_only_what_is_new(host: HostCommand, serve: Serve, image: Pat
         ("/params colour=1\n", "unknown parameter; there are temperature"),
         ("/params top_k=0.5\n", "top_k is 0.5"),
         ("/params top_k\n", "is not NAME=NUMBER"),
-        ("/params temperature=-1\nx\n", "PARAMETER"),
+        ("/params temperature=-1\n", "temperature is -1"),
+        ("/params max_tokens=0\n", "max_tokens is 0"),
+        ("/params max_tokens=4294967296\n", "max_tokens is 4294967296"),
         ("y" * 300 + "\n", "do not fit"),
     ],
 )

@@ -249,6 +249,13 @@ def test_sessions_are_apart_and_truncate_rolls_back(device: Open) -> None:
         client.truncate(100, session=0)
 
 
+def unchecked(temperature: float) -> SamplerParams:
+    """Parameters that this host would refuse: the device must, too."""
+    params = SamplerParams()
+    object.__setattr__(params, "temperature", temperature)
+    return params
+
+
 @pytest.mark.parametrize(
     ("name", "request_it"),
     [
@@ -258,8 +265,8 @@ def test_sessions_are_apart_and_truncate_rolls_back(device: Open) -> None:
         ("CONTEXT_FULL", lambda c: c.prompt([1] * 257)),
         ("ROWS", lambda c: next(c.generate(1))),
         ("ROWS", lambda c: next(c.score())),
-        ("PARAMETER", lambda c: (c.prompt([1]), next(c.generate(1, SamplerParams(temperature=-1))))),
-        ("PARAMETER", lambda c: (c.prompt([1]), next(c.generate(1, SamplerParams(temperature=float("nan")))))),
+        ("PARAMETER", lambda c: (c.prompt([1]), next(c.generate(1, unchecked(-1.0))))),
+        ("PARAMETER", lambda c: (c.prompt([1]), next(c.generate(1, unchecked(float("nan")))))),
         ("POSITION", lambda c: (c.length(), c.lengths.update({0: 5}), c.prompt([1]))),
     ],
 )
