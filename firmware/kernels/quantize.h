@@ -6,14 +6,27 @@
 
 #include <stdint.h>
 
+#include "kernels/load.h"
+
+/* RISC-V's fmin and fmax return the other operand for NaN, as these selects do, in one instruction.
+ */
+#if defined(__riscv)
+#define QUANTIZE_MIN(v, most)  __builtin_fminf(v, most)
+#define QUANTIZE_MAX(v, least) __builtin_fmaxf(v, least)
+#define QUANTIZE_ROUND(v)      ((int32_t)__builtin_lrintf(v))
+#else
+#define QUANTIZE_MIN(v, most)  ((v) < (most) ? (v) : (most))
+#define QUANTIZE_MAX(v, least) ((v) > (least) ? (v) : (least))
+#define QUANTIZE_ROUND(v)      ((int32_t)(((v) + 12582912.0f) - 12582912.0f))
+#endif
+
 /* Greatest magnitude of n floats, at least 0; NaN is passed over. */
 static inline float quantize_amax(const float *x, uint32_t n)
 {
     float m = 0.0f;
-    for (uint32_t i = 0; i < n; i++) {
-        float a = __builtin_fabsf(x[i]);
-        m = a > m ? a : m;
-    }
+    KERNEL_UNROLL(8)
+    for (uint32_t i = 0; i < n; i++)
+        m = QUANTIZE_MAX(__builtin_fabsf(x[i]), m);
     return m;
 }
 
@@ -30,13 +43,11 @@ static inline float quantize_scale(float amax, float *inverse)
     return scale;
 }
 
-/* In -127..127 for every x, infinities and NaN included; a zero inverse gives 0 for finite x. */
-static inline int8_t quantize_value(float x, float inverse)
+/* In -127..127 for every x that amax bounds, and for NaN: 127, as for infinities, whose inverse is
+ * 0. Below, rounding leaves -127.00002 at the least. A zero inverse gives 0 for finite x. */
+static inline int32_t quantize_value(float x, float inverse)
 {
-    float v = x * inverse;
-    v = v < 127.0f ? v : 127.0f;
-    v = v > -127.0f ? v : -127.0f;
-    return (int8_t)(int32_t)((v + 12582912.0f) - 12582912.0f);
+    return QUANTIZE_ROUND(QUANTIZE_MIN(x * inverse, 127.0f));
 }
 
 #endif

@@ -39,7 +39,8 @@ static float *record_sum(const struct query *q, float *record)
     return record + q->state->head_dim + 1;
 }
 
-static void query_open(struct query *q, const struct op_attention *op, const struct step *step,
+/* Whose query it is; enough to merge and finish its results. */
+static void query_find(struct query *q, const struct op_attention *op, const struct step *step,
                        uint32_t row, uint32_t head)
 {
     q->op = op;
@@ -48,6 +49,12 @@ static void query_open(struct query *q, const struct op_attention *op, const str
     q->row = &step->rows[row];
     q->kv_head = head / (op->heads / q->state->kv_heads);
     q->q = op_f32_row(&op->q, row) + head * q->state->head_dim;
+}
+
+static void query_open(struct query *q, const struct op_attention *op, const struct step *step,
+                       uint32_t row, uint32_t head)
+{
+    query_find(q, op, step, row, head);
     q->scale = op->scale;
     if (q->state->format == IMAGE_FORMAT_KV8)
         q->scale = kv_quantize_head(q->q, q->state->head_dim, q->q_i8, 1) * op->scale;
@@ -245,7 +252,7 @@ static void attend_one_row(const struct op_attention *a, const struct step *step
     pool_barrier(hart);
     for (uint32_t head = hart; head < a->heads; head += harts) {
         struct query q;
-        query_open(&q, a, step, 0, head);
+        query_find(&q, a, step, 0, head);
         float *total = partial(a, head, 0);
         for (uint32_t i = 1; i < count; i++)
             merge(&q, total, partial(a, head, i));

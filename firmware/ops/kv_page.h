@@ -61,7 +61,7 @@ static inline float kv_quantize_head(const float *x, uint32_t n, int8_t *to, siz
     float inverse;
     float scale = quantize_scale(quantize_amax(x, n), &inverse);
     for (uint32_t i = 0; i < n; i++)
-        to[i * step] = quantize_value(x[i], inverse);
+        to[i * step] = (int8_t)quantize_value(x[i], inverse);
     return scale;
 }
 

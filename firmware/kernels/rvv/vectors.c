@@ -22,7 +22,7 @@ void rvv_quantize(const float *x, uint32_t n, int8_t *values, float *scales, int
         float inverse;
         scales[g] = quantize_scale(__riscv_vfmv_f_s_f32m1_f32(amax), &inverse);
         v = __riscv_vfmul_vf_f32m8(v, inverse, vl);
-        v = __riscv_vfmax_vf_f32m8(__riscv_vfmin_vf_f32m8(v, 127.0f, vl), -127.0f, vl);
+        v = __riscv_vfmin_vf_f32m8(v, 127.0f, vl);
         vint32m8_t q = __riscv_vfcvt_x_f_v_i32m8_rm(v, __RISCV_FRM_RNE, vl);
         vint32m1_t none = __riscv_vmv_s_x_i32m1(0, 1);
         sums[g] = __riscv_vmv_x_s_i32m1_i32(__riscv_vredsum_vs_i32m8_i32m1(q, none, vl));

@@ -5,7 +5,10 @@
 #include "kernels/load.h"
 #include "kernels/scalar/scalar.h"
 
-#define CHUNK 8u /* dimensions whose accumulators stay in registers */
+#define CHUNK     8u /* dimensions whose accumulators stay in registers */
+#define MAX_WIDTH 16u
+
+#define INLINE static inline __attribute__((always_inline))
 
 void scalar_dot_i8(const int8_t *q, const int8_t *k, uint32_t head_dim, int32_t *out)
 {
@@ -16,19 +19,25 @@ void scalar_dot_i8(const int8_t *q, const int8_t *k, uint32_t head_dim, int32_t 
     __builtin_memcpy(out, sums, sizeof sums);
 }
 
+/* `width` dimensions, whose accumulators stay in registers; it is a constant. */
+INLINE void axpy_i8(const float *p, const float *end, const int8_t *v, size_t step, size_t width,
+                    float *acc)
+{
+    float lanes[MAX_WIDTH];
+    __builtin_memcpy(lanes, acc, width * sizeof(float));
+    for (; p != end; p++, v += step)
+        for (size_t i = 0; i < width; i++)
+            lanes[i] = __builtin_fmaf(*p, (float)v[i], lanes[i]);
+    __builtin_memcpy(acc, lanes, width * sizeof(float));
+}
+
 void scalar_axpy_i8(const float *p, const int8_t *v, uint32_t head_dim, uint32_t count, float *acc)
 {
-    size_t step = head_dim;
-    const float *end = p + count;
-    for (size_t d = 0; d < step; d += CHUNK) {
-        float lanes[CHUNK];
-        __builtin_memcpy(lanes, acc + d, sizeof lanes);
-        const int8_t *row = v + d;
-        for (const float *weight = p; weight != end; weight++, row += step)
-            for (uint32_t i = 0; i < CHUNK; i++)
-                lanes[i] = __builtin_fmaf(*weight, (float)row[i], lanes[i]);
-        __builtin_memcpy(acc + d, lanes, sizeof lanes);
-    }
+    size_t d = 0;
+    for (; d + MAX_WIDTH <= head_dim; d += MAX_WIDTH)
+        axpy_i8(p, p + count, v + d, head_dim, MAX_WIDTH, acc + d);
+    if (d < head_dim)
+        axpy_i8(p, p + count, v + d, head_dim, CHUNK, acc + d);
 }
 
 void scalar_dot_f32(const float *q, const float *k, uint32_t head_dim, uint32_t count, float *out)

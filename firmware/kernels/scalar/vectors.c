@@ -6,48 +6,74 @@
 #include "kernels/quantize.h"
 #include "kernels/scalar/scalar.h"
 
+#define BLOCK 8u
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* Eight values before the first is stored, for an int8 might lie over any float: else each waited
+ * for the one before. */
+INLINE int32_t quantize_block(const float *x, float inverse, int8_t *values)
+{
+    int32_t q[BLOCK], sum = 0;
+    for (size_t i = 0; i < BLOCK; i++)
+        q[i] = quantize_value(x[i], inverse);
+    for (size_t i = 0; i < BLOCK; i++) {
+        values[i] = (int8_t)q[i];
+        sum += q[i];
+    }
+    return sum;
+}
+
+static void quantize_group(const float *x, int8_t *values, float *scale, int32_t *sum)
+{
+    float inverse;
+    int32_t total = 0;
+    *scale = quantize_scale(quantize_amax(x, KERNEL_GROUP), &inverse);
+    for (size_t i = 0; i < KERNEL_GROUP; i += BLOCK)
+        total += quantize_block(x + i, inverse, values + i);
+    *sum = total;
+}
+
 void scalar_quantize(const float *x, uint32_t n, int8_t *values, float *scales, int32_t *sums)
 {
-    for (uint32_t g = 0; g * KERNEL_GROUP < n; g++, x += KERNEL_GROUP, values += KERNEL_GROUP) {
-        uint32_t left = n - g * KERNEL_GROUP;
-        uint32_t count = left < KERNEL_GROUP ? left : KERNEL_GROUP;
-        float inverse;
-        scales[g] = quantize_scale(quantize_amax(x, count), &inverse);
-        int32_t sum = 0;
-        for (uint32_t i = 0; i < count; i++) {
-            values[i] = quantize_value(x[i], inverse);
-            sum += values[i];
-        }
-        for (uint32_t i = count; i < KERNEL_GROUP; i++)
-            values[i] = 0;
-        sums[g] = sum;
+    for (; n >= KERNEL_GROUP; n -= KERNEL_GROUP, x += KERNEL_GROUP, values += KERNEL_GROUP)
+        quantize_group(x, values, scales++, sums++);
+    if (n) {
+        float rest[KERNEL_GROUP] = {0};
+        __builtin_memcpy(rest, x, n * sizeof(float));
+        quantize_group(rest, values, scales, sums);
     }
+}
+
+/* lane + (x - mean)^2, or lane + x; `squares` is a constant. */
+INLINE float add(float lane, float x, float mean, int squares)
+{
+    float d = x - mean;
+    return squares ? __builtin_fmaf(d, d, lane) : lane + x;
+}
+
+/* Eight of the 32 lanes at a time, which stay in registers. */
+INLINE float reduce(const float *x, float mean, uint32_t n, int squares)
+{
+    float lanes[32];
+    for (size_t first = 0; first < 32; first += BLOCK) {
+        float block[BLOCK] = {0};
+        size_t i = first;
+        for (; i + BLOCK <= n; i += 32)
+            for (size_t j = 0; j < BLOCK; j++)
+                block[j] = add(block[j], x[i + j], mean, squares);
+        for (size_t j = 0; j < BLOCK; j++)
+            lanes[first + j] = i + j < n ? add(block[j], x[i + j], mean, squares) : block[j];
+    }
+    return kernel_fold(lanes);
 }
 
 float scalar_sum(const float *x, uint32_t n)
 {
-    float lanes[32] = {0};
-    uint32_t i = 0;
-    for (; i + 32 <= n; i += 32)
-        for (uint32_t j = 0; j < 32; j++)
-            lanes[j] += x[i + j];
-    for (uint32_t j = 0; i + j < n; j++)
-        lanes[j] += x[i + j];
-    return kernel_fold(lanes);
+    return reduce(x, 0.0f, n, 0);
 }
 
 float scalar_sum_squares(const float *x, float mean, uint32_t n)
 {
-    float lanes[32] = {0};
-    uint32_t i = 0;
-    for (; i + 32 <= n; i += 32)
-        for (uint32_t j = 0; j < 32; j++) {
-            float d = x[i + j] - mean;
-            lanes[j] = __builtin_fmaf(d, d, lanes[j]);
-        }
-    for (uint32_t j = 0; i + j < n; j++) {
-        float d = x[i + j] - mean;
-        lanes[j] = __builtin_fmaf(d, d, lanes[j]);
-    }
-    return kernel_fold(lanes);
+    return reduce(x, mean, n, 1);
 }
