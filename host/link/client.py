@@ -89,13 +89,14 @@ class Client:
     def connect(self, timeout: float = 15.0) -> DeviceInfo:
         """Say hello until the device answers; what it still runs for an earlier host is cancelled.
 
-        timeout: seconds since the last byte heard; once its boot report is seen it has ``patience`` to check the
-        image. Raises TargetError when nothing answers, or in another protocol version.
+        timeout: seconds since the last byte heard, and twice as many in all, for a shell has words for every hello;
+        once its boot report is seen ``patience`` takes its place, so that a device can check the image. Raises
+        TargetError when nothing answers, or in another protocol version.
         """
         nonce = secrets.randbits(32)
         self.connection = Connection(epoch=1 + secrets.randbelow(0xFFFF))
         self._waiting.clear()
-        self._heard = time.monotonic()
+        self._heard = began = time.monotonic()
         while True:
             booting = any(messages.RELEASE.split()[0] in line for line in self.tail)
             self.connection.send_next = 0
@@ -110,8 +111,9 @@ class Client:
             while (left := again - time.monotonic()) > 0:
                 for frame in self._frames(min(left, POLL_SECONDS), hello=nonce):
                     return self._accept(messages.HelloReply.parse(frame.payload))
-            if time.monotonic() - self._heard > (self.patience if booting else timeout):
-                raise TargetError(self._no_answer(timeout))
+            limit, now = self.patience if booting else timeout, time.monotonic()
+            if now - self._heard > limit or now - began > 2 * limit:
+                raise TargetError(self._no_answer(now - began))
 
     def _accept(self, head: Any) -> DeviceInfo:
         if head.version_min > messages.VERSION_MAX or head.version_max < messages.VERSION_MIN:
@@ -137,9 +139,9 @@ class Client:
             time.sleep(POLL_SECONDS)
         raise TargetError(f"{self.stream.description} does not end the request that it was running; reset it")
 
-    def _no_answer(self, timeout: float) -> str:
+    def _no_answer(self, waited: float) -> str:
         seen = self._seen()
-        start = f"no answer from {self.stream.description} for {timeout:.0f} s"
+        start = f"no answer from {self.stream.description} for {waited:.0f} s"
         if self.decoder.damaged and not self.decoder.frames:
             return f"{start}; bytes came that are no frames: check the baud rate, then the device.\nLast bytes:\n{seen}"
         if seen:

@@ -234,6 +234,15 @@ def test_score_logprobs_are_those_of_the_logits(device: Open) -> None:
             assert row.logprob == pytest.approx(expected, rel=1e-6)
 
 
+def test_scores_of_what_is_no_number_end(device: Open) -> None:
+    """An image may hold weights that make NaN: the device answers, with NaN."""
+    client = device(nan=1)
+    client.prompt([1, 2, 3])
+    rows = list(client.score())
+    assert [row.logprob == row.logprob for row in rows] == [False, False, True]
+    assert client.ping() >= 0
+
+
 def test_sessions_are_apart_and_truncate_rolls_back(device: Open) -> None:
     client = device()
     client.prompt([1, 2, 3], session=0)
@@ -559,3 +568,31 @@ def test_well_formed_frames_with_any_contents_do_not_harm_the_device(device: Ope
     newcomer.truncate(0)
     newcomer.prompt([5])
     assert next(newcomer.generate(1)).id == 6
+
+
+class Shell:
+    """Another program: it has words for whatever it gets, and so is never silent."""
+
+    description = "a shell"
+
+    def __init__(self) -> None:
+        self.said = b""
+
+    def write(self, data: bytes) -> None:
+        self.said = b"sh: 1: not found\r\nlogin: "
+
+    def read(self, timeout: float) -> bytes:
+        said, self.said = self.said, b""
+        if not said:
+            time.sleep(timeout)
+        return said
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_shell_that_answers_every_hello_is_given_up() -> None:
+    begun = time.monotonic()
+    with pytest.raises(TargetError, match=r"(?s)it sends text but no frames: another program.*sh: 1: not found"):
+        Client(Shell(), patience=30).connect(timeout=0.6)
+    assert time.monotonic() - begun < 5
