@@ -8,15 +8,14 @@
 
 static uint8_t message[WIRE_MAX_PAYLOAD];
 
-/* Natural logarithm of a sum of exponentials that has a 1 in it, x in [1, 2^31). The series in
- * (m - 1) / (m + 1), |.| <= 0.172, ends below 1e-13. */
+/* Natural logarithm of a sum of exponentials that has a 1 in it, x in [1, 2^31); more where logits
+ * are no numbers, and then the result is none that means anything. The series in (m - 1) / (m + 1),
+ * |.| <= 0.172, ends below 1e-13. */
 static double log_of_sum(double x)
 {
     int exponent = 0;
-    while (x > 1.4142135623730951) {
+    for (; x > 1.4142135623730951 && exponent < 64; exponent++)
         x *= 0.5;
-        exponent++;
-    }
     double s = (x - 1.0) / (x + 1.0), square = s * s, sum = 0.0;
     for (int k = 15; k >= 1; k -= 2)
         sum = sum * square + 1.0 / k;

@@ -105,6 +105,8 @@ int engine_step(const struct engine_row *rows, uint32_t count)
         if (row->want_logits) {
             for (uint32_t v = 0; v < info.vocab; v++)
                 logits[wanted][v] = v == (row->token + 1u) % info.vocab ? 10.0f : (float)(v % 7u);
+            if (setting("FAKE_NAN", 0))
+                logits[wanted][0] = __builtin_nanf("");
             wanted++;
         }
     }
