@@ -22,7 +22,7 @@ INLINE void group_q4(const uint8_t *values, const struct kernel_q8a *x, uint32_t
     int16_t acc[4][LANES];
     for (size_t t = 0; t < count; t++)
         for (size_t i = 0; i < LANES; i++)
-            acc[t][i] = (int16_t)(-8 * x[t].sums[g]);
+            acc[t][i] = (int16_t)(-8u * (uint32_t)x[t].sums[g]);
     for (uint32_t p = 0; p < KERNEL_GROUP / 2; p++, values += KERNEL_TILE)
         for (size_t t = 0; t < count; t++) {
             const int8_t *q = x[t].values + g * KERNEL_GROUP + 2 * p;
