@@ -15,7 +15,7 @@ from host.commands.pack import pack_image
 from host.errors import ImageError, TargetError, UsageError
 from host.image.format import MAGIC
 from host.image.reader import Image
-from host.importer.recipe import cache_folder
+from host.importer.recipe import cache_folder, find_recipe
 from host.importer.source import Tokenizer
 from host.importer.tokenizer import parse
 from host.link.client import Client
@@ -37,7 +37,7 @@ SIMULATOR_PATIENCE = 600.0
 def resolve_image(name: str, target: str, board: str | None = None) -> Path:
     """The image that a user names by its path, or packs now from a recipe or model file, for the target's board.
 
-    What was packed is kept in the user's cache and used again while recipe, file and version are the same.
+    What was packed is kept in the user's cache and used again while recipe, files and version are the same.
     """
     path = Path(name)
     if path.is_file():
@@ -53,14 +53,21 @@ def resolve_image(name: str, target: str, board: str | None = None) -> Path:
     family = (
         {"rvv": "rvv", "scalar": "swar"}[spec.kernels] if spec.kernels not in ("", load_board(board).kernels) else None
     )
-    key = hashlib.sha256(f"{tool_version()} {path.resolve()} {board} {family}".encode())
-    if path.exists():
-        key.update(f"{path.stat().st_mtime_ns} {path.stat().st_size}".encode())
+    key = hashlib.sha256(f"{tool_version()} {_fingerprint(name)} {board} {family}".encode())
     out = cache_folder() / "images" / f"{path.stem}.{board}.{key.hexdigest()[:12]}{SUFFIX}"
     if not out.exists():
         out.parent.mkdir(parents=True, exist_ok=True)
         pack_image(PackRequest(source=name, board=board, family=family), out)
     return out
+
+
+def _fingerprint(name: str) -> str:
+    """The recipe's contents, and path, time and size of the file or of each file in the folder."""
+    recipe = find_recipe(name)
+    path = recipe.path if recipe else Path(name)
+    files = [] if path is None else sorted(path.iterdir()) if path.is_dir() else [path]
+    stats = [(file.resolve(), file.stat()) for file in files if file.is_file()]
+    return f"{recipe} {[(str(file), stat.st_mtime_ns, stat.st_size) for file, stat in stats]}"
 
 
 @dataclass

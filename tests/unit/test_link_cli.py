@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from host import cli
+from host import cli, talk
 from host.evaluate import kl_divergence, text_windows
 from host.image.reader import Image
 from host.importer.source import Tokenizer
@@ -169,6 +169,25 @@ def test_help_shows_all_that_was_written(host: HostCommand, monkeypatch: pytest.
         code, out, _ = host(command, "--help")
         assert code == 0
         assert " ." not in out, out
+
+
+def test_what_was_packed_is_used_until_a_file_of_the_model_changes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also where a file in a folder is written again, which leaves the folder's own time alone."""
+    monkeypatch.setattr(talk, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(talk, "pack_image", lambda _request, out: out.touch())
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"one")
+    first = talk.resolve_image(str(weights.parent), "native")
+    assert talk.resolve_image(str(weights.parent), "native") == first
+    with weights.open("r+b") as file:
+        file.write(b"another")
+    assert talk.resolve_image(str(weights.parent), "native") != first
+    recipe = talk.resolve_image("smollm2-135m-instruct", "native")
+    monkeypatch.chdir(tmp_path)
+    assert talk.resolve_image("smollm2-135m-instruct", "native") == recipe
 
 
 def test_another_image_on_the_device_is_refused(host: HostCommand, serve: Serve, image: Path) -> None:

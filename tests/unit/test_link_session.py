@@ -578,7 +578,7 @@ class Shell:
     def __init__(self) -> None:
         self.said = b""
 
-    def write(self, data: bytes) -> None:
+    def write(self, _data: bytes) -> None:
         self.said = b"sh: 1: not found\r\nlogin: "
 
     def read(self, timeout: float) -> bytes:
