@@ -6,12 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from construct import ConstructError
 from elftools.elf.elffile import ELFFile
 
 from host.boards import Board
-from host.errors import FitError, ImageError
-from host.image import format as image_format
+from host.errors import FitError
+from host.image.reader import Image
 
 SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
 
@@ -68,22 +67,8 @@ def flatten(path: Path) -> bytes:
 
 def read_model(path: Path) -> ModelSizes:
     """Size and plan of an image. Raises ImageError."""
-    try:
-        with path.open("rb") as stream:
-            page = stream.read(image_format.HEADER_BYTES)
-            header = image_format.Header.parse(page)
-            for i in range(min(header.section_count, image_format.MAX_SECTIONS)):
-                at = image_format.SECTION_TABLE_OFFSET + i * image_format.Section.sizeof()
-                section = image_format.Section.parse(page[at:])
-                if section.id == image_format.SectionId.PLAN:
-                    stream.seek(section.offset)
-                    plan = image_format.Plan.parse(stream.read(image_format.Plan.sizeof()))
-                    return ModelSizes(path.stat().st_size, plan.arena_bytes, plan.runtime_bytes, plan.sessions)
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read: {error.strerror}") from None
-    except ConstructError as error:
-        raise ImageError(f"{path}: not a hartspeak image ({error}): make one with `host pack`") from None
-    raise ImageError(f"{path}: the image has no plan: pack it again")
+    plan = Image(path).plan
+    return ModelSizes(path.stat().st_size, plan["arena_bytes"], plan["runtime_bytes"], plan["sessions"])
 
 
 def size_text(count: int) -> str:

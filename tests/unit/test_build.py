@@ -166,7 +166,7 @@ def test_arena_that_is_too_small_is_told_by_how_much(tmp_path: Path) -> None:
 
 def test_no_image_is_an_image_error(tmp_path: Path) -> None:
     (tmp_path / "x.hsp").write_bytes(b"nonsense" * 1000)
-    with pytest.raises(ImageError, match="not a hartspeak image"):
+    with pytest.raises(ImageError, match="no model image"):
         memory_table.read_model(tmp_path / "x.hsp")
 
 

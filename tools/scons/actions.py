@@ -33,7 +33,8 @@ def model_node(env: Any, options: Options) -> Any:
     image = options.directory / f"{path.stem}.hsp"
     command = [sys.executable, "-m", "host", "pack", str(path), "-o", str(image), "--board", options.board.name]
     command += ["--family", options.board.layout_family(options.kernels)]
-    packers = [str(p) for folder in PACKERS for p in sorted((ROOT / "host" / folder).rglob("*.py"))]
+    packers = [str(ROOT / "host/pack.py")]
+    packers += [str(p) for folder in PACKERS for p in sorted((ROOT / "host" / folder).rglob("*.py"))]
     return env.Command(str(image), [str(path), *packers], Action([command], short_line(env, "PACK") or None))[0]
 
 
