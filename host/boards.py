@@ -112,6 +112,16 @@ class Simulator:
 
 
 @dataclass(frozen=True)
+class Roofline:
+    """What bounds the board's speed: bytes read, and multiply-accumulates of one hart; each with its source."""
+
+    read_mb_s: int
+    """10^6 bytes a second from DRAM."""
+    hart_mmac_s: int
+    """10^6 multiply-accumulates a second and hart."""
+
+
+@dataclass(frozen=True)
 class Flash:
     """How the firmware and an image get onto the board, for people."""
 
@@ -143,6 +153,8 @@ class Board:
     uart: Uart | None = None
     timer: Timer | None = None
     entry: Entry | None = None
+    roofline: Roofline | None = None
+    """For `host bench`; simulators have none."""
     file: Path = field(default=Path(), compare=False)
 
     @property
