@@ -297,6 +297,12 @@ class Conversation(Speaker):
         text = self._text.decode(said, skip_special_tokens=True)
         self.messages.append({"role": "assistant", "content": text})
 
+    def unanswered(self) -> None:
+        """Take back the last question, whose answer failed; the next turn begins the session anew."""
+        if self.messages and self.messages[-1]["role"] == "user":
+            self.messages.pop()
+        self._formatter.reset()
+
     def set_params(self, **changes: float) -> None:
         """Change sampling parameters by name. UsageError for an unknown one."""
         try:

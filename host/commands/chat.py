@@ -91,9 +91,13 @@ class Console:
 
     def _answer(self, line: str) -> None:
         answer: Answer = self.conversation.ask(line, self.notices.progress)
-        for piece in answer:
-            self.notices.clear()
-            typer.echo(printable(piece), nl=False)
+        try:
+            for piece in answer:
+                self.notices.clear()
+                typer.echo(printable(piece), nl=False)
+        except DeviceFailure:
+            self.conversation.unanswered()
+            raise
         typer.echo()
         self.conversation.answered(answer)
         self.last = answer.done

@@ -28,6 +28,15 @@ def build_firmware(board: Board, spec: TargetSpec, progress: Callable[[str], Non
         raise TargetError(f"the firmware for {board.name} could not be built (scons board={board.name}):\n{words}")
 
 
+def is_stale(board: Board, program: Path) -> bool:
+    """Whether a source of the firmware is newer than what was built. It is not built again unasked: options may differ."""
+    parts = [simulators.ROOT / "firmware", simulators.ROOT / "linker"]
+    sources = [path for part in parts for path in part.rglob("*") if path.suffix in (".c", ".h", ".S", ".in")]
+    sources += [board.file, *(simulators.ROOT / "host" / name for name in ("image/format.py", "link/messages.py"))]
+    built = program.stat().st_mtime
+    return any(path.stat().st_mtime > built for path in sources if path.is_file())
+
+
 def open_target(spec: str | TargetSpec, image: Path | None, progress: Callable[[str], None] | None = None) -> Target:
     """Open what ``--target`` names; simulators boot with the image, boards have theirs already.
 
@@ -43,6 +52,8 @@ def open_target(spec: str | TargetSpec, image: Path | None, progress: Callable[[
         simulators.qemu_program()
     if not firmware.program.is_file():
         build_firmware(board, parsed, progress)
+    elif progress and is_stale(board, firmware.program):
+        progress(f"{firmware.program} is older than its sources; scons board={board.name} builds it again")
     if board.simulator.kind == "qemu":
         return simulators.open_qemu(board, parsed, firmware, image)
     if board.simulator.kind in ("spike", "twin"):

@@ -25,12 +25,14 @@ import numpy as np
 import pytest
 
 from host import cli, talk
+from host.errors import DeviceFailure
 from host.evaluate import kl_divergence, text_windows
 from host.image.reader import Image
 from host.importer.source import Tokenizer
 from host.link import messages
 from host.link.describe import describe
 from host.link.frames import Damaged, Frame, Text
+from host.link.runs import Generation
 from host.talk import _overlap
 from host.terminal import printable
 from tests.support.fake_device import FakeServer
@@ -270,6 +272,26 @@ def test_chat_sends_only_what_is_new(host: HostCommand, serve: Serve, image: Pat
     # The last token sampled was pending; it, the end of the answer's line and the question are new.
     assert f"evaluated={first} " in evaluated[0]
     assert f"evaluated={1 + len(chr(10) + 'user: two' + chr(10) + 'assistant: ')} " in evaluated[1]
+
+
+def test_a_question_whose_answer_failed_is_taken_back(
+    host: HostCommand, serve: Serve, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check, failures = Generation._check, [DeviceFailure(65)]
+
+    def fail_once(run: Generation, head: object) -> None:
+        if failures:
+            raise failures.pop()
+        check(run, head)
+
+    monkeypatch.setattr(Generation, "_check", fail_once)
+    log = tmp_path / "frames.txt"
+    code, out, err = host("chat", image, "-t", serve(), "-q", "--max-tokens", 3, "--log", log, typed="one\ntwo\n")
+    assert code == 0
+    assert "error 65" in err
+    assert out.endswith('!"#\n')
+    evaluated = [line for line in log.read_text().splitlines() if line.startswith("<DONE")]
+    assert f"evaluated={len('user: two' + chr(10) + 'assistant: ')} " in evaluated[1]
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,19 @@ def test_image_that_is_cut_short_is_not_given_to_spike(tmp_path: Path, monkeypat
         open_target("spike", tmp_path / "image.hsp")
 
 
+def test_stale_firmware_is_told(tmp_path: Path) -> None:
+    program = tmp_path / "native" / "firmware"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    (tmp_path / "image.hsp").write_bytes(bytes(4096))
+    told: list[str] = []
+    for age, words in ((0, 0), (1 << 30, 1)):
+        os.utime(program, (time.time() - age, time.time() - age))
+        open_target(f"native:build={tmp_path}", tmp_path / "image.hsp", told.append).close()
+        assert len([line for line in told if "older than its sources" in line]) == words
+
+
 def test_qemu_missing_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(TargetError, match="apt install qemu-system-misc"):
