@@ -21,7 +21,14 @@ for variant in native linux "linux kernels=rvv" qemu-virt "qemu-virt kernels=rvv
     # shellcheck disable=SC2086 # a variant is one or two options
     .venv/bin/python -m SCons -s -j "$jobs" build="$HARTSPEAK_BUILD" board=$variant
 done
+# What several workers of pytest would fetch at once is fetched before them.
+.venv/bin/python -c 'from host.targets.spike_tool import find_spike; find_spike(print)' ||
+    echo "test: without Spike; the tests that need it will fail"
+.venv/bin/python -c 'from host.importer import load_source; load_source("smollm2-135m-instruct")' ||
+    echo "test: without SmolLM2; the tests that need it will be skipped"
+
 .venv/bin/python -m ruff check .
 .venv/bin/python -m ruff format --check .
 .venv/bin/python -m mypy
-exec .venv/bin/python -m pytest "$@"
+find firmware tests tools -name '*.[ch]' -exec .venv/bin/clang-format --dry-run -Werror {} +
+exec .venv/bin/python -m pytest -n "$jobs" --dist loadfile "$@"

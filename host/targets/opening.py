@@ -29,7 +29,7 @@ def build_firmware(board: Board, spec: TargetSpec, progress: Callable[[str], Non
 
 
 def is_stale(board: Board, program: Path) -> bool:
-    """Whether a source of the firmware is newer than what was built. It is not built again unasked: options may differ."""
+    """Whether a source of the firmware is newer than what was built, perhaps with options that must be kept."""
     parts = [simulators.ROOT / "firmware", simulators.ROOT / "linker"]
     sources = [path for part in parts for path in part.rglob("*") if path.suffix in (".c", ".h", ".S", ".in")]
     sources += [board.file, *(simulators.ROOT / "host" / name for name in ("image/format.py", "link/messages.py"))]
