@@ -3,9 +3,15 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from tests.support.native import Native
+
+# A shell's background job ignores Ctrl-C, and so would every process that a test starts.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

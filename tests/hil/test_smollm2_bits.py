@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """SmolLM2, greedy, 32 tokens: the same ids and bit-identical logits on every target.
 
-What takes more than a minute runs with --slow: pytest --slow tests/hil/test_smollm2.py
+What takes more than a minute runs with --slow: pytest --slow tests/hil/test_smollm2_bits.py
 """
 
 from __future__ import annotations
