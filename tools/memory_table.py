@@ -10,6 +10,7 @@ from elftools.elf.elffile import ELFFile
 
 from host.boards import Board
 from host.errors import FitError
+from host.image.inspect import session_bytes, size_text
 from host.image.reader import Image
 
 SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
@@ -34,6 +35,8 @@ class ModelSizes:
     arena: int
     runtime: int
     sessions: int
+    session: int
+    """Of ``runtime``, what one more session takes."""
 
 
 def read_elf(path: Path) -> ElfSizes:
@@ -67,16 +70,10 @@ def flatten(path: Path) -> bytes:
 
 def read_model(path: Path) -> ModelSizes:
     """Size and plan of an image. Raises ImageError."""
-    plan = Image(path).plan
-    return ModelSizes(path.stat().st_size, plan["arena_bytes"], plan["runtime_bytes"], plan["sessions"])
-
-
-def size_text(count: int) -> str:
-    """Bytes for people: ``12.3 KiB``."""
-    value, units = float(count), ["B", "KiB", "MiB", "GiB"]
-    while value >= 1024 and len(units) > 1:
-        value, units = value / 1024, units[1:]
-    return f"{count} B" if units[0] == "B" else f"{value:.1f} {units[0]}"
+    image = Image(path)
+    plan = image.plan
+    size = path.stat().st_size
+    return ModelSizes(size, plan["arena_bytes"], plan["runtime_bytes"], plan["sessions"], session_bytes(image))
 
 
 def table(board: Board, elf: Path, model: Path | None) -> str:
@@ -90,7 +87,7 @@ def table(board: Board, elf: Path, model: Path | None) -> str:
     if plan:
         rows.append(("arena: activations", plan.arena, None))
         rows.append((f"arena: state, {plan.sessions} session{'s' * (plan.sessions != 1)}", plan.runtime, None))
-        rows.append(("state per session", plan.runtime // max(1, plan.sessions), None))
+        rows.append(("state per session", plan.session, None))
         rows.append(("arena, all", plan.arena + plan.runtime, board.arena_bytes))
         rows.append(("model image", plan.image, board.image_limit))
     else:
