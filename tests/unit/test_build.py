@@ -17,6 +17,8 @@ from elftools.elf.elffile import ELFFile
 
 from host.boards import Hosted, Size, load_board
 from host.errors import FitError, ImageError
+from host.image.inspect import session_bytes
+from host.image.reader import Image
 from host.targets.simulators import firmware_files
 from tests.support.native import ROOT
 from tests.support.tiny import tiny_image, tiny_llama
@@ -159,6 +161,7 @@ def test_arena_that_is_too_small_is_told_by_how_much(tmp_path: Path) -> None:
     image = tmp_path / "tiny.hsp"
     tiny_image(image, tiny_llama())
     sizes = memory_table.read_model(image)
+    assert sizes.session == session_bytes(Image(image)) < sizes.runtime
     board = replace(load_board("native"), hosted=Hosted(Size(sizes.arena + sizes.runtime - 64)))
     with pytest.raises(FitError, match="64 bytes too many"):
         memory_table.check_fit(board, built("native", "scalar"), image)
