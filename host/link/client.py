@@ -52,7 +52,8 @@ class Client:
     """One device on one byte stream.
 
     console: called with each text line that arrives outside frames. patience: seconds without any byte after which
-    a device is given up; it is asked by PING in between.
+    a device is given up; it is asked by PING in between. clock: seconds, where the stream is simulated with a time of
+    its own.
     """
 
     def __init__(
@@ -61,8 +62,10 @@ class Client:
         console: Callable[[str], None] | None = None,
         patience: float = 120.0,
         trace: Callable[[Frame | Text | Damaged], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.stream = stream
+        self.now = clock
         self.console = console
         self.patience = patience
         self.trace = trace
@@ -74,7 +77,7 @@ class Client:
         self.interrupted = False
         self._info: DeviceInfo | None = None
         self._waiting: deque[Frame] = deque()
-        self._heard = time.monotonic()
+        self._heard = self.now()
         self._request = secrets.randbits(31)
 
     @property
@@ -96,7 +99,7 @@ class Client:
         nonce = secrets.randbits(32)
         self.connection = Connection(epoch=1 + secrets.randbelow(0xFFFF))
         self._waiting.clear()
-        self._heard = began = time.monotonic()
+        self._heard = began = self.now()
         while True:
             booting = any(messages.RELEASE.split()[0] in line for line in self.tail)
             self.connection.send_next = 0
@@ -107,11 +110,11 @@ class Client:
                 version_min=messages.VERSION_MIN,
                 version_max=messages.VERSION_MAX,
             )
-            again = time.monotonic() + (BOOTING_SECONDS if booting else HELLO_SECONDS)
-            while (left := again - time.monotonic()) > 0:
+            again = self.now() + (BOOTING_SECONDS if booting else HELLO_SECONDS)
+            while (left := again - self.now()) > 0:
                 for frame in self._frames(min(left, POLL_SECONDS), hello=nonce):
                     return self._accept(messages.HelloReply.parse(frame.payload))
-            limit, now = self.patience if booting else timeout, time.monotonic()
+            limit, now = self.patience if booting else timeout, self.now()
             if now - self._heard > limit or now - began > 2 * limit:
                 raise TargetError(self._no_answer(now - began))
 
@@ -132,11 +135,11 @@ class Client:
 
     def _stop_stranger(self) -> None:
         """Cancel what an earlier host left running, and wait until it has ended."""
-        deadline = time.monotonic() + self.patience
-        while time.monotonic() < deadline:
+        deadline = self.now() + self.patience
+        while self.now() < deadline:
             if not self._ask(Type.CANCEL, messages.Cancel, target=0).value:
                 return
-            time.sleep(POLL_SECONDS)
+            self._read(POLL_SECONDS, None)
         raise TargetError(f"{self.stream.description} does not end the request that it was running; reset it")
 
     def _no_answer(self, waited: float) -> str:
@@ -198,7 +201,7 @@ class Client:
         self.check_interrupt()
         data = self.stream.read(timeout)
         if data:
-            self._heard = time.monotonic()
+            self._heard = self.now()
         for item in self.decoder.feed(data):
             if self.trace:
                 self.trace(item)
@@ -243,7 +246,7 @@ class Client:
 
         Raises DeviceFailure for ERROR, TargetError when the device went silent or away.
         """
-        asked = self._heard = started = time.monotonic()
+        asked = self._heard = started = self.now()
         while True:
             for frame in self._frames(POLL_SECONDS):
                 if int.from_bytes(frame.payload[:4], "little") != request:
@@ -252,7 +255,7 @@ class Client:
                     error = messages.Error.parse(frame.payload)
                     raise DeviceFailure(error.code, error.detail)
                 return frame
-            now = time.monotonic()
+            now = self.now()
             if wait is not None and now - started > wait:
                 return None
             if now - self._heard > self.patience:
@@ -283,9 +286,9 @@ class Client:
 
     def ping(self) -> float:
         """Seconds until the device answered."""
-        start = time.monotonic()
+        start = self.now()
         self._ask(Type.PING, messages.Ping, value=1)
-        return time.monotonic() - start
+        return self.now() - start
 
     def truncate(self, length: int = 0, session: int = 0) -> int:
         """Roll a session back to ``length`` tokens; 0 empties it. Returns its length."""

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
@@ -65,7 +64,7 @@ class Run(ABC, Generic[Result]):
         """Have the device stop, and wait until it has. Results that were under way can still be read."""
         asked = -CANCEL_SECONDS
         while self.done is None:
-            now = time.monotonic()
+            now = self._client.now()
             if now - asked >= CANCEL_SECONDS:
                 self._client.send_cancel(self.request)
                 asked = now
