@@ -111,7 +111,22 @@ def module_header(module: ModuleType, prefix: str, source: str) -> str:
     for name, value in vars(module).items():
         if isinstance(value, Struct):
             lines += accessors(prefix, name, value)
+    if hasattr(module, "MESSAGES"):
+        lines += requests(module)
     return "\n".join([*lines, "", "#endif", ""])
+
+
+def requests(module: ModuleType) -> list[str]:
+    """``WIRE_REQUESTS(X)``: X(type, bytes of the fixed part, bytes of a record or 0, offset of their count)."""
+    lines = ["", "#define WIRE_REQUESTS(X) \\"]
+    for kind, message in module.MESSAGES.items():
+        if message.sender == "host":
+            record = message.record.sizeof() if isinstance(message.record, Struct) else 0
+            if isinstance(message.record, str):
+                record = int(message.record[1:].split()[0]) // 8
+            count = {name: offset for name, offset, _ in fields(message.head)}["count"] if record else 0
+            lines.append(f"    X({kind.value:#x}, {message.head.sizeof()}, {record}, {count}) \\")
+    return [*lines, ""]
 
 
 def errors_header() -> str:

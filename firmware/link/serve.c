@@ -9,6 +9,7 @@
 #include "kernels/kernels.h"
 #include "link/link.h"
 #include "link/pending.h"
+#include "link/validate.h"
 
 static struct {
     const struct port *port;
@@ -176,9 +177,6 @@ static void receive_prompt(const struct frame *frame)
              count = wire_prompt_count(p);
     uint64_t detail = session;
     int error = session_check(session);
-    if (!error &&
-        (count > WIRE_MAX_PROMPT_TOKENS || frame->length != WIRE_PROMPT_SIZE + 4u * count))
-        error = E_MESSAGE;
     if (!error)
         error = prompt_check(p, session, count, &detail);
     for (uint32_t i = 0; !error && i < count; i++)
@@ -352,20 +350,14 @@ struct request {
     uint8_t type;
     uint8_t needs_model;
     uint8_t while_running;
-    uint8_t tail; /* more bytes may follow the fixed part */
-    uint16_t size;
     void (*receive)(const struct frame *frame);
 };
 
 static const struct request requests[] = {
-    {WIRE_TYPE_HELLO, 0, 1, 1, WIRE_HELLO_SIZE, receive_hello},
-    {WIRE_TYPE_PROMPT, 1, 0, 1, WIRE_PROMPT_SIZE, receive_prompt},
-    {WIRE_TYPE_GENERATE, 1, 0, 0, WIRE_GENERATE_SIZE, receive_generate},
-    {WIRE_TYPE_SCORE, 1, 0, 0, WIRE_SCORE_SIZE, receive_score},
-    {WIRE_TYPE_TRUNCATE, 1, 0, 0, WIRE_TRUNCATE_SIZE, receive_truncate},
-    {WIRE_TYPE_CANCEL, 0, 1, 0, WIRE_CANCEL_SIZE, receive_cancel},
-    {WIRE_TYPE_STATS, 0, 1, 0, WIRE_STATS_SIZE, receive_stats},
-    {WIRE_TYPE_PING, 0, 1, 0, WIRE_PING_SIZE, receive_ping},
+    {WIRE_TYPE_HELLO, 0, 1, receive_hello},       {WIRE_TYPE_PROMPT, 1, 0, receive_prompt},
+    {WIRE_TYPE_GENERATE, 1, 0, receive_generate}, {WIRE_TYPE_SCORE, 1, 0, receive_score},
+    {WIRE_TYPE_TRUNCATE, 1, 0, receive_truncate}, {WIRE_TYPE_CANCEL, 0, 1, receive_cancel},
+    {WIRE_TYPE_STATS, 0, 1, receive_stats},       {WIRE_TYPE_PING, 0, 1, receive_ping},
 };
 
 static const struct request *request_find(uint8_t type)
@@ -379,14 +371,12 @@ static const struct request *request_find(uint8_t type)
 /* Why a frame is not to be obeyed, or 0. */
 static int request_check(const struct request *request, const struct frame *frame, uint64_t *detail)
 {
-    *detail = frame->version;
-    if (frame->type != WIRE_TYPE_HELLO &&
-        (frame->version < WIRE_VERSION_MIN || frame->version > WIRE_VERSION_MAX))
-        return E_PROTOCOL;
-    *detail = frame->type;
-    if (!request || frame->length < request->size ||
-        (frame->length > request->size && !request->tail))
-        return E_MESSAGE;
+    int error = request_validate(frame);
+    if (!error && !request)
+        error = E_MESSAGE;
+    *detail = error == E_PROTOCOL ? frame->version : frame->type;
+    if (error)
+        return error;
     *detail = serve.job.request;
     int changes = frame->type == WIRE_TYPE_STATS && wire_stats_flags(frame->payload);
     if (serve.job.type && (!request->while_running || changes))

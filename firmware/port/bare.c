@@ -7,11 +7,11 @@
 #include "drivers/ns16550.h"
 #include "engine/pool.h"
 #include "gen/board.h"
+#include "link/ring.h"
 #include "port/bare_machine.h"
 #include "port/port.h"
 
 #define FIFO_TICKS  (BOARD_TIMER_HZ * 80ull / BOARD_UART_BAUD) /* half a 16-byte FIFO has come */
-#define RING_BYTES  4096u
 #define START_TICKS BOARD_TIMER_HZ /* a second for the harts to come up */
 
 static const struct ns16550 uart = {BOARD_UART_BASE, BOARD_UART_SHIFT, BOARD_UART_WIDTH};
@@ -21,17 +21,14 @@ static uint32_t pool_open;
 static struct port port;
 
 /* Between the FIFO, which an op would let overflow, and port_read(). */
-static struct {
-    uint8_t bytes[RING_BYTES];
-    uint32_t in, out; /* count on for ever */
-} ring;
+static struct ring ring;
 
 /* What the FIFO has into the ring; what does not fit stays, and a simulator then holds back. */
 static void drain(void)
 {
-    while (ring.in - ring.out < RING_BYTES &&
-           ns16550_read(&uart, &ring.bytes[ring.in % RING_BYTES], 1))
-        ring.in++;
+    uint8_t byte;
+    while (ring_room(&ring) && ns16550_read(&uart, &byte, 1))
+        (void)ring_put(&ring, byte);
 }
 
 void bare_tick(void)
@@ -42,11 +39,9 @@ void bare_tick(void)
 
 static int port_read(uint8_t *to, uint32_t size)
 {
-    uint32_t got = 0;
     machine_let_tick(0);
     drain();
-    for (; got < size && ring.out != ring.in; got++)
-        to[got] = ring.bytes[ring.out++ % RING_BYTES];
+    uint32_t got = ring_take(&ring, to, size);
     machine_let_tick(1);
     return (int)got;
 }
