@@ -104,7 +104,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Simulator:
-    """What runs the board's firmware without the board: ``spike``, ``qemu``, ``twin``, ``qemu-user`` or ``process``."""
+    """What runs the firmware here: ``spike``, ``qemu``, ``u-boot``, ``twin``, ``qemu-user`` or ``process``."""
 
     kind: str
     isa: str = ""
@@ -246,7 +246,7 @@ def _check(board: Board) -> None:
     one_of = {
         "port": (board.port, ("bare", "hosted")),
         "kernels": (board.kernels, tuple(board.isa)),
-        "simulator.kind": (board.simulator.kind, ("spike", "qemu", "twin", "qemu-user", "process")),
+        "simulator.kind": (board.simulator.kind, ("spike", "qemu", "u-boot", "twin", "qemu-user", "process")),
     }
     if board.entry:
         one_of["entry.mode"] = (board.entry.mode, ("m", "s"))
