@@ -23,6 +23,10 @@
 #define LIMIT_ROWS       512u
 #define LIMIT_LOGIT_ROWS 64u
 
+/* Input rows of a linear op as scalar kernels multiply with them, 2.5 to 3.5 bytes an element; rows
+ * that do not fit are packed again for every tile. */
+#define LIMIT_PACKED_BYTES (256u << 10)
+
 /* Per-hart scratch of the attention op: query, accumulator and scores of one KV head's query heads.
  */
 #define LIMIT_HEAD_DIM    256u

@@ -37,6 +37,24 @@ typedef void (*kernel_linear_q8a)(const struct kernel_weight *w, const struct ke
                                   uint32_t count, uint32_t row0, uint32_t row1, float *acc,
                                   uint32_t acc_stride);
 
+/* Input rows in one block of packed ones. */
+#define KERNEL_BLOCK 8u
+
+/* A version that multiplies with rearranged input rows, which are worth keeping from tile to tile.
+ */
+struct kernel_packed {
+    uint32_t record; /* bytes of one group of one row, a multiple of 8 */
+
+    /* Groups [group0, group1) of `count` rows, 1 to KERNEL_BLOCK, to records [group][row] at `to`,
+     * 8-byte aligned; those of all groups make a block. */
+    void (*pack)(const struct kernel_q8a *x, uint32_t count, uint32_t group0, uint32_t group1,
+                 uint8_t *to);
+
+    /* As kernel_linear_q8a, with a block of which all groups are packed. */
+    void (*linear)(const struct kernel_weight *w, const uint8_t *block, uint32_t count,
+                   uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
+};
+
 /* The same for F32 and BF16 weights: x[t] points to cols floats. */
 typedef void (*kernel_linear_f32)(const struct kernel_weight *w, const float *const *x,
                                   uint32_t count, uint32_t row0, uint32_t row1, float *acc,
@@ -48,6 +66,9 @@ struct kernel_table {
     /* The version for a weight's format and layout; never NULL for a validated weight. */
     kernel_linear_q8a (*linear_q8a)(uint32_t format, uint32_t layout);
     kernel_linear_f32 (*linear_f32)(uint32_t format, uint32_t layout);
+
+    /* What is faster than linear_q8a wherever the packed rows can be kept; NULL: nothing. */
+    const struct kernel_packed *(*packed)(uint32_t format, uint32_t layout);
 
     /* values, scales and sums of n floats, in groups of 32; values are padded with zeros to the
      * group. */

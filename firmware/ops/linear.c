@@ -4,16 +4,24 @@
  *
  * Harts share the weight's rows in units of 16, for tiles of 64 are too coarse for small matrices.
  * A tile is the outer loop and blocks of input rows the inner one, so that a tile comes from memory
- * once and from the cache after that.
+ * once and from the cache after that. Kernels that multiply with packed rows get those of as many
+ * blocks as there is room for, packed once by all harts together.
  */
 
+#include "engine/pool.h"
 #include "gen/image_format.h"
 #include "kernels/load.h"
 #include "ops/activate.h"
 #include "ops/ops.h"
 
-#define UNIT  16u /* weight rows: the grain of sharing; two times 8 where gated */
-#define BLOCK 8u  /* input rows of one call of a kernel */
+#define UNIT 16u /* weight rows: the grain of sharing; two times 8 where gated */
+
+static uint8_t packed_rows[LIMIT_PACKED_BYTES] __attribute__((aligned(64)));
+
+static uint32_t block_count(uint32_t rows, uint32_t t0)
+{
+    return rows - t0 < KERNEL_BLOCK ? rows - t0 : KERNEL_BLOCK;
+}
 
 /* What a kernel left for one input row: weight rows [row0, row1), in place. */
 static void add_bias(const struct op_linear *l, uint32_t row0, uint32_t row1, float *acc)
@@ -55,26 +63,76 @@ static void finish_row(const struct op_linear *l, uint32_t t, uint32_t row0, uin
     __builtin_memcpy(dst, acc, count * sizeof(float));
 }
 
-/* `count` input rows from t0 on against rows [row0, row1) of one tile. */
-static void linear_block(const struct op_linear *l, uint32_t t0, uint32_t count, uint32_t row0,
-                         uint32_t row1)
+/* ---- packed input rows ---- */
+
+/* How the input rows of an op are packed. */
+struct packing {
+    const struct kernel_packed *version; /* NULL: not at all */
+    uint32_t groups;
+    uint32_t rows; /* that are packed: whole blocks from the first row on */
+};
+
+static struct packing find_packing(const struct op_linear *l, uint32_t rows)
 {
-    float acc[BLOCK][KERNEL_TILE];
-    if (l->src_format == IMAGE_FORMAT_Q8A) {
-        struct kernel_q8a x[BLOCK];
-        for (uint32_t t = 0; t < count; t++)
-            x[t] = op_q8a_row(&l->src_q8a, t0 + t);
-        kernels.linear_q8a(l->weight.format, l->weight.layout)(&l->weight, x, count, row0, row1,
-                                                               acc[0], KERNEL_TILE);
+    struct packing p = {0, l->weight.cols / KERNEL_GROUP, 0};
+    if (l->src_format != IMAGE_FORMAT_Q8A)
+        return p;
+    p.version = kernels.packed(l->weight.format, l->weight.layout);
+    while (p.version && p.rows < rows) {
+        uint32_t next = p.rows + block_count(rows, p.rows);
+        if ((uint64_t)next * p.groups * p.version->record > LIMIT_PACKED_BYTES)
+            return p;
+        p.rows = next;
+    }
+    return p;
+}
+
+/* A block's records from group `group` on. */
+static uint8_t *find_block(const struct packing *p, uint32_t t0, uint32_t count, uint32_t group)
+{
+    return packed_rows + ((size_t)t0 * p->groups + (size_t)count * group) * p->version->record;
+}
+
+static void find_rows(const struct op_linear *l, uint32_t t0, uint32_t count, struct kernel_q8a *x)
+{
+    for (uint32_t t = 0; t < count; t++)
+        x[t] = op_q8a_row(&l->src_q8a, t0 + t);
+}
+
+/* Harts share the groups. */
+static void pack_rows(const struct op_linear *l, const struct packing *p, uint32_t hart,
+                      uint32_t harts)
+{
+    uint32_t group0 = (uint32_t)((uint64_t)p->groups * hart / harts);
+    uint32_t group1 = (uint32_t)((uint64_t)p->groups * (hart + 1) / harts);
+    for (uint32_t t0 = 0; t0 < p->rows; t0 += KERNEL_BLOCK) {
+        struct kernel_q8a x[KERNEL_BLOCK];
+        uint32_t count = block_count(p->rows, t0);
+        find_rows(l, t0, count, x);
+        p->version->pack(x, count, group0, group1, find_block(p, t0, count, group0));
+    }
+    pool_barrier(hart);
+}
+
+/* ---- the product ---- */
+
+/* `count` input rows from t0 on times weight rows [row0, row1) of one tile. */
+static void multiply(const struct op_linear *l, const struct packing *p, uint32_t t0,
+                     uint32_t count, uint32_t row0, uint32_t row1, float *acc)
+{
+    const struct kernel_weight *w = &l->weight;
+    if (t0 < p->rows) {
+        p->version->linear(w, find_block(p, t0, count, 0), count, row0, row1, acc, KERNEL_TILE);
+    } else if (l->src_format == IMAGE_FORMAT_Q8A) {
+        struct kernel_q8a x[KERNEL_BLOCK];
+        find_rows(l, t0, count, x);
+        kernels.linear_q8a(w->format, w->layout)(w, x, count, row0, row1, acc, KERNEL_TILE);
     } else {
-        const float *x[BLOCK];
+        const float *x[KERNEL_BLOCK];
         for (uint32_t t = 0; t < count; t++)
             x[t] = op_f32_row(&l->src_f32, t0 + t);
-        kernels.linear_f32(l->weight.format, l->weight.layout)(&l->weight, x, count, row0, row1,
-                                                               acc[0], KERNEL_TILE);
+        kernels.linear_f32(w->format, w->layout)(w, x, count, row0, row1, acc, KERNEL_TILE);
     }
-    for (uint32_t t = 0; t < count; t++)
-        finish_row(l, t0 + t, row0, row1, acc[t]);
 }
 
 void op_linear(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts)
@@ -84,11 +142,19 @@ void op_linear(const struct op *op, const struct step *step, uint32_t hart, uint
     uint64_t units = ((l->gated ? 2 * l->n : l->n) + UNIT - 1) / UNIT;
     uint32_t row = (uint32_t)(units * hart / harts) * UNIT;
     uint32_t end = (uint32_t)(units * (hart + 1) / harts) * UNIT;
+    struct packing packing = find_packing(l, rows);
+    if (packing.rows)
+        pack_rows(l, &packing, hart, harts);
     while (row < end) {
         uint32_t stop = (row / KERNEL_TILE + 1) * KERNEL_TILE;
         stop = stop < end ? stop : end;
-        for (uint32_t t = 0; t < rows; t += BLOCK)
-            linear_block(l, t, rows - t < BLOCK ? rows - t : BLOCK, row, stop);
+        for (uint32_t t = 0; t < rows; t += KERNEL_BLOCK) {
+            float acc[KERNEL_BLOCK][KERNEL_TILE];
+            uint32_t count = block_count(rows, t);
+            multiply(l, &packing, t, count, row, stop, acc[0]);
+            for (uint32_t i = 0; i < count; i++)
+                finish_row(l, t + i, row, stop, acc[i]);
+        }
         row = stop;
     }
 }

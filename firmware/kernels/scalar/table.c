@@ -16,6 +16,11 @@ static kernel_linear_q8a table_linear_q8a(uint32_t format, uint32_t layout)
     return swar ? swar_linear_q8 : scalar_linear_q8;
 }
 
+static const struct kernel_packed *table_packed(uint32_t format, uint32_t layout)
+{
+    return layout == IMAGE_LAYOUT_SWAR ? swar_packed(format) : 0;
+}
+
 static kernel_linear_f32 table_linear_f32(uint32_t format, uint32_t layout)
 {
     (void)layout;
@@ -26,6 +31,7 @@ const struct kernel_table kernels = {
     .name = "scalar",
     .linear_q8a = table_linear_q8a,
     .linear_f32 = table_linear_f32,
+    .packed = table_packed,
     .quantize = scalar_quantize,
     .sum = scalar_sum,
     .sum_squares = scalar_sum_squares,

@@ -10,12 +10,12 @@
  * masked for its lowest nibbles: what the higher ones add is taken from their own activations.
  */
 
-#include "kernels/load.h"
-#include "kernels/swar/swar.h"
+#include "kernels/swar/linear.h"
 
 #define MASK  0x000F000F000F000Full
 #define EIGHT 0x0008000800080008ull
-#define BLOCK 8u /* input rows that share one unpacking of a weight */
+
+#define ROW_BYTES 16u /* of values in a group */
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -249,98 +249,62 @@ INLINE void group_block(const uint8_t *values, const uint8_t *scales, size_t row
     }
 }
 
-/* A tile's rows [row0, row1). */
-struct rows {
-    const uint8_t *values; /* of the first row in the first record */
-    const uint8_t *scales;
-    size_t count, groups, record;
-};
-
-INLINE struct rows find_rows(const struct kernel_weight *w, uint32_t row0, uint32_t row1)
+static void pack_block(const struct kernel_q8a *x, uint32_t count, uint32_t group0, uint32_t group1,
+                       uint8_t *to)
 {
-    const uint8_t *tile = kernel_tile(w, row0);
-    size_t lane = row0 % KERNEL_TILE;
-    return (struct rows){tile + 16 * lane, tile + 16 * KERNEL_TILE + 2 * lane, row1 - row0,
-                         w->cols / KERNEL_GROUP, w->record};
-}
-
-INLINE void linear_single(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t row0,
-                          uint32_t row1, float *acc, int minimum)
-{
-    struct rows rows = find_rows(w, row0, row1);
-    __builtin_memset(acc, 0, rows.count * sizeof(float));
-    for (uint32_t g = 0; g < rows.groups; g++) {
-        struct packed packed;
-        pack(&packed, x, g);
-        group_single(rows.values, rows.scales, rows.count, &packed, acc, minimum);
-        rows.values += rows.record;
-        rows.scales += rows.record;
-    }
-}
-
-INLINE void linear_block(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
-                         uint32_t row0, uint32_t row1, float *acc, size_t acc_stride, int minimum)
-{
-    struct rows rows = find_rows(w, row0, row1);
-    for (uint32_t t = 0; t < count; t++)
-        __builtin_memset(acc + t * acc_stride, 0, rows.count * sizeof(float));
-    for (uint32_t g = 0; g < rows.groups; g++) {
-        struct packed packed[BLOCK];
+    struct packed *record = (struct packed *)(void *)to;
+    for (uint32_t g = group0; g < group1; g++)
         for (uint32_t t = 0; t < count; t++)
-            pack(&packed[t], &x[t], g);
-        group_block(rows.values, rows.scales, rows.count, packed, count, acc, acc_stride, minimum);
-        rows.values += rows.record;
-        rows.scales += rows.record;
-    }
+            pack(record++, &x[t], g);
 }
 
-/* The registers just suffice, so each loop is a function of its own. */
-#define OUT_OF_LINE static __attribute__((noinline)) void
-
-OUT_OF_LINE single_q4(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t row0,
-                      uint32_t row1, float *acc)
+INLINE void run(const struct swar_rows *rows, const uint8_t *block, uint32_t count, uint32_t groups,
+                float *acc, size_t acc_stride, int minimum)
 {
-    linear_single(w, x, row0, row1, acc, 0);
-}
-
-OUT_OF_LINE single_q4m(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t row0,
-                       uint32_t row1, float *acc)
-{
-    linear_single(w, x, row0, row1, acc, 1);
-}
-
-OUT_OF_LINE block_q4(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
-                     uint32_t row0, uint32_t row1, float *acc, size_t acc_stride)
-{
-    linear_block(w, x, count, row0, row1, acc, acc_stride, 0);
-}
-
-OUT_OF_LINE block_q4m(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
-                      uint32_t row0, uint32_t row1, float *acc, size_t acc_stride)
-{
-    linear_block(w, x, count, row0, row1, acc, acc_stride, 1);
-}
-
-INLINE void linear(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
-                   uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride, int minimum)
-{
-    for (uint32_t block; count; count -= block, x += block, acc += block * (size_t)acc_stride) {
-        block = count < BLOCK ? count : BLOCK;
-        if (block == 1)
-            (minimum ? single_q4m : single_q4)(w, x, row0, row1, acc);
+    const struct packed *in = (const struct packed *)(const void *)block;
+    const uint8_t *values = rows->values, *scales = rows->scales;
+    for (; groups; groups--, values += rows->record, scales += rows->record, in += count)
+        if (count == 1)
+            group_single(values, scales, rows->count, in, acc, minimum);
         else
-            (minimum ? block_q4m : block_q4)(w, x, block, row0, row1, acc, acc_stride);
-    }
+            group_block(values, scales, rows->count, in, count, acc, acc_stride, minimum);
 }
+
+static void run_q4(const struct swar_rows *rows, const uint8_t *block, uint32_t count,
+                   uint32_t groups, float *acc, size_t acc_stride)
+{
+    run(rows, block, count, groups, acc, acc_stride, 0);
+}
+
+static void run_q4m(const struct swar_rows *rows, const uint8_t *block, uint32_t count,
+                    uint32_t groups, float *acc, size_t acc_stride)
+{
+    run(rows, block, count, groups, acc, acc_stride, 1);
+}
+
+static void linear_q4(const struct kernel_weight *w, const uint8_t *block, uint32_t count,
+                      uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride)
+{
+    swar_linear_packed(run_q4, ROW_BYTES, w, block, count, row0, row1, acc, acc_stride);
+}
+
+static void linear_q4m(const struct kernel_weight *w, const uint8_t *block, uint32_t count,
+                       uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride)
+{
+    swar_linear_packed(run_q4m, ROW_BYTES, w, block, count, row0, row1, acc, acc_stride);
+}
+
+const struct kernel_packed swar_packed_q4 = {sizeof(struct packed), pack_block, linear_q4};
+const struct kernel_packed swar_packed_q4m = {sizeof(struct packed), pack_block, linear_q4m};
 
 void swar_linear_q4(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
                     uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride)
 {
-    linear(w, x, count, row0, row1, acc, acc_stride, 0);
+    swar_linear(run_q4, ROW_BYTES, &swar_packed_q4, w, x, count, row0, row1, acc, acc_stride);
 }
 
 void swar_linear_q4m(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
                      uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride)
 {
-    linear(w, x, count, row0, row1, acc, acc_stride, 1);
+    swar_linear(run_q4m, ROW_BYTES, &swar_packed_q4m, w, x, count, row0, row1, acc, acc_stride);
 }

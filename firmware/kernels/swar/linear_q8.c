@@ -9,13 +9,13 @@
  * offsets go: sum q x = sum u v - 128 (sum q + sum x) - 32 * 128 * 128, modulo 2^24.
  */
 
-#include "kernels/load.h"
-#include "kernels/swar/swar.h"
+#include "kernels/swar/linear.h"
 
 #define MASK_THREE 0xFF0000FF0000FF00ull /* bytes 1, 4 and 7 */
 #define MASK_TWO   0x0000FF0000FF0000ull /* bytes 2 and 5 */
 #define BIAS       (32 * 128 * 128)
-#define BLOCK      8u /* input rows that share one unpacking of a weight */
+
+#define ROW_BYTES 32u /* of values in a group */
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -201,62 +201,37 @@ INLINE void group_block(const uint8_t *values, const uint8_t *scales, size_t row
     }
 }
 
-/* A tile's rows [row0, row1). */
-struct rows {
-    const uint8_t *values; /* of the first row in the first record */
-    const uint8_t *scales;
-    size_t count, groups, record;
-};
-
-INLINE struct rows find_rows(const struct kernel_weight *w, uint32_t row0, uint32_t row1)
+static void pack_block(const struct kernel_q8a *x, uint32_t count, uint32_t group0, uint32_t group1,
+                       uint8_t *to)
 {
-    const uint8_t *tile = kernel_tile(w, row0);
-    size_t lane = row0 % KERNEL_TILE;
-    return (struct rows){tile + 32 * lane, tile + 32 * KERNEL_TILE + 2 * lane, row1 - row0,
-                         w->cols / KERNEL_GROUP, w->record};
-}
-
-/* The registers just suffice, so each loop is a function of its own. */
-#define OUT_OF_LINE static __attribute__((noinline)) void
-
-OUT_OF_LINE linear_single(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t row0,
-                          uint32_t row1, float *acc)
-{
-    struct rows rows = find_rows(w, row0, row1);
-    __builtin_memset(acc, 0, rows.count * sizeof(float));
-    for (uint32_t g = 0; g < rows.groups; g++) {
-        struct packed packed;
-        pack(&packed, x, g);
-        group_single(rows.values, rows.scales, rows.count, &packed, acc);
-        rows.values += rows.record;
-        rows.scales += rows.record;
-    }
-}
-
-OUT_OF_LINE linear_block(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
-                         uint32_t row0, uint32_t row1, float *acc, size_t acc_stride)
-{
-    struct rows rows = find_rows(w, row0, row1);
-    for (uint32_t t = 0; t < count; t++)
-        __builtin_memset(acc + t * acc_stride, 0, rows.count * sizeof(float));
-    for (uint32_t g = 0; g < rows.groups; g++) {
-        struct packed packed[BLOCK];
+    struct packed *record = (struct packed *)(void *)to;
+    for (uint32_t g = group0; g < group1; g++)
         for (uint32_t t = 0; t < count; t++)
-            pack(&packed[t], &x[t], g);
-        group_block(rows.values, rows.scales, rows.count, packed, count, acc, acc_stride);
-        rows.values += rows.record;
-        rows.scales += rows.record;
-    }
+            pack(record++, &x[t], g);
 }
+
+static void run(const struct swar_rows *rows, const uint8_t *block, uint32_t count, uint32_t groups,
+                float *acc, size_t acc_stride)
+{
+    const struct packed *in = (const struct packed *)(const void *)block;
+    const uint8_t *values = rows->values, *scales = rows->scales;
+    for (; groups; groups--, values += rows->record, scales += rows->record, in += count)
+        if (count == 1)
+            group_single(values, scales, rows->count, in, acc);
+        else
+            group_block(values, scales, rows->count, in, count, acc, acc_stride);
+}
+
+static void linear(const struct kernel_weight *w, const uint8_t *block, uint32_t count,
+                   uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride)
+{
+    swar_linear_packed(run, ROW_BYTES, w, block, count, row0, row1, acc, acc_stride);
+}
+
+const struct kernel_packed swar_packed_q8 = {sizeof(struct packed), pack_block, linear};
 
 void swar_linear_q8(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
                     uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride)
 {
-    for (uint32_t block; count; count -= block, x += block, acc += block * (size_t)acc_stride) {
-        block = count < BLOCK ? count : BLOCK;
-        if (block == 1)
-            linear_single(w, x, row0, row1, acc);
-        else
-            linear_block(w, x, block, row0, row1, acc, acc_stride);
-    }
+    swar_linear(run, ROW_BYTES, &swar_packed_q8, w, x, count, row0, row1, acc, acc_stride);
 }

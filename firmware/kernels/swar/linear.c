@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* What the linear kernels of layout SWAR share: finding rows, packing input rows piece by piece. */
+
+#include "gen/image_format.h"
+#include "kernels/swar/linear.h"
+
+#define PIECE 2048u /* bytes of packed rows on the stack: at least two groups of a block */
+
+static struct swar_rows find_rows(const struct kernel_weight *w, uint32_t bytes, uint32_t row0,
+                                  uint32_t row1)
+{
+    const uint8_t *tile = kernel_tile(w, row0);
+    size_t lane = row0 % KERNEL_TILE;
+    return (struct swar_rows){tile + bytes * lane, tile + bytes * KERNEL_TILE + 2 * lane,
+                              row1 - row0, w->record};
+}
+
+static void clear(uint32_t count, size_t rows, float *acc, size_t acc_stride)
+{
+    for (uint32_t t = 0; t < count; t++)
+        __builtin_memset(acc + t * acc_stride, 0, rows * sizeof(float));
+}
+
+void swar_linear_packed(swar_run run, uint32_t bytes, const struct kernel_weight *w,
+                        const uint8_t *block, uint32_t count, uint32_t row0, uint32_t row1,
+                        float *acc, uint32_t acc_stride)
+{
+    struct swar_rows rows = find_rows(w, bytes, row0, row1);
+    clear(count, rows.count, acc, acc_stride);
+    run(&rows, block, count, w->cols / KERNEL_GROUP, acc, acc_stride);
+}
+
+static void linear_block(swar_run run, uint32_t bytes, const struct kernel_packed *packed,
+                         const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
+                         uint32_t row0, uint32_t row1, float *acc, size_t acc_stride)
+{
+    uint8_t piece[PIECE] __attribute__((aligned(8)));
+    struct swar_rows rows = find_rows(w, bytes, row0, row1);
+    uint32_t groups = w->cols / KERNEL_GROUP, size = packed->record * count, most = PIECE / size;
+    clear(count, rows.count, acc, acc_stride);
+    for (uint32_t g = 0, n; g < groups; g += n) {
+        n = groups - g < most ? groups - g : most;
+        packed->pack(x, count, g, g + n, piece);
+        run(&rows, piece, count, n, acc, acc_stride);
+        rows.values += n * rows.record;
+        rows.scales += n * rows.record;
+    }
+}
+
+void swar_linear(swar_run run, uint32_t bytes, const struct kernel_packed *packed,
+                 const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
+                 uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride)
+{
+    for (uint32_t block; count; count -= block, x += block, acc += block * (size_t)acc_stride) {
+        block = count < KERNEL_BLOCK ? count : KERNEL_BLOCK;
+        linear_block(run, bytes, packed, w, x, block, row0, row1, acc, acc_stride);
+    }
+}
+
+const struct kernel_packed *swar_packed(uint32_t format)
+{
+    return format == IMAGE_FORMAT_Q4    ? &swar_packed_q4
+           : format == IMAGE_FORMAT_Q4M ? &swar_packed_q4m
+                                        : &swar_packed_q8;
+}
