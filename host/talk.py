@@ -115,7 +115,7 @@ def open_talk(
     if chat:
         ChatFormatter(opened.tokenizer)
     if patience is None:
-        patience = PORT_PATIENCE if parse_spec(target).port else SIMULATOR_PATIENCE
+        patience = PORT_PATIENCE if parse_spec(target).is_line else SIMULATOR_PATIENCE
     with open_client(open_target(target, path, console), console, log, patience) as client:
         talk = Talk(opened, client)
         talk.check_image()

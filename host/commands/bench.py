@@ -56,7 +56,7 @@ def register(app: typer.Typer) -> None:
             )
             info, name = talk.client.info, talk.image.manifest.get("name") or talk.image.path.stem
         roofline = load_board(info.board).roofline if info.board in board_names() else None
-        facts = bench_facts(result, info, roofline, measured=bool(parse_spec(target).port))
+        facts = bench_facts(result, info, roofline, measured=parse_spec(target).is_line)
         title = f"{name} on {info.board}, {info.kernels} kernels, {info.harts} hart{'s' * (info.harts != 1)}"
         if json_:
             typer.echo(json.dumps({"image": name} | facts, indent=2))

@@ -10,25 +10,23 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
-import serial
 import typer
 
-from host.errors import TargetError, UsageError
+from host.errors import UsageError
 from host.link.describe import describe
 from host.link.frames import Decoder
+from host.targets import open_target
 from host.terminal import printable
 
 READ_SECONDS = 0.1
 
 
 def read_port(port: str, baud: int) -> Iterator[bytes]:
-    """Yield what arrives on a port or pyserial URL, also nothing every tenth of a second. TargetError when it fails."""
-    try:
-        with serial.serial_for_url(port, baudrate=baud, timeout=READ_SECONDS) as line:
-            while True:
-                yield line.read(max(1, line.in_waiting))
-    except (serial.SerialException, ValueError, OSError) as error:
-        raise TargetError(f"{port}: {error}; see host ports, and who else has it open") from error
+    """Yield what arrives on a port or URL, also nothing every tenth of a second. TargetError when it fails."""
+    spec = port if "://" in port else f"serial:{port}@{baud}"
+    with open_target(spec, None) as line:
+        while True:
+            yield line.read(READ_SECONDS)
 
 
 def register(app: typer.Typer) -> None:

@@ -25,6 +25,13 @@ class Target(ABC):
     def close(self) -> None:
         """End the connection and whatever was started for it. May be called twice."""
 
+    @abstractmethod
+    def reset(self) -> None:
+        """Restart the device as its button would; the stream goes on with what it says then.
+
+        Raises TargetError where it cannot be done from here.
+        """
+
     @property
     @abstractmethod
     def alive(self) -> bool:

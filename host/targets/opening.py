@@ -12,7 +12,9 @@ from host.boards import Board, load_board
 from host.errors import TargetError
 from host.targets import simulators
 from host.targets.base import Target
+from host.targets.hooks import Hooks
 from host.targets.serial_line import SerialTarget
+from host.targets.socket_line import SocketTarget
 from host.targets.spec import TargetSpec, parse_spec
 
 
@@ -37,18 +39,33 @@ def is_stale(board: Board, program: Path) -> bool:
     return any(path.stat().st_mtime > built for path in sources if path.is_file())
 
 
-def open_target(spec: str | TargetSpec, image: Path | None, progress: Callable[[str], None] | None = None) -> Target:
+def open_line(spec: TargetSpec, hooks: Hooks) -> Target:
+    """A board that is there already. Raises TargetError."""
+    if spec.place:
+        from host.targets.farm import FarmTarget
+
+        return FarmTarget(spec)
+    return SocketTarget(spec, hooks) if spec.port.startswith("socket:") else SerialTarget(spec, hooks)
+
+
+def open_target(
+    spec: str | TargetSpec,
+    image: Path | None,
+    progress: Callable[[str], None] | None = None,
+    hooks: Hooks | None = None,
+) -> Target:
     """Open what ``--target`` names; simulators boot with the image, boards have theirs already.
 
-    A missing firmware is built; ``progress`` is told about what takes more than a second. Raises TargetError, FitError.
+    A missing firmware is built; ``progress`` is told about what takes more than a second; ``hooks`` reset a board.
+    Raises TargetError, FitError.
     """
     parsed = parse_spec(spec) if isinstance(spec, str) else spec
-    if parsed.port:
-        return SerialTarget(parsed)
+    if parsed.is_line:
+        return open_line(parsed, hooks or Hooks(parsed.port))
     board = load_board(parsed.board)
     simulators.check_image(board, image)
     firmware = simulators.firmware_files(board, parsed.kernels, simulators.build_root(parsed.build))
-    if board.simulator.kind == "qemu":
+    if board.simulator.kind in ("qemu", "u-boot"):
         simulators.qemu_program()
     if not firmware.program.is_file():
         build_firmware(board, parsed, progress)
@@ -56,6 +73,8 @@ def open_target(spec: str | TargetSpec, image: Path | None, progress: Callable[[
         progress(f"{firmware.program} is older than its sources; scons board={board.name} builds it again")
     if board.simulator.kind == "qemu":
         return simulators.open_qemu(board, parsed, firmware, image)
+    if board.simulator.kind == "u-boot":
+        return simulators.open_u_boot(board, parsed, firmware, image)
     if board.simulator.kind in ("spike", "twin"):
         return simulators.open_spike(board, parsed, firmware, image, progress)
     return simulators.open_hosted(board, parsed, firmware, image)

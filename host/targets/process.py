@@ -54,31 +54,31 @@ class ProcessTarget(Target):
 
     def __init__(self, command: Callable[[int], list[str]], description: str, on_socket: bool = False) -> None:
         self.description = description
-        self._received: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._command = command
+        self._on_socket = on_socket
         self._log: deque[str] = deque(maxlen=LOG_LINES)
+        self._closed = False
+        self._start()
+        _open.add(self)
+
+    def _start(self) -> None:
+        self._received: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._socket: socket.socket | None = None
         self._ended = False
-        self._closed = False
-        if on_socket:
+        pipe = subprocess.PIPE
+        if self._on_socket:
             self._socket, theirs = socket.socketpair()
+            streams = {"stdin": subprocess.DEVNULL, "stdout": pipe, "stderr": subprocess.STDOUT}
             with theirs:
-                self._process = start(
-                    command(theirs.fileno()),
-                    description,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    pass_fds=(theirs.fileno(),),
-                )
+                fd = theirs.fileno()
+                self._process = start(self._command(fd), self.description, **streams, pass_fds=(fd,))
         else:
-            pipe = subprocess.PIPE
-            self._process = start(command(-1), description, stdin=pipe, stdout=pipe, stderr=pipe)
-        log = self._process.stdout if on_socket else self._process.stderr
-        self._threads = [threading.Thread(target=self._drain, daemon=True)]
+            self._process = start(self._command(-1), self.description, stdin=pipe, stdout=pipe, stderr=pipe)
+        log = self._process.stdout if self._on_socket else self._process.stderr
+        self._threads = [threading.Thread(target=self._drain, args=(self._received,), daemon=True)]
         self._threads.append(threading.Thread(target=self._drain_log, args=(log,), daemon=True))
         for thread in self._threads:
             thread.start()
-        _open.add(self)
 
     def _receive(self) -> bytes:
         if self._socket:
@@ -86,13 +86,13 @@ class ProcessTarget(Target):
         assert self._process.stdout
         return self._process.stdout.read(CHUNK) or b""
 
-    def _drain(self) -> None:
+    def _drain(self, received: queue.SimpleQueue[bytes]) -> None:
         try:
             while data := self._receive():
-                self._received.put(data)
+                received.put(data)
         except (OSError, ValueError):
             pass
-        self._received.put(b"")
+        received.put(b"")
 
     def _drain_log(self, stream: IO[bytes]) -> None:
         try:
@@ -164,6 +164,14 @@ class ProcessTarget(Target):
         tail = f"; its last words:\n{self.log_tail}" if self._log else ""
         return TargetError(f"{self.description} went away ({self.exit_reason}){tail}")
 
+    def reset(self) -> None:
+        """Start the process anew; what the last one said and nobody read is lost, as on a board."""
+        if self._closed:
+            raise self._gone()
+        self._process.kill()
+        self._end()
+        self._start()
+
     def close(self) -> None:
         """End the process: politely by closing its input, then by force."""
         if self._closed:
@@ -178,10 +186,13 @@ class ProcessTarget(Target):
             self._process.wait(0.3)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+        self._end()
+
+    def _end(self) -> None:
+        self._process.wait()
         for thread in self._threads:
             thread.join(CLOSE_SECONDS)
-        for stream in (self._socket, self._process.stdout, self._process.stderr):
+        for stream in (self._socket, self._process.stdin, self._process.stdout, self._process.stderr):
             if stream:
                 stream.close()
 

@@ -1,21 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A board on a serial device, or whatever a pyserial URL names (``socket://``, ``rfc2217://``)."""
+"""A board on a serial device, or on whatever other pyserial URL (``rfc2217://``)."""
 
 from __future__ import annotations
+
+import errno
+import os
 
 import serial
 
 from host.errors import TargetError
 from host.targets.base import Target
+from host.targets.hooks import Hooks
 from host.targets.spec import TargetSpec
+
+HINTS = {
+    errno.ENOENT: "No such device: `host ports` lists those there are; is it plugged in?",
+    errno.EACCES: "No permission: join the group that owns it (sudo usermod -aG dialout $USER), then log in again",
+    errno.EBUSY: "Another program has it open; close that first",
+    errno.EAGAIN: "Another program has it open; close that first",
+    errno.ENOTTY: "That is no serial device; `host ports` lists them",
+}
 
 
 class SerialTarget(Target):
-    """8N1 without flow control: the protocol's credits do that."""
+    """8N1 without flow control: the protocol's credits do that. Raises TargetError."""
 
-    def __init__(self, spec: TargetSpec) -> None:
+    def __init__(self, spec: TargetSpec, hooks: Hooks) -> None:
         url = "://" in spec.port
         self.description = spec.port if url else f"{spec.port} at {spec.baud}"
+        self._hooks = hooks
         self._reason = ""
         try:
             self._line = serial.serial_for_url(spec.port, do_not_open=True)
@@ -25,7 +38,7 @@ class SerialTarget(Target):
             self._line.write_timeout = 30
             self._line.open()
         except (serial.SerialException, OSError, ValueError) as error:
-            raise TargetError(f"{self.description} cannot be opened: {error}. {_hint(url)}") from None
+            raise TargetError(f"{self.description} cannot be opened: {_words(error)}. {_hint(error, url)}") from None
 
     @property
     def alive(self) -> bool:
@@ -58,15 +71,26 @@ class SerialTarget(Target):
             raise self._gone(error) from None
 
     def _gone(self, error: Exception) -> TargetError:
-        self._reason = str(error)
-        return TargetError(f"{self.description} went away: {error}. Is it plugged in and powered?")
+        self._reason = _words(error)
+        return TargetError(f"{self.description} went away: {self._reason}. Is it plugged in and powered?")
+
+    def reset(self) -> None:
+        """Run the reset command; see Target."""
+        self._hooks.reset(self.description)
 
     def close(self) -> None:
         """Close the line."""
         self._line.close()
 
 
-def _hint(url: bool) -> str:
+def _words(error: Exception) -> str:
+    number = getattr(error, "errno", None)
+    # A closed line has no file descriptor any more, which pyserial tells as a TypeError.
+    return "it is closed" if isinstance(error, TypeError) else os.strerror(number) if number else str(error)
+
+
+def _hint(error: Exception, url: bool) -> str:
     if url:
-        return "Is the other end listening? `firmware --image FILE --tcp 0.0.0.0:PORT` does on Linux boards"
-    return "`host ports` lists the devices; no permission: join the group dialout; busy: close the other program"
+        return "Does a server listen there (ser2net, a labgrid exporter), and is it rfc2217://HOST:PORT?"
+    number = getattr(error, "errno", None) or 0
+    return HINTS.get(number, "`host ports` lists the devices; close other programs that use it")

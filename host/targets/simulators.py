@@ -22,6 +22,10 @@ from host.targets.spike_tool import find_spike
 
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 1 << 20
+UBOOT_PLACES = [
+    Path("/usr/lib/u-boot/qemu-riscv64_smode/u-boot.bin"),
+    Path("/usr/share/uboot/qemu-riscv64_smode/u-boot.bin"),
+]
 SPIKE_TOP = 4096
 """Spike leaves a page free above its initrd."""
 
@@ -72,14 +76,25 @@ def qemu_program() -> str:
     return program
 
 
+def qemu_machine(board: Board, kernels: str, vlen: int, harts: int) -> list[str]:
+    """QEMU's machine virt with the board's harts and DRAM, and nothing to boot."""
+    assert board.memory
+    cpu = f"rv64,v=true,vlen={vlen}" if kernels == "rvv" else "rv64"
+    command = [qemu_program(), "-M", "virt", "-cpu", cpu, "-smp", str(harts)]
+    return [*command, "-m", f"{board.memory.dram.size // MIB}M", "-display", "none", "-monitor", "none", "-no-reboot"]
+
+
+def _line(fd: int) -> list[str]:
+    """QEMU's serial line on a socket."""
+    return ["-chardev", f"socket,id=link,fd={fd}", "-serial", "chardev:link"]
+
+
 def qemu_command(
     board: Board, firmware: Firmware, image: Path | None, kernels: str, vlen: int, harts: int
 ) -> list[str]:
     """QEMU's machine for the board, without its serial line."""
     assert board.memory
-    cpu = f"rv64,v=true,vlen={vlen}" if kernels == "rvv" else "rv64"
-    command = [qemu_program(), "-M", "virt", "-cpu", cpu, "-smp", str(harts)]
-    command += ["-m", f"{board.memory.dram.size // MIB}M", "-display", "none", "-monitor", "none", "-no-reboot"]
+    command = qemu_machine(board, kernels, vlen, harts)
     command += ["-bios", "none", "-kernel", str(firmware.program)]
     if image:
         command += ["-device", f"loader,file={image},addr={board.memory.image:#x},force-raw=on"]
@@ -89,12 +104,37 @@ def qemu_command(
 def open_qemu(board: Board, spec: TargetSpec, firmware: Firmware, image: Path | None) -> ProcessTarget:
     """QEMU as a client on a socket pair, which loses nothing."""
     base = qemu_command(board, firmware, image, spec.kernels, spec.vlen, spec.harts)
-
-    def command(fd: int) -> list[str]:
-        return [*base, "-chardev", f"socket,id=link,fd={fd}", "-serial", "chardev:link"]
-
     vector = f", VLEN {spec.vlen}" if spec.kernels == "rvv" else ""
-    return ProcessTarget(command, f"{board.name} (QEMU, {_harts(spec.harts)}{vector})", on_socket=True)
+    return ProcessTarget(
+        lambda fd: [*base, *_line(fd)], f"{board.name} (QEMU, {_harts(spec.harts)}{vector})", on_socket=True
+    )
+
+
+def uboot_program() -> Path:
+    """U-Boot for QEMU's machine virt in S-mode. Raises TargetError where it is not installed."""
+    named = os.environ.get("HARTSPEAK_UBOOT")
+    places = [Path(named)] if named else UBOOT_PLACES
+    for path in places:
+        if path.is_file():
+            return path
+    raise TargetError(
+        f"U-Boot for QEMU is not at {' or '.join(map(str, places))} (Debian, Ubuntu: apt install u-boot-qemu opensbi); "
+        "$HARTSPEAK_UBOOT names another u-boot.bin built from qemu-riscv64_smode_defconfig"
+    )
+
+
+def open_u_boot(board: Board, spec: TargetSpec, firmware: Firmware, image: Path | None) -> ProcessTarget:
+    """QEMU with OpenSBI and U-Boot, which boots firmware and image from a disk made for this run."""
+    from host.medium.uboot import write_boot_disk
+
+    uboot = uboot_program()
+    path = Path(tempfile.mkstemp(prefix="hartspeak-", suffix=".img")[1])
+    write_boot_disk(path, board, firmware.directory / "firmware.bin", image)
+    base = qemu_machine(board, spec.kernels, spec.vlen, spec.harts)
+    base += ["-bios", "default", "-kernel", str(uboot), "-drive", f"if=none,id=disk,format=raw,file={path}"]
+    base += ["-device", "virtio-blk-device,drive=disk"]
+    name = f"{board.name} (QEMU, OpenSBI, U-Boot, {_harts(spec.harts)})"
+    return FileTarget(lambda fd: [*base, *_line(fd)], name, path, on_socket=True)
 
 
 def spike_isa(board: Board, spec: TargetSpec) -> str:
@@ -130,24 +170,26 @@ def open_spike(
         command.append(str(firmware.program))
     name = f"{board.name}'s twin" if twin else board.name
     vector = f", VLEN {spec.vlen}" if spec.kernels == "rvv" else ""
-    return SpikeTarget(lambda _: command, f"{name} (Spike, {_harts(len(ids))}{vector})", tree)
+    return FileTarget(lambda _: command, f"{name} (Spike, {_harts(len(ids))}{vector})", tree)
 
 
-class SpikeTarget(ProcessTarget):
-    """A process with a device tree of its own, which goes with it."""
+class FileTarget(ProcessTarget):
+    """A simulator with a file of its own, a device tree or a disk, which goes with it."""
 
-    def __init__(self, command: Callable[[int], list[str]], description: str, tree: Path) -> None:
-        self._tree = tree
+    def __init__(
+        self, command: Callable[[int], list[str]], description: str, file: Path, on_socket: bool = False
+    ) -> None:
+        self._file = file
         try:
-            super().__init__(command, description)
+            super().__init__(command, description, on_socket)
         except TargetError:
-            tree.unlink()
+            file.unlink()
             raise
 
     def close(self) -> None:
-        """End Spike and remove its device tree."""
+        """End the simulator and remove its file."""
         super().close()
-        self._tree.unlink(missing_ok=True)
+        self._file.unlink(missing_ok=True)
 
 
 def open_hosted(board: Board, spec: TargetSpec, firmware: Firmware, image: Path | None) -> ProcessTarget:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``--target`` means: ``native``, ``spike:vlen=128,harts=4``, ``visionfive2@spike``, ``/dev/ttyUSB0``, URLs."""
+"""What ``--target`` means: ``native``, ``spike:vlen=128,harts=4``, ``visionfive2@spike``, ``serial:/dev/ttyUSB0``."""
 
 from __future__ import annotations
 
 import os
 import re
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from host.boards import Board, board_names, load_board
 from host.errors import TargetError
@@ -29,6 +30,13 @@ class TargetSpec:
     """Where firmware is built; $HARTSPEAK_BUILD or ``build`` where empty."""
     port: str = ""
     baud: int = DEFAULT_BAUD
+    place: str = ""
+    """Place of a labgrid farm."""
+
+    @property
+    def is_line(self) -> bool:
+        """Whether it is a board that is there already, not a simulator to be started."""
+        return bool(self.port or self.place)
 
 
 def _number(spec: str, key: str, value: str, low: int, high: int) -> int:
@@ -37,9 +45,30 @@ def _number(spec: str, key: str, value: str, low: int, high: int) -> int:
     return int(value)
 
 
+def split_address(spec: TargetSpec) -> tuple[str, int]:
+    """Host and port of a URL. Raises TargetError where one is missing."""
+    try:
+        url = urlsplit(spec.port)
+        host, port = url.hostname, url.port
+    except ValueError as error:
+        raise TargetError(f"target {spec.text!r}: {error}") from None
+    if not host or not port:
+        scheme = spec.port.partition(":")[0]
+        raise TargetError(f"target {spec.text!r} needs host and port: {scheme}://board:7077")
+    return host, port
+
+
 def _parse_port(spec: str) -> TargetSpec:
     if re.match(r"[a-z0-9+]+://", spec):
-        return TargetSpec(spec, port=spec)
+        parsed = TargetSpec(spec, port=spec)
+        if spec.startswith(("socket:", "rfc2217:")):
+            split_address(parsed)
+        return parsed
+    if spec.startswith("farm:"):
+        place = spec.removeprefix("farm:")
+        if not place:
+            raise TargetError(f"target {spec!r} names no place; `labgrid-client places` lists them")
+        return TargetSpec(spec, place=place)
     path, _, baud = spec.removeprefix("serial:").partition("@")
     if not path:
         raise TargetError(f"target {spec!r} names no device; `host ports` lists them")
@@ -67,14 +96,14 @@ def _parse_options(spec: str, text: str) -> dict[str, str | int]:
 
 def default_harts(board: Board) -> int:
     """The board's own default; under QEMU, whose harts are threads, no more than this machine has processors."""
-    if board.simulator.kind == "qemu":
+    if board.simulator.kind in ("qemu", "u-boot"):
         return min(board.harts.default, os.cpu_count() or 1)
     return board.harts.default
 
 
 def parse_spec(spec: str) -> TargetSpec:
     """Parse ``--target``. Raises TargetError that lists what there is."""
-    if spec.startswith(("/", "serial:", "COM")) or "://" in spec:
+    if spec.startswith(("/", "serial:", "farm:", "COM")) or "://" in spec:
         return _parse_port(spec)
     name, _, text = spec.partition(":")
     name = name.removesuffix("@spike")
@@ -82,7 +111,7 @@ def parse_spec(spec: str) -> TargetSpec:
         known = ", ".join(board_names()).replace("visionfive2", "visionfive2@spike")
         raise TargetError(
             f"there is no target {spec!r}; known are {known}, a serial device such as /dev/ttyUSB0@115200 "
-            "(`host ports` lists them) and socket://host:port"
+            "(`host ports` lists them), socket://host:port, rfc2217://host:port and farm:place"
         )
     board = load_board(name)
     if "@spike" in spec and board.simulator.kind != "twin":

@@ -13,10 +13,8 @@ import pytest
 
 from host.boards import load_board
 from host.errors import TargetError
+from host.pytest_device import Device
 from host.targets import Target, open_target, simulators
-from tests.support.tiny import tiny_image, tiny_llama
-
-needs_qemu = pytest.mark.skipif(not shutil.which("qemu-system-riscv64"), reason="QEMU is not installed")
 
 
 def read_until(target: Target, words: bytes, seconds: float = 60) -> bytes:
@@ -28,23 +26,39 @@ def read_until(target: Target, words: bytes, seconds: float = 60) -> bytes:
     return got
 
 
-@pytest.mark.parametrize(
-    ("spec", "facts"),
-    [
-        pytest.param("qemu-virt:harts=3", [b"rv64gc_zba_zbb,", b"3 harts"], marks=needs_qemu),
-        pytest.param("qemu-virt:rvv,vlen=512,harts=1", [b"VLEN 512", b"1 hart,"], marks=needs_qemu),
-        ("spike:vlen=128,harts=2", [b"rv64gcv", b"VLEN 128", b"2 harts"]),
-        ("spike:scalar", [b"rv64gc_zba_zbb,", b"1 hart,", b"kernels scalar"]),
-        ("visionfive2@spike", [b"on visionfive2", b"rv64gc_zba_zbb", b"4 harts"]),
-        ("visionfive2@spike:harts=2", [b"2 harts"]),
-    ],
-)
-def test_firmware_boots_and_reports_what_it_runs_on(spec: str, facts: list[bytes]) -> None:
-    with open_target(spec, None) as target:
-        report = read_until(target, b"no model")
-        assert all(fact in report for fact in facts), report
-        assert target.alive
-    assert not target.alive
+FACTS = {
+    "qemu-virt:harts=3": [b"rv64gc_zba_zbb,", b"3 harts"],
+    "qemu-virt:rvv,vlen=512,harts=1": [b"VLEN 512", b"1 hart,"],
+    "spike:vlen=128,harts=2": [b"rv64gcv", b"VLEN 128", b"2 harts"],
+    "spike:scalar": [b"rv64gc_zba_zbb,", b"1 hart,", b"kernels scalar"],
+    "visionfive2@spike": [b"on visionfive2", b"rv64gc_zba_zbb", b"4 harts"],
+    "visionfive2@spike:harts=2": [b"2 harts"],
+}
+
+
+@pytest.mark.targets(*FACTS)
+@pytest.mark.needs(simulator=True, hosted=False)
+def test_firmware_boots_and_reports_what_it_runs_on(device: Device) -> None:
+    device.start()
+    report = device.expect(b"no model")
+    facts = [f"on {device.spec.board}".encode(), f"{device.spec.harts} hart".encode()]
+    assert all(fact in report for fact in facts + FACTS.get(device.spec.text, [])), report
+    assert device.target.alive
+    device.close()
+    assert not device.target.alive
+
+
+@pytest.mark.targets("native", "qemu-virt:harts=1", "spike:scalar", "visionfive2@spike:harts=1")
+@pytest.mark.needs(simulator=True)
+def test_a_reset_device_boots_again(device: Device, tiny: Path) -> None:
+    client = device.connect(tiny)
+    client.prompt([3, 4, 5])
+    answer = [token.id for token in client.generate(4)]
+    device.reset()
+    client.connect()
+    assert client.truncate(0) == 0
+    client.prompt([3, 4, 5])
+    assert [token.id for token in client.generate(4)] == answer
 
 
 def test_trap_prints_cause_and_ends_the_simulator() -> None:
@@ -72,24 +86,20 @@ def test_payload_at_another_address_says_so(tmp_path: Path) -> None:
         read_until(target, b"not loaded at the address that it was built for")
 
 
-def test_hosted_firmware_ends_when_its_line_closes(tmp_path: Path) -> None:
-    image = tmp_path / "tiny.hsp"
-    tiny_image(image, tiny_llama())
-    target = open_target("native", image)
+def test_hosted_firmware_ends_when_its_line_closes(tiny: Path) -> None:
+    target = open_target("native", tiny)
     read_until(target, b"ready")
     target.close()
     assert target.exit_reason == "ended with exit status 0"
 
 
-def test_hosted_firmware_serves_tcp(tmp_path: Path) -> None:
-    image = tmp_path / "tiny.hsp"
-    tiny_image(image, tiny_llama())
-    open_target("native", image).close()
+def test_hosted_firmware_serves_tcp(tiny: Path) -> None:
+    open_target("native", tiny).close()
     program = simulators.firmware_files(load_board("native"), "scalar", simulators.build_root()).program
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with subprocess.Popen([program, "--image", image, "--tcp", f"127.0.0.1:{port}"]) as process:
+    with subprocess.Popen([program, "--image", tiny, "--tcp", f"127.0.0.1:{port}"]) as process:
         try:
             for _ in range(2):
                 with connect(port) as target:
@@ -119,10 +129,8 @@ def connect(port: int) -> Target:
         (["--imaeg", "/bin/sh"], "unknown option --imaeg"),
     ],
 )
-def test_hosted_firmware_refuses_wrong_options(tmp_path: Path, options: list[str], words: str) -> None:
-    image = tmp_path / "tiny.hsp"
-    tiny_image(image, tiny_llama())
-    open_target("native", image).close()
+def test_hosted_firmware_refuses_wrong_options(tiny: Path, options: list[str], words: str) -> None:
+    open_target("native", tiny).close()
     program = simulators.firmware_files(load_board("native"), "scalar", simulators.build_root()).program
     done = subprocess.run(
         [program, *options], capture_output=True, text=True, timeout=30, check=False, stdin=subprocess.DEVNULL

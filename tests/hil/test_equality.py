@@ -7,7 +7,6 @@ bits of each row of logits that was sampled from, and that of every row of a sco
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from host.compiler.compile import Options
 from host.image.format import Format, Layout
 from host.link.client import Client
 from host.link.records import SamplerParams
+from host.pytest_device import Device
 from host.targets import open_target
 from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama
 
@@ -51,29 +51,16 @@ class Transcript:
     scored: tuple[tuple[int, int], ...]
 
 
-def need(spec: str) -> None:
-    program = {"qemu-virt": "qemu-system-riscv64", "linux": "qemu-riscv64"}.get(spec.split(":")[0])
-    if program and not shutil.which(program) and not shutil.which(f"{program}-static"):
-        pytest.skip(f"{program} is not installed")
-
-
-def transcript(spec: str, image: Path) -> Transcript:
-    stream = open_target(spec, image)
-    try:
-        client = Client(stream)
-        client.connect(timeout=60)
-        client.require_model()
-        client.prompt(PROMPT)
-        greedy = tuple((t.id, t.digest) for t in client.generate(TOKENS, digest=True))
-        params = SamplerParams(
-            temperature=0.9, top_k=40, top_p=0.95, min_p=0.01, repeat_penalty=1.2, repeat_last=32, seed=7
-        )
-        sampled = tuple((t.id, t.digest) for t in client.generate(TOKENS, params, digest=True))
-        client.truncate(0)
-        client.prompt(PROMPT[:20])
-        scored = tuple((row.argmax, row.digest) for row in client.score(digest=True))
-    finally:
-        stream.close()
+def transcript(client: Client) -> Transcript:
+    client.prompt(PROMPT)
+    greedy = tuple((t.id, t.digest) for t in client.generate(TOKENS, digest=True))
+    params = SamplerParams(
+        temperature=0.9, top_k=40, top_p=0.95, min_p=0.01, repeat_penalty=1.2, repeat_last=32, seed=7
+    )
+    sampled = tuple((t.id, t.digest) for t in client.generate(TOKENS, params, digest=True))
+    client.truncate(0)
+    client.prompt(PROMPT[:20])
+    scored = tuple((row.argmax, row.digest) for row in client.score(digest=True))
     return Transcript(greedy, sampled, scored)
 
 
@@ -98,32 +85,35 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, Layout],
 
 @pytest.fixture(scope="session")
 def reference(images: dict[tuple[str, Layout], Path]) -> dict[str, Transcript]:
-    return {name: transcript("native:harts=1", images[name, Layout.RVV]) for name in MODELS}
-
-
-def family(spec: str) -> Layout:
-    return Layout.RVV if "rvv" in spec else Layout.SWAR
-
-
-@pytest.mark.parametrize("spec", SIMULATED)
-def test_same_bits_on_every_target(
-    spec: str, images: dict[tuple[str, Layout], Path], reference: dict[str, Transcript]
-) -> None:
-    need(spec)
+    found = {}
     for name in MODELS:
-        assert transcript(spec, images[name, family(spec)]) == reference[name], name
+        with open_target("native:harts=1", images[name, Layout.RVV]) as target:
+            client = Client(target)
+            client.connect()
+            found[name] = transcript(client)
+    return found
 
 
-@pytest.mark.parametrize("spec", ["native:harts=1", "linux", "linux:rvv,vlen=256"])
+def family(device: Device) -> Layout:
+    return Layout.RVV if device.spec.kernels == "rvv" else Layout.SWAR
+
+
+@pytest.mark.targets(*SIMULATED)
+def test_same_bits_on_every_target(
+    device: Device, images: dict[tuple[str, Layout], Path], reference: dict[str, Transcript]
+) -> None:
+    for name in MODELS:
+        assert transcript(device.connect(images[name, family(device)])) == reference[name], name
+
+
+@pytest.mark.targets("native:harts=1", "linux", "linux:rvv,vlen=256")
 def test_other_family_runs_too(
-    spec: str, images: dict[tuple[str, Layout], Path], reference: dict[str, Transcript]
+    device: Device, images: dict[tuple[str, Layout], Path], reference: dict[str, Transcript]
 ) -> None:
     """An image packed for the other family is slower and gives the same bits."""
-    need(spec)
-    other = Layout.SWAR if family(spec) == Layout.RVV else Layout.RVV
-    layout = Layout.SWAR if spec.startswith("native") else other
+    other = Layout.SWAR if family(device) == Layout.RVV or device.spec.board == "native" else Layout.RVV
     for name in MODELS:
-        assert transcript(spec, images[name, layout]) == reference[name], name
+        assert transcript(device.connect(images[name, other])) == reference[name], name
 
 
 def test_transcripts_tell_models_apart(reference: dict[str, Transcript]) -> None:

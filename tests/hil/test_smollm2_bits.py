@@ -6,7 +6,6 @@ What takes more than a minute runs with --slow: pytest --slow tests/hil/test_smo
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from host.errors import SourceError
 from host.image.reader import Image
 from host.link.client import Client
 from host.pack import PackRequest, prepare
+from host.pytest_device import Device
 from host.targets import open_target
 
 RECIPE = "smollm2-135m-instruct"
@@ -48,39 +48,25 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return made
 
 
-def answer(spec: str, image: Path) -> list[tuple[int, int]]:
+def answer(client: Client, image: Path) -> list[tuple[int, int]]:
     """Ids and digests of the logits of the first tokens of the answer."""
-    program = {"qemu-virt": "qemu-system-riscv64", "linux": "qemu-riscv64"}.get(spec.split(":")[0])
-    if program and not shutil.which(program) and not shutil.which(f"{program}-static"):
-        pytest.skip(f"{program} is not installed")
     turn = ChatFormatter(Image(image).tokenizer).turn([{"role": "user", "content": SKY}])
-    stream = open_target(spec, image)
-    try:
-        client = Client(stream, patience=900)
-        client.connect(timeout=900)
-        client.require_model()
-        client.prompt(turn.ids)
-        return [(token.id, token.digest) for token in client.generate(TOKENS, digest=True)]
-    finally:
-        stream.close()
+    client.prompt(turn.ids)
+    return [(token.id, token.digest) for token in client.generate(TOKENS, digest=True)]
 
 
 @pytest.fixture(scope="session")
 def reference(images: dict[str, Path]) -> list[tuple[int, int]]:
-    found = answer("native:harts=1", images["rvv"])
+    with open_target("native:harts=1", images["rvv"]) as target:
+        client = Client(target, patience=900)
+        client.connect(timeout=900)
+        found = answer(client, images["rvv"])
     assert len(found) == TOKENS
     return found
 
 
-@pytest.mark.parametrize("spec", ["native:harts=4", "qemu-virt"])
-def test_smollm2_has_the_same_bits(spec: str, images: dict[str, Path], reference: list[tuple[int, int]]) -> None:
-    assert answer(spec, images["swar"]) == reference
-
-
-@pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("spec", SLOW)
-def test_smollm2_has_the_same_bits_everywhere(
-    spec: str, images: dict[str, Path], reference: list[tuple[int, int]]
-) -> None:
-    assert answer(spec, images["rvv" if "rvv" in spec else "swar"]) == reference
+@pytest.mark.targets("native:harts=4", "qemu-virt", *(pytest.param(spec, marks=pytest.mark.slow) for spec in SLOW))
+def test_smollm2_has_the_same_bits(device: Device, images: dict[str, Path], reference: list[tuple[int, int]]) -> None:
+    image = images["rvv" if device.spec.kernels == "rvv" else "swar"]
+    assert answer(device.connect(image), image) == reference
