@@ -153,6 +153,8 @@ class Board:
     uart: Uart | None = None
     timer: Timer | None = None
     entry: Entry | None = None
+    loader: str = ""
+    """``u-boot`` where that loads firmware and image; the build then makes its scripts, a FIT and a disk image."""
     roofline: Roofline | None = None
     """For `host bench`; simulators have none."""
     file: Path = field(default=Path(), compare=False)
@@ -246,6 +248,7 @@ def _check(board: Board) -> None:
     one_of = {
         "port": (board.port, ("bare", "hosted")),
         "kernels": (board.kernels, tuple(board.isa)),
+        "loader": (board.loader, ("", "u-boot")),
         "simulator.kind": (board.simulator.kind, ("spike", "qemu", "u-boot", "twin", "qemu-user", "process")),
     }
     if board.entry:

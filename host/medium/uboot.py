@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections.abc import Iterator
+from pathlib import Path
 
 import fdt
 from construct import Bytes, Int8ub, Int32ub, Struct
 
 from host.boards import Board, Memory
 from host.errors import UsageError
+from host.medium import disk
+from host.medium.fat import fat_image
 
 LEGACY = Struct(
     "magic" / Int32ub,
@@ -85,6 +89,21 @@ echo "hartspeak: reading slot $hsp_slot"
 $devtype read {memory.image:#x} $hsp_start $hsp_size
 {start_command(board)}
 """
+
+
+def write_boot_disk(path: Path, board: Board, firmware: Path, image: Path | None) -> None:
+    """The board's disk image: GPT, boot files with ``firmware`` (firmware.bin), ``image`` in slot a."""
+    script = script_image(disk_script(board), f"hartspeak {board.name}")
+    boot = fat_image({"boot.scr": script, "firmware.bin": firmware.read_bytes()}, disk.BOOT_BYTES)
+    layout = disk.plan_disk(disk.slot_bytes(image.stat().st_size if image else 0))
+
+    def chunks() -> Iterator[tuple[int, bytes]]:
+        yield from disk.partition_tables(layout)
+        yield from disk.partition_data(layout.parts["firmware"], "the boot partition", boot)
+        if image:
+            yield from disk.partition_data(layout.parts["model_a"], str(image), image)
+
+    disk.write_disk(path, layout.size, chunks())
 
 
 def tftp_script(board: Board) -> str:

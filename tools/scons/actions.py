@@ -13,6 +13,7 @@ from typing import Any
 from SCons.Action import Action
 
 from host.errors import HostError, UsageError
+from tools.scons import media
 from tools.scons.variant import ROOT, Options, short_line
 
 PACKERS = ("arch", "compiler", "quant", "image", "importer")
@@ -111,6 +112,7 @@ def add(env: Any, options: Options, built: list[Any]) -> None:
     elf, model = built[0], model_node(env, options)
     table = add_table(env, options, elf, model)
     env.Default(table)
+    media.add(env, options, built, model)
     image = model if model is not None else None
 
     def always(name: str, what: Any) -> None:

@@ -20,6 +20,7 @@ GENERATED = {
     "image": ("image_format.h", "host/image/format.py"),
     "wire": ("wire.h", "host/link/messages.py"),
     "errors": ("errors.h", "host/errors.py"),
+    "unicode": ("unicode.h", "tools/gen_unicode.py"),
 }
 CORE = ("engine", "ops", "link", "kernels")
 
@@ -118,9 +119,11 @@ def objects(env: Any, options: Options, sources: list[Path], folder: str, **flag
 # signature that is the same in the next run.
 def write_header(target: list[Any], source: list[Any], env: Any) -> int:  # noqa: ARG001
     """Action: a header of env["KIND"]."""
-    import tools.gen_headers as gen
+    from tools import gen_headers, gen_unicode
 
-    return gen.main(["gen_headers", env["KIND"], str(target[0])])
+    if env["KIND"] == "unicode":
+        return gen_unicode.main(Path(str(target[0])))
+    return gen_headers.main(["gen_headers", env["KIND"], str(target[0])])
 
 
 def write_board(target: list[Any], source: list[Any], env: Any) -> int:  # noqa: ARG001
