@@ -7,21 +7,19 @@ import ctypes
 import platform
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from host.boards import load_board
 from host.image.format import Format, Layout
 from host.quant.bf16 import round_bf16, to_bf16
 from host.quant.quantize import Quantized
-from host.targets.device_tree import spike_tree
-from host.targets.spike_tool import find_spike
 from tests.support import reference
-from tests.support.native import ROOT, Native
+from tests.support.native import Native
 from tests.support.ops import F32, KernelQ8a, QuantizedRows, Weight, aligned
+from tools.bench.bare import BARE, CASES, bare_toolchain, compile_kernels, run_spike
+from tools.scons.toolchain import Toolchain, zig_path
 
 QUANTIZED = [
     ("scalar_linear_q4", Format.Q4, Layout.RVV),
@@ -36,6 +34,10 @@ KINDS = ["random", "largest", "smallest", "equal", "zero", "tiny"]
 
 def same(a: np.ndarray, b: np.ndarray) -> None:
     np.testing.assert_array_equal(np.ascontiguousarray(a).view(np.uint32), np.ascontiguousarray(b).view(np.uint32))
+
+
+def pointer(array: np.ndarray) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
 
 
 def integers(rng: np.random.Generator, kind: str, low: int, high: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -147,27 +149,63 @@ def test_sums(native: Native, n: int) -> None:
 
 
 @pytest.mark.parametrize("head_dim", [8, 24, 64, 128])
+@pytest.mark.parametrize("heads", [1, 2, 3])
 @pytest.mark.parametrize("kind", ["random", "largest", "smallest"])
-def test_int8_attention(native: Native, head_dim: int, kind: str) -> None:
+def test_int8_attention(native: Native, head_dim: int, heads: int, kind: str) -> None:
     rng = np.random.default_rng(head_dim)
-    q = integers(rng, kind, -127, 127, (head_dim,))
+    q = integers(rng, kind, -127, 127, (heads, head_dim))
     keys = aligned(64 * head_dim).view(np.int8).reshape(head_dim, 64)
     keys[:] = integers(rng, kind, -127, 127, keys.shape)
-    expected = q.astype(np.int32) @ keys.astype(np.int32)
+    dots = q.astype(np.int32) @ keys.astype(np.int32)
     for name in ("scalar_dot_i8", "swar_dot_i8"):
         out = np.zeros(64, np.int32)
-        getattr(native.lib, name)(
-            *(a.ctypes.data_as(ctypes.c_void_p) for a in (q, keys)), head_dim, out.ctypes.data_as(ctypes.c_void_p)
-        )
-        np.testing.assert_array_equal(out, expected)
+        getattr(native.lib, name)(pointer(q), pointer(keys), head_dim, 64, pointer(out))
+        np.testing.assert_array_equal(out, dots[0])
+    scales, key_scales = (rng.uniform(0, 1, n).astype(np.float32) for n in (heads, 64))
+    scores = np.full((heads, 64), np.nan, np.float32)
+    arguments = pointer(q), pointer(scales), heads, pointer(keys), pointer(key_scales), head_dim, 50
+    native.lib.scalar_score_i8(*arguments, pointer(scores))
+    same(scores[:, :50], (dots.astype(np.float32) * (scales[:, None] * key_scales))[:, :50])
     values = integers(rng, kind, -127, 127, (50, head_dim))
-    p, acc = rng.uniform(size=50).astype(np.float32), rng.normal(size=head_dim).astype(np.float32)
+    p, acc = rng.uniform(size=(heads, 64)).astype(np.float32), rng.normal(size=(heads, 300)).astype(np.float32)
     weighted = acc.copy()
-    for j in range(50):
-        weighted = reference.fma(p[j], values[j].astype(np.float32), weighted)
-    pointers = [ctypes.c_void_p(a.ctypes.data) for a in (p, values, acc)]
-    native.lib.scalar_axpy_i8(*pointers[:2], head_dim, 50, pointers[2])
+    for h in range(heads):
+        for j in range(50):
+            weighted[h, :head_dim] = reference.fma(p[h, j], values[j].astype(np.float32), weighted[h, :head_dim])
+    native.lib.scalar_axpy_i8(pointer(p), heads, pointer(values), head_dim, 50, pointer(acc), 300)
     same(acc, weighted)
+
+
+@pytest.mark.parametrize("n", [1, 31, 32, 33, 64])
+def test_softmax(native: Native, n: int) -> None:
+    native.lib.scalar_softmax.restype = ctypes.c_float
+    x = (np.random.default_rng(n).normal(size=n) * 30).astype(np.float32)
+    x[n // 2] = -np.inf
+    for before in (-np.inf, -200.0, 200.0):
+        found, largest = x.copy(), np.array([before], np.float32)
+        if n == 1 and before == -np.inf:
+            continue
+        total = native.lib.scalar_softmax(pointer(found), n, pointer(largest))
+        assert largest[0] == max(x.max(), np.float32(before))
+        same(found, reference.exp(x - largest))
+        assert total == reference.total(found)
+
+
+@pytest.mark.parametrize("n", [1, 63, 64, 1000])
+def test_argmax(native: Native, n: int) -> None:
+    native.lib.scalar_argmax.restype = ctypes.c_uint32
+    for kind in ("random", "equal", "none", "nan", "last"):
+        x = np.random.default_rng(n).integers(-9, 9, n).astype(np.float32)
+        if kind == "equal":
+            x[:] = -3
+        elif kind == "none":
+            x[:] = -np.inf
+        elif kind == "nan":
+            x[::2] = np.nan
+        elif kind == "last":
+            x[-1] = np.inf
+        expected = 0 if np.isnan(x).all() or kind == "none" else int(np.nanargmax(x))
+        assert native.lib.scalar_argmax(pointer(x), n) == expected
 
 
 @pytest.mark.parametrize("head_dim", [8, 40, 64])
@@ -187,35 +225,6 @@ def test_float_attention(native: Native, head_dim: int) -> None:
 
 # ---- bare metal ----
 
-KERNELS = ROOT / "firmware" / "kernels"
-MEMORY = ROOT / "firmware/boot/memory.c"
-FLAGS = ["-std=c11", "-O3", "-Wall", "-Wextra", "-Werror", "-Wundef", "-ffp-contract=off", "-fno-math-errno"]
-FLAGS += ["-ffreestanding", "-fno-sanitize=undefined", "-fno-stack-protector"]
-BARE = ["-target", "riscv64-freestanding-none", "-mabi=lp64d", "-mcmodel=medany", "-nostdlib", "-static"]
-BARE += ["-fno-unwind-tables", "-fno-asynchronous-unwind-tables", f"-Wl,-T,{KERNELS / 'test/bare.ld'}"]
-CPUS = {"scalar": "generic_rv64+m+a+f+d+c", "rvv": "generic_rv64+m+a+f+d+c+v"}
-SPIKE_MEMORY = 64 << 20
-
-
-def compile_test(folder: Path, target: list[str], sources: list[Path], output: str, rvv: bool) -> Path:
-    subprocess.run(
-        [sys.executable, "tools/gen_headers.py", "image", str(folder / "gen/image_format.h")], cwd=ROOT, check=True
-    )
-    families = ["swar", "rvv"] if rvv else ["swar", "scalar"]
-    sources = [*sources, KERNELS / "test/cases.c", *(p for f in families for p in sorted((KERNELS / f).glob("*.c")))]
-    command = [sys.executable, "-m", "ziglang", "cc", *target, *FLAGS, f"-DKERNELS_RVV={int(rvv)}"]
-    command += [
-        f"-I{ROOT / 'firmware'}",
-        f"-I{ROOT / 'firmware/boot/include'}",
-        f"-I{folder}",
-        *map(str, sources),
-        "-o",
-        str(folder / output),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert not done.returncode, done.stderr
-    return folder / output
-
 
 def lines(output: str) -> list[str]:
     """The lines without their instruction counts."""
@@ -230,8 +239,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def expected(folder: Path) -> list[str]:
     """What the scalar kernels of this machine say."""
-    target = ["-shared", "-fPIC", "-nostdlib"] + (["-mcpu=x86_64_v3"] if platform.machine() == "x86_64" else [])
-    lib = ctypes.CDLL(str(compile_test(folder, target, [MEMORY], "cases.so", rvv=False)))
+    arch = ["-shared", "-fPIC"] + (["-mcpu=x86_64_v3"] if platform.machine() == "x86_64" else [])
+    tools = Toolchain([zig_path(), "cc"], [*arch, "-fno-sanitize=undefined"], [])
+    lib = ctypes.CDLL(str(compile_kernels(folder / "cases.so", "scalar", tools, CASES, [], bare=False)))
     found: list[str] = []
     put, count = ctypes.CFUNCTYPE(None, ctypes.c_char_p), ctypes.CFUNCTYPE(ctypes.c_uint64)
     callbacks = (put(lambda line: found.append(line.decode())), count(lambda: 0))
@@ -241,10 +251,9 @@ def expected(folder: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def programs(folder: Path) -> dict[str, Path]:
-    sources = [KERNELS / "test/bare.c", KERNELS / "test/start.S", MEMORY]
     return {
-        family: compile_test(folder, [*BARE, f"-mcpu={cpu}"], sources, f"{family}.elf", rvv=family == "rvv")
-        for family, cpu in CPUS.items()
+        family: compile_kernels(folder / f"{family}.elf", family, bare_toolchain(family), [*BARE, *CASES], [])
+        for family in ("scalar", "rvv")
     }
 
 
@@ -259,20 +268,8 @@ def test_families_agree(expected: list[str]) -> None:
 
 
 @pytest.mark.parametrize("vlen", [0, 128, 256, 512, 1024])
-def test_spike(folder: Path, expected: list[str], programs: dict[str, Path], vlen: int) -> None:
-    isa = f"rv64gcv_zvl{vlen}b_zicntr" if vlen else "rv64gc_zicntr"
-    tree = folder / f"{vlen}.dtb"
-    tree.write_bytes(spike_tree(load_board("spike"), [0], isa, SPIKE_MEMORY))
-    command = [str(find_spike()), f"--isa={isa}", f"-m0x80000000:{SPIKE_MEMORY:#x}", f"--dtb={tree}"]
-    done = subprocess.run(
-        [*command, str(programs["rvv" if vlen else "scalar"])],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        timeout=120,
-        check=False,
-    )
-    assert lines(done.stdout) == expected
+def test_spike(expected: list[str], programs: dict[str, Path], vlen: int) -> None:
+    assert lines(run_spike(programs["rvv" if vlen else "scalar"], vlen)) == expected
 
 
 @pytest.mark.parametrize("vlen", [0, 256])

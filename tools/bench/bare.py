@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kernels as bare programs for simulators: how they are compiled, and how Spike runs them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from host.boards import load_board
+from host.errors import TargetError
+from host.targets.device_tree import spike_tree
+from host.targets.spike_tool import find_spike
+from tools.scons.toolchain import COMMON, FREESTANDING, Toolchain, zig_path
+
+ROOT = Path(__file__).resolve().parents[2]
+KERNELS = ROOT / "firmware/kernels"
+MEMORY_C = ROOT / "firmware/boot/memory.c"
+CASES = [KERNELS / "test/cases.c", MEMORY_C]
+"""The kernel test without what it runs on."""
+BARE = [KERNELS / "test/bare.c", KERNELS / "test/start.S"]
+LAYOUTS = {"scalar": "swar", "rvv": "rvv"}
+CPUS = {"scalar": "generic_rv64+m+a+f+d+c", "rvv": "generic_rv64+m+a+f+d+c+v"}
+SPIKE_MEMORY = 64 << 20
+
+
+def bare_toolchain(family: str) -> Toolchain:
+    """Compiler for any RV64GC core, with V for ``rvv``."""
+    arch = ["-target", "riscv64-freestanding-none", "-mabi=lp64d", "-mcmodel=medany", f"-mcpu={CPUS[family]}"]
+    return Toolchain([zig_path(), "cc"], [*arch, "-fno-sanitize=undefined"], [])
+
+
+def compile_kernels(
+    output: Path, family: str, tools: Toolchain, sources: list[Path], flags: list[str], bare: bool = True
+) -> Path:
+    """``sources`` with one family's kernels, beside a folder for generated headers. TargetError with what zig said."""
+    header = output.parent / "gen/image_format.h"
+    subprocess.run([sys.executable, str(ROOT / "tools/gen_headers.py"), "image", str(header)], cwd=ROOT, check=True)
+    folders = ["swar", family]
+    files = [*sources, *(p for name in folders for p in sorted((KERNELS / name).glob("*.[cS]")))]
+    includes = [f"-I{path}" for path in (ROOT / "firmware", ROOT / "firmware/boot/include", output.parent)]
+    linker = ["-static", "-Wl,--gc-sections", f"-Wl,-T,{KERNELS / 'test/bare.ld'}"] if bare else []
+    command = [*tools.cc, *tools.arch, *COMMON, *FREESTANDING, f"-DKERNELS_RVV={int(family == 'rvv')}", *includes]
+    command += ["-nostdlib", *linker, *flags, *map(str, files), "-o", str(output)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise TargetError(f"the kernels do not compile:\n{done.stderr}")
+    return output
+
+
+def spike_command(elf: Path, vlen: int) -> list[str]:
+    """How Spike runs a bare program; VLEN 0 is a core without vectors. Writes a device tree beside the program."""
+    isa = f"rv64gcv_zvl{vlen}b_zicntr" if vlen else "rv64gc_zicntr"
+    tree = elf.with_suffix(f".{vlen}.dtb")
+    tree.write_bytes(spike_tree(load_board("spike"), [0], isa, SPIKE_MEMORY))
+    return [str(find_spike()), f"--isa={isa}", f"-m0x80000000:{SPIKE_MEMORY:#x}", f"--dtb={tree}", str(elf)]
+
+
+def run_spike(elf: Path, vlen: int) -> str:
+    """What a bare program prints on Spike. TargetError where that is nothing."""
+    command = spike_command(elf, vlen)
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, check=False)
+    if not done.stdout:
+        raise TargetError(f"Spike ran no kernel at VLEN {vlen}: {done.stderr.strip() or 'no output'}")
+    return done.stdout

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The linear op on a simulated core, in cycles: every case once from memory that was never touched
+ * and once more from the cache, as a line on the UART:
+ *
+ *   name columns inputs outputs bytes cold_cycles cold_instructions warm_cycles warm_instructions
+ *
+ * "read" is a loop of plain 64-bit loads, the memory speed that the core can see at all; "barrier"
+ * is a call of an empty function on all harts, its barrier included. CASES, HARTS, LAYOUT and the
+ * bytes of all cases' weights are given when it is compiled.
+ */
+
+#include "engine/pool.h"
+#include "gen/image_format.h"
+#include "kernels/load.h"
+#include "ops/ops.h"
+
+#define UART     ((volatile uint8_t *)0x10000000)
+#define FINISHER ((volatile uint32_t *)0x100000)
+#define PASS     0x5555u
+
+#define MAX_INPUTS  8u
+#define MAX_COLS    1536u
+#define MAX_OUTPUTS 4096u
+#define WARM_COLS   64u
+#define WARM_BYTES  65536u /* more than a warm-up's weights */
+#define READ_BYTES  131072u
+
+struct run_case {
+    const char *name;
+    uint32_t format, cols, inputs, outputs;
+};
+
+#define Q4(...)  {"q4", IMAGE_FORMAT_Q4, __VA_ARGS__}
+#define Q4M(...) {"q4m", IMAGE_FORMAT_Q4M, __VA_ARGS__}
+#define Q8(...)  {"q8", IMAGE_FORMAT_Q8, __VA_ARGS__}
+
+static const struct run_case cases[] = {CASES};
+
+/* Not initialized, so that no part of it is in a cache. */
+static uint8_t weights[WARM_BYTES + WEIGHT_BYTES + READ_BYTES] __attribute__((aligned(4096)));
+static struct {
+    uint8_t values[MAX_INPUTS][MAX_COLS + MAX_COLS / KERNEL_GROUP * 8];
+    float dst[MAX_INPUTS][MAX_OUTPUTS];
+} rows __attribute__((aligned(64)));
+
+static struct port port = {.harts = HARTS};
+static struct op op;
+static struct step step;
+static uint64_t used;
+static uint32_t started;
+
+static uint64_t cycles(void)
+{
+    uint64_t v;
+    __asm__ volatile("fence\n\tcsrr %0, mcycle" : "=r"(v)::"memory");
+    return v;
+}
+
+static uint64_t instructions(void)
+{
+    uint64_t v;
+    __asm__ volatile("csrr %0, minstret" : "=r"(v)::"memory");
+    return v;
+}
+
+static void put_word(const char *word)
+{
+    while (*word)
+        *UART = (uint8_t)*word++;
+    *UART = ' ';
+}
+
+static void put_number(uint64_t value)
+{
+    char digits[24], *at = digits + sizeof digits - 1;
+    *at = 0;
+    do {
+        *--at = (char)('0' + value % 10);
+        value /= 10;
+    } while (value);
+    put_word(at);
+}
+
+static void run_op(void *context, uint32_t hart, uint32_t harts)
+{
+    (void)context;
+    op.run(&op, &step, hart, harts);
+}
+
+static void run_nothing(void *context, uint32_t hart, uint32_t harts)
+{
+    (void)context;
+    (void)hart;
+    (void)harts;
+}
+
+/* This hart's share of `bytes` of fresh weights, one load a word. */
+static void run_read(void *context, uint32_t hart, uint32_t harts)
+{
+    uint64_t share = *(const uint64_t *)context / harts / 64 * 64, sum = 0;
+    const uint64_t *p = (const uint64_t *)(const void *)(weights + used + hart * share);
+    for (uint64_t i = 0; i < share / 8; i += 8)
+        sum += p[i] + p[i + 1] + p[i + 2] + p[i + 3] + p[i + 4] + p[i + 5] + p[i + 6] + p[i + 7];
+    __asm__ volatile("" ::"r"(sum));
+}
+
+static void measure_twice(pool_fn fn, void *context)
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        uint64_t c = cycles(), n = instructions();
+        pool_run(fn, context);
+        uint64_t after = cycles();
+        put_number(after - c);
+        put_number(instructions() - n);
+    }
+    *UART = '\n';
+}
+
+static uint32_t record_bytes(uint32_t format)
+{
+    uint32_t bits = format == IMAGE_FORMAT_Q8 ? 8 : 4;
+    int second =
+        format == IMAGE_FORMAT_Q4M || (format == IMAGE_FORMAT_Q8 && LAYOUT == IMAGE_LAYOUT_SWAR);
+    return KERNEL_TILE * KERNEL_GROUP * bits / 8 + (second ? 4 : 2) * KERNEL_TILE;
+}
+
+/* Returns the bytes of its weight. */
+static uint64_t make_op(const struct run_case *c)
+{
+    uint32_t groups = c->cols / KERNEL_GROUP, record = record_bytes(c->format);
+    op = (struct op){.id = IMAGE_OP_ID_LINEAR, .run = op_linear};
+    op.linear = (struct op_linear){
+        .src_q8a = {rows.values[0], sizeof rows.values[0], c->cols, c->cols + 4 * groups},
+        .dst = {rows.dst[0], MAX_OUTPUTS},
+        .weight = {weights + used, c->format, LAYOUT, c->outputs, c->cols, record,
+                   (uint64_t)record * groups},
+        .src_format = IMAGE_FORMAT_Q8A,
+        .k = c->cols,
+        .n = c->outputs,
+        .activation = IMAGE_ACTIVATION_NONE,
+    };
+    step.row_count = c->inputs;
+    return op.linear.weight.tile_stride * (c->outputs / KERNEL_TILE);
+}
+
+static void put_case(const char *name, const struct run_case *c, uint64_t bytes)
+{
+    put_word(name);
+    put_number(c->cols);
+    put_number(c->inputs);
+    put_number(c->outputs);
+    put_number(bytes);
+}
+
+static void run_case(const struct run_case *c)
+{
+    uint64_t bytes = make_op(c);
+    put_case(c->name, c, bytes);
+    measure_twice(run_op, NULL);
+    used += bytes;
+}
+
+static void run_others(void)
+{
+    uint64_t bytes = READ_BYTES;
+    put_case("read", &(struct run_case){0}, bytes);
+    measure_twice(run_read, &bytes);
+    put_case("barrier", &(struct run_case){0}, 0);
+    measure_twice(run_nothing, NULL);
+}
+
+void cycles_main(uint32_t hart);
+void cycles_main(uint32_t hart)
+{
+    if (hart) {
+        while (!__atomic_load_n(&started, __ATOMIC_ACQUIRE))
+            ;
+        pool_worker(hart);
+    }
+    pool_init(&port);
+    __atomic_store_n(&started, 1, __ATOMIC_RELEASE);
+    /* The code into the cache, on weights of its own. */
+    for (uint32_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct run_case first = cases[i];
+        first.cols = WARM_COLS;
+        first.outputs = KERNEL_TILE * HARTS;
+        used = make_op(&first);
+        pool_run(run_op, NULL);
+    }
+    used = WARM_BYTES;
+    for (uint32_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        run_case(&cases[i]);
+    run_others();
+    *FINISHER = PASS;
+    for (;;)
+        ;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every hart: floating point and vectors on, a stack of 16 KiB, and the measurement. */
+    .section .text.start, "ax"
+    .globl _start
+_start:
+    la t0, halt
+    csrw mtvec, t0
+    li t0, 0x6600
+    csrs mstatus, t0
+    csrr a0, mhartid
+    slli t0, a0, 14
+    la sp, stack_top
+    sub sp, sp, t0
+    call cycles_main
+    .balign 4
+halt:
+    wfi
+    j halt
