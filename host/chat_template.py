@@ -50,14 +50,17 @@ def _strftime_now(pattern: str) -> str:
 class ChatTemplate:
     """A model's chat template, ready to render."""
 
-    def __init__(self, template: str, special: Mapping[str, str]) -> None:
-        """``special`` holds bos_token and the like as text. Raises SourceError when the template does not parse."""
+    def __init__(self, template: str, special: Mapping[str, str], clock: bool = True) -> None:
+        """``special`` holds bos_token and the like as text; ``clock``: whether the template may ask for the date.
+
+        Raises SourceError when the template does not parse.
+        """
         if len(template) > MAX_TEMPLATE:
             raise SourceError(f"the chat template has {len(template)} characters, at most {MAX_TEMPLATE} are allowed")
         self._special = dict(special)
         self._environment = minijinja.Environment(
             filters={"tojson": _tojson},
-            globals={"raise_exception": _raise_exception, "strftime_now": _strftime_now},
+            globals={"raise_exception": _raise_exception} | ({"strftime_now": _strftime_now} if clock else {}),
             fuel=FUEL,
             auto_escape_callback=lambda _name: False,
             trim_blocks=True,

@@ -61,6 +61,7 @@ DEVICE_ERRORS: tuple[DeviceError, ...] = (
         "the model's memory plan does not fit the board's arena",
         "pack with a shorter --context, fewer --sessions or --kv int8",
     ),
+    DeviceError(13, "IMAGE_BPE", "the terminal's tokenizer tables are damaged", "pack the image again"),
     # 32..: the engine's rows
     DeviceError(32, "ROWS", "more rows than the plan allows, or none", "send fewer rows"),
     DeviceError(33, "SESSION", "the session does not exist", "use a session below the image's number of sessions"),
@@ -81,6 +82,7 @@ DEVICE_ERRORS: tuple[DeviceError, ...] = (
     DeviceError(68, "PARAMETER", "a parameter is out of range", "see host run --help"),
     DeviceError(69, "NOT_READY", "the device has no valid model", "see the boot report"),
     DeviceError(70, "PENDING", "too many tokens wait to be evaluated", "evaluate what was sent, then send more"),
+    DeviceError(71, "RUN", "there is no such run, or its first tokens are no longer kept", "ask again from its session"),
     # 96..: the port
     DeviceError(96, "HART", "a hart did not start", "check the board's hart list"),
     DeviceError(97, "IO", "the port could not read or write", "check the device or file"),
@@ -123,6 +125,10 @@ class TargetError(HostError):
     """A simulator, device or line cannot be started, is not ours, or went away."""
 
     exit_code = 6
+
+
+class DeviceRestarted(TargetError):
+    """The device was reset while it was connected: its sessions are gone, and can be restored from the host's."""
 
 
 class DeviceFailure(HostError):

@@ -108,6 +108,8 @@ static int read_image(uint64_t *detail)
     error = error ? error : image_read_plan(&engine.image, &engine.plan, detail);
     error = error ? error : image_check_tensors(&engine.image, &engine.plan, detail);
     error = error ? error : image_read_states(&engine.image, &engine.plan, engine.states, detail);
+    error =
+        error ? error : tokenizer_read(&engine.image, engine.plan.vocab, &engine.tokenizer, detail);
     error = error ? error : check_fit(detail);
     return error ? error : read_program(detail);
 }
@@ -140,6 +142,11 @@ const struct engine_info *engine_info(void)
     return engine.loaded ? &engine.info : NULL;
 }
 
+const struct tokenizer *engine_tokenizer(void)
+{
+    return engine.loaded && engine.tokenizer.vocab ? &engine.tokenizer : NULL;
+}
+
 /* ---- hashes ---- */
 
 struct verification {
@@ -163,11 +170,14 @@ static void verify_leaves(void *context, uint32_t hart, uint32_t harts)
     struct verification *v = context;
 
     v->bad[hart] = v->leaves;
-    for (uint64_t leaf = hart; leaf < v->leaves; leaf += harts)
+    for (uint64_t leaf = hart; leaf < v->leaves; leaf += harts) {
         if (!leaf_is_good(leaf)) {
             v->bad[hart] = leaf;
             return;
         }
+        if (hart == 0 && engine.poll)
+            (void)engine.poll(engine.poll_context);
+    }
 }
 
 int engine_verify(uint64_t *detail)

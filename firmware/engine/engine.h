@@ -61,6 +61,10 @@ int engine_verify(uint64_t *detail);
 /* NULL before engine_load() succeeded. */
 const struct engine_info *engine_info(void);
 
+/* NULL where the image has no tables to tokenize with. */
+struct tokenizer;
+const struct tokenizer *engine_tokenizer(void);
+
 /* Called by hart 0 between ops; a non-zero return abandons the step before lengths advance. */
 void engine_set_poll(int (*poll)(void *context), void *context);
 

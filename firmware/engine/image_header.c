@@ -43,7 +43,7 @@ static int add_section(struct image *image, const uint8_t *entry, uint64_t *end,
         !checked_range(offset, size, image->size))
         return E_IMAGE_SECTION;
     *end = offset + size;
-    if (id == 0 || id > IMAGE_SECTION_ID_SIGNATURE)
+    if (id == 0 || id > IMAGE_SECTION_ID_BPE)
         return flags & IMAGE_SECTION_FLAG_REQUIRED ? E_IMAGE_SECTION : 0;
     if (image->parts[id].data)
         return E_IMAGE_SECTION;

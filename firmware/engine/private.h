@@ -7,6 +7,7 @@
 #include "engine/engine.h"
 #include "engine/image.h"
 #include "engine/session.h"
+#include "engine/tokenizer.h"
 
 struct engine {
     const struct port *port;
@@ -15,6 +16,7 @@ struct engine {
     struct engine_info info;
     struct image image;
     struct image_plan plan;
+    struct tokenizer tokenizer;
     struct op ops[LIMIT_OPS];
     struct engine_op_stats stats[LIMIT_OPS];
     struct step_state states[LIMIT_STATES];

@@ -58,6 +58,7 @@ class SectionId(enum.IntEnum):
     MANIFEST = 9
     HASHES = 10
     SIGNATURE = 11
+    BPE = 12
 
 
 class SectionFlag(enum.IntFlag):
@@ -92,6 +93,40 @@ class Layout(enum.IntEnum):
     PLAIN = 0
     RVV = 1
     SWAR = 2
+
+
+class Split(enum.IntEnum):
+    """What a text is cut into before merges: by whose pattern."""
+
+    NONE = 0
+    """Not at all: SentencePiece."""
+    GPT2 = 1
+    DIGITS = 2
+    """Each digit alone, the rest as GPT2: SmolLM2."""
+    LLAMA3 = 3
+    QWEN2 = 4
+
+
+class BpeFlag(enum.IntFlag):
+    """Bits of `Bpe.flags`."""
+
+    WHOLE_WORDS = 1
+    """A piece that is a token of its own is taken before any merge."""
+    CHARACTERS = 2
+    """Merges begin with characters, of which unknown ones fall back to bytes: SentencePiece. Else with bytes."""
+    PREPEND_SPACE = 4
+    """A text begins with one more space; an answer with one less."""
+    CHAT = 8
+    """`first` and `suffix` make a question; else a line is a text to be continued."""
+    TURNS = 16
+    """`next` goes on with a conversation; else each question begins anew."""
+
+
+class AddedFlag(enum.IntFlag):
+    """Bits of `BpeAdded.flags`."""
+
+    SPECIAL = 1
+    """Not shown in an answer."""
 
 
 class OpId(enum.IntEnum):
@@ -318,6 +353,36 @@ OpGather = Struct(
     "dst" / Operand,  # f32, the rows whose logits are wanted, in order
     "width" / Int32ul,
 )
+
+Bpe = Struct(
+    "split" / Int32ul,  # Split
+    "flags" / Int32ul,  # BpeFlag
+    "vocab" / Int32ul,  # ids with a text: at most the plan's vocab
+    "merge_count" / Int32ul,
+    "sorted_count" / Int32ul,
+    "added_count" / Int32ul,
+    "text_bytes" / Int32ul,
+    "first_bytes" / Int32ul,  # before the first question
+    "end_bytes" / Int32ul,  # behind an answer that did not end itself
+    "next_bytes" / Int32ul,  # between an answer's end and the next question
+    "suffix_bytes" / Int32ul,  # behind a question
+    "end_id" / Int32ul,  # the token that `end` is; or NO_TENSOR
+    # Then: u32 byte_ids[256], the token of each byte or NO_TENSOR; u32 text_offsets[vocab + 1]; BpeMerge
+    # [merge_count], ascending by left, right; u32 sorted[sorted_count], ids ascending by their texts; BpeAdded
+    # [added_count]; text[text_bytes]; first, end, next and suffix.
+)
+BpeMerge = Struct(
+    "left" / Int32ul,
+    "right" / Int32ul,
+    "rank" / Int32ul,  # lowest first
+    "merged" / Int32ul,
+)
+BpeAdded = Struct(
+    "id" / Int32ul,  # a token that is found in a text before anything else
+    "flags" / Int32ul,  # AddedFlag
+)
+BPE_BYTES = 256
+MAX_ROLE_BYTES = 2048
 
 OPS = {
     OpId.EMBED: OpEmbed,

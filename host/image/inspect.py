@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any
 
+from host.image.bpe import why_no_terminal
 from host.image.format import (
     ARENA_UNIT,
     NO_TENSOR,
@@ -54,6 +55,15 @@ def session_bytes(image: Image) -> int:
     return two - one
 
 
+def _terminal(image: Image) -> str:
+    """Whether somebody with nothing but a terminal gets an answer."""
+    if SectionId.BPE in image.sections:
+        return f"answers typed lines, with tables of {size_text(image.sections[SectionId.BPE][1])}"
+    if SectionId.TOKENIZER not in image.sections:
+        return "answers no typed lines: the image has no tokenizer"
+    return f"answers no typed lines: {why_no_terminal(image.tokenizer) or 'packed before it could'}"
+
+
 def _named(op: OpEntry) -> dict[str, Any]:
     """Fields with enums as names."""
     return {name: value.name if isinstance(value, IntEnum) else value for name, value in op.fields.items()}
@@ -74,6 +84,7 @@ def image_text(image: Image) -> Iterator[str]:
     yield f"memory    activations {size_text(plan['arena_bytes'])}, runtime {size_text(plan['runtime_bytes'])}"
     yield f"session   {size_text(session_bytes(image))} each"
     yield f"weights   {size_text(image.sections[SectionId.WEIGHTS][1])}"
+    yield f"terminal  {_terminal(image)}"
     yield ""
     yield "section        offset       bytes"
     for section, (offset, size) in image.sections.items():

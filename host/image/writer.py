@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ from host.compiler.compile import Compiled
 from host.compiler.graph import Vector
 from host.compiler.lower import TensorSpec
 from host.errors import HostError
+from host.image.bpe import Unsupported, bpe_section
 from host.image.format import (
     HASH_BYTES,
     HEADER_BYTES,
@@ -191,6 +193,8 @@ def _parts(source: Source, compiled: Compiled, manifest: dict[str, Any], progres
         parts.append(_part(SectionId.TOKENIZER, tokenizer_section(source.tokenizer)))
         if source.tokenizer.chat_template is not None:
             parts.append(_part(SectionId.CHAT, source.tokenizer.chat_template.encode()))
+        with contextlib.suppress(Unsupported):
+            parts.append(_part(SectionId.BPE, bpe_section(source.tokenizer)))
     text = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     parts.append(_part(SectionId.MANIFEST, text.encode()))
     return parts

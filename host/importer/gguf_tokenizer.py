@@ -25,8 +25,8 @@ SPACE = "\u2581"
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _WORDS = r"|[^\r\n\p{L}\p{N}]?\p{L}+|"
 _REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-_LLAMA3 = _CONTRACTIONS + _WORDS + r"\p{N}{1,3}" + _REST
-_QWEN2 = _CONTRACTIONS + _WORDS + r"\p{N}" + _REST
+LLAMA3 = _CONTRACTIONS + _WORDS + r"\p{N}{1,3}" + _REST
+QWEN2 = _CONTRACTIONS + _WORDS + r"\p{N}" + _REST
 
 
 def _bytes(use_regex: bool) -> Any:
@@ -42,8 +42,8 @@ def _pre_tokenizer(kind: str) -> Any:
     makers: dict[str, Any] = {
         "gpt-2": lambda: _bytes(True),
         "smollm": lambda: pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), _bytes(True)]),
-        "llama-bpe": lambda: pre_tokenizers.Sequence([_split(_LLAMA3), _bytes(False)]),
-        "qwen2": lambda: pre_tokenizers.Sequence([_split(_QWEN2), _bytes(False)]),
+        "llama-bpe": lambda: pre_tokenizers.Sequence([_split(LLAMA3), _bytes(False)]),
+        "qwen2": lambda: pre_tokenizers.Sequence([_split(QWEN2), _bytes(False)]),
         "default": lambda: pre_tokenizers.Sequence(
             [_split(r"[\p{P}\$\+<=>\^~\|]+"), _bytes(True), _split(r"\p{N}{1,3}")]
         ),
