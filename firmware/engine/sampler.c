@@ -52,19 +52,6 @@ static void penalize(const struct sampler_params *params, uint32_t session, floa
     }
 }
 
-static uint32_t best_token(const float *logits)
-{
-    uint32_t best = 0;
-    float most = -__builtin_inff();
-
-    for (uint32_t i = 0; i < engine.plan.vocab; i++)
-        if (logits[i] > most) {
-            most = logits[i];
-            best = i;
-        }
-    return best;
-}
-
 /* ---- candidates ---- */
 
 /* Orders as (logit, then lower id) does, as one integer: the float's bits made monotonic above the
@@ -239,7 +226,7 @@ uint32_t engine_sample(const struct sampler_params *params, uint32_t session, fl
 
     penalize(params, session, logits);
     if (params->temperature == 0.0f)
-        return best_token(logits);
+        return kernels.argmax(logits, engine.plan.vocab);
     heap_fill(&c.heap, logits);
     c.logits = logits;
     c.best = candidate_logit(heap_at(&c.heap, 0));

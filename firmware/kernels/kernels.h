@@ -60,6 +60,9 @@ typedef void (*kernel_linear_f32)(const struct kernel_weight *w, const float *co
                                   uint32_t count, uint32_t row0, uint32_t row1, float *acc,
                                   uint32_t acc_stride);
 
+/* Query heads of one KV head that attention kernels take together. */
+#define KERNEL_HEADS 3u
+
 struct kernel_table {
     const char *name; /* "scalar" or "rvv" */
 
@@ -78,14 +81,29 @@ struct kernel_table {
     float (*sum)(const float *x, uint32_t n);
     float (*sum_squares)(const float *x, float mean, uint32_t n); /* of x - mean */
 
-    /* Attention over one page of 64 positions and one KV head (ops/kv_page.h).
+    /* *max is raised to the greatest of x[0..n), NaN passed over; then x = exp(x - *max). Returns
+     * the sum of these. */
+    float (*softmax)(float *x, uint32_t n, float *max);
+
+    void (*activate)(float *x, uint32_t n, uint32_t kind); /* IMAGE_ACTIVATION_*, in place */
+
+    /* Index of the greatest, the first of several, NaN passed over; 0 where there is none. */
+    uint32_t (*argmax)(const float *x, uint32_t n);
+
+    /* Attention over one page of 64 positions and one KV head (ops/kv_page.h), for `heads` query
+     * heads that share it, 1 to KERNEL_HEADS. Scores and weights of a head stand 64 apart, its
+     * accumulators acc_stride. head_dim is a multiple of 8, at least 8; count is 1 to 64.
      *
-     * dot_i8: out[j] = q . key j for j in [0, 64); k is [head_dim][64], so lanes are positions.
-     * axpy_i8: acc[d] = fma(p[j], v[j][d], acc[d]), j ascending in [0, count); v is
-     * [count][head_dim]. dot_f32: out[j] = q . key j in 32 lanes, for j in [0, count); k is
-     * [count][head_dim]. head_dim is a multiple of 8, at least 8. */
-    void (*dot_i8)(const int8_t *q, const int8_t *k, uint32_t head_dim, int32_t *out);
-    void (*axpy_i8)(const float *p, const int8_t *v, uint32_t head_dim, uint32_t count, float *acc);
+     * score_i8: out[h][j] = (float)(q[h] . key j) * (scales[h] * key_scales[j]) for j in [0,
+     * count); q is [heads][head_dim], k [head_dim][64], so lanes are positions.
+     * axpy_i8: acc[h][d] = fma(p[h][j], v[j][d], acc[h][d]), j ascending in [0, count); v is
+     * [count][head_dim].
+     * dot_f32: out[j] = q . key j in 32 lanes, for j in [0, count); k is [count][head_dim].
+     * axpy_f32: as axpy_i8 for one head. */
+    void (*score_i8)(const int8_t *q, const float *scales, uint32_t heads, const int8_t *k,
+                     const float *key_scales, uint32_t head_dim, uint32_t count, float *out);
+    void (*axpy_i8)(const float *p, uint32_t heads, const int8_t *v, uint32_t head_dim,
+                    uint32_t count, float *acc, uint32_t acc_stride);
     void (*dot_f32)(const float *q, const float *k, uint32_t head_dim, uint32_t count, float *out);
     void (*axpy_f32)(const float *p, const float *v, uint32_t head_dim, uint32_t count, float *acc);
 };

@@ -3,8 +3,9 @@
 /* Grouped-query attention over the sessions' pages, with an online softmax.
  *
  * Positions are taken in blocks of 64, one page each, and in partial results of 256, merged in
- * ascending order (docs/numerics.md). Many rows are shared between harts by row and KV head; a
- * single row by KV head and partial result, so that a model with few KV heads keeps all harts busy.
+ * ascending order (docs/numerics.md). The query heads of a KV head are taken by threes: a unit of
+ * work. Many rows are shared between harts by row and unit; a single row by unit and partial
+ * result, so that a model with few KV heads keeps all harts busy.
  */
 
 #include "engine/pool.h"
@@ -14,50 +15,72 @@
 #include "ops/ops.h"
 
 #define PARTIAL_TOKENS 256u
-#define RECORD_FLOATS  (LIMIT_HEAD_DIM + 2u)
+/* head_dim + 2 rounded up to 16, as op_attention.partial_record. */
+#define RECORD_FLOATS (LIMIT_HEAD_DIM + 16u)
 
-/* One query head of one row. */
-struct query {
+/* Query heads of one row that share a KV head. */
+struct unit {
     const struct op_attention *op;
     const struct step *step;
     const struct step_state *state;
     const struct step_row *row;
     uint32_t kv_head;
-    float scale; /* what a raw dot product is multiplied by; KV8: the query's own scale included */
-    const float *q;              /* [head_dim] */
-    int8_t q_i8[LIMIT_HEAD_DIM]; /* KV8 */
+    uint32_t head; /* the first one */
+    uint32_t heads;
+    const float *q;                             /* [heads][head_dim] */
+    float *dst;                                 /* likewise */
+    float scales[KERNEL_HEADS];                 /* what a raw dot product is multiplied by */
+    int8_t q_i8[KERNEL_HEADS * LIMIT_HEAD_DIM]; /* KV8: [heads][head_dim] */
 };
 
-/* A partial result: [head_dim] weighted values, then the greatest score and the sum of weights. */
-static float *record_max(const struct query *q, float *record)
+/* A partial result is a record a head: [head_dim] weighted values, then the greatest score and the
+ * sum of weights. */
+static float *record_max(const struct unit *u, float *record)
 {
-    return record + q->state->head_dim;
+    return record + u->state->head_dim;
 }
 
-static float *record_sum(const struct query *q, float *record)
+static float *record_sum(const struct unit *u, float *record)
 {
-    return record + q->state->head_dim + 1;
+    return record + u->state->head_dim + 1;
 }
 
-/* Whose query it is; enough to merge and finish its results. */
-static void query_find(struct query *q, const struct op_attention *op, const struct step *step,
-                       uint32_t row, uint32_t head)
+/* Units of one KV head. */
+static uint32_t unit_parts(const struct op_attention *a, const struct step_state *s)
 {
-    q->op = op;
-    q->step = step;
-    q->state = &step->states[op->state];
-    q->row = &step->rows[row];
-    q->kv_head = head / (op->heads / q->state->kv_heads);
-    q->q = op_f32_row(&op->q, row) + head * q->state->head_dim;
+    return (a->heads / s->kv_heads + KERNEL_HEADS - 1) / KERNEL_HEADS;
 }
 
-static void query_open(struct query *q, const struct op_attention *op, const struct step *step,
-                       uint32_t row, uint32_t head)
+/* Whose queries they are; enough to merge and finish their results. The heads of a KV head are
+ * spread evenly over its parts. */
+static void unit_find(struct unit *u, const struct op_attention *a, const struct step *step,
+                      uint32_t row, uint32_t index)
 {
-    query_find(q, op, step, row, head);
-    q->scale = op->scale;
-    if (q->state->format == IMAGE_FORMAT_KV8)
-        q->scale = kv_quantize_head(q->q, q->state->head_dim, q->q_i8, 1) * op->scale;
+    const struct step_state *s = &step->states[a->state];
+    uint32_t group = a->heads / s->kv_heads, parts = unit_parts(a, s);
+    uint32_t part = index % parts, first = group * part / parts;
+    u->op = a;
+    u->step = step;
+    u->state = s;
+    u->row = &step->rows[row];
+    u->kv_head = index / parts;
+    u->head = u->kv_head * group + first;
+    u->heads = group * (part + 1) / parts - first;
+    u->q = op_f32_row(&a->q, row) + u->head * s->head_dim;
+    u->dst = op_f32_row(&a->dst, row) + u->head * s->head_dim;
+}
+
+static void unit_open(struct unit *u, const struct op_attention *a, const struct step *step,
+                      uint32_t row, uint32_t index)
+{
+    unit_find(u, a, step, row, index);
+    size_t head_dim = u->state->head_dim;
+    for (size_t h = 0; h < u->heads; h++) {
+        u->scales[h] = a->scale;
+        if (u->state->format == IMAGE_FORMAT_KV8)
+            u->scales[h] *= kv_quantize_head(u->q + h * head_dim, (uint32_t)head_dim,
+                                             u->q_i8 + h * head_dim, 1);
+    }
 }
 
 /* ---- which positions a row sees ---- */
@@ -98,178 +121,192 @@ static void block_spans(const struct step_state *s, uint32_t position, uint32_t 
 
 /* ---- a block of 64 positions ---- */
 
-/* scores[j] for the slots of both spans. */
-static void block_scores(const struct query *q, uint8_t *page, const struct span spans[2],
-                         float *scores)
+/* scores[h][j] for the slots up to the last span's end, -inf between the spans. */
+static void block_scores(const struct unit *u, uint8_t *page, const struct span spans[2],
+                         float scores[KERNEL_HEADS][KV_PAGE_TOKENS])
 {
-    const struct step_state *s = q->state;
-    const float *key_scales = kv_page_key_scales(s, page, q->kv_head);
-    int32_t dots[KV_PAGE_TOKENS];
-    int is_i8 = s->format == IMAGE_FORMAT_KV8;
-    if (is_i8)
-        kernels.dot_i8(q->q_i8, kv_page_keys_i8(s, page, q->kv_head), s->head_dim, dots);
-    for (const struct span *span = spans; span < spans + 2; span++) {
-        uint32_t begin = span->begin, count = span->end - begin;
-        if (is_i8) {
-            for (uint32_t j = begin; j < span->end; j++)
-                scores[j] = (float)dots[j] * (q->scale * key_scales[j]);
-        } else {
-            const float *keys = kv_page_keys_f32(s, page, q->kv_head);
-            kernels.dot_f32(q->q, keys + (size_t)begin * s->head_dim, s->head_dim, count,
-                            scores + begin);
-            for (uint32_t j = begin; j < span->end; j++)
-                scores[j] *= q->scale;
+    const struct step_state *s = u->state;
+    uint32_t count = spans[1].end;
+    float softcap = u->op->softcap;
+    if (s->format == IMAGE_FORMAT_KV8)
+        kernels.score_i8(u->q_i8, u->scales, u->heads, kv_page_keys_i8(s, page, u->kv_head),
+                         kv_page_key_scales(s, page, u->kv_head), s->head_dim, count, scores[0]);
+    for (uint32_t h = 0; h < u->heads; h++) {
+        if (s->format == IMAGE_FORMAT_F32) {
+            kernels.dot_f32(u->q + (size_t)h * s->head_dim, kv_page_keys_f32(s, page, u->kv_head),
+                            s->head_dim, count, scores[h]);
+            for (uint32_t j = 0; j < count; j++)
+                scores[h][j] *= u->scales[h];
         }
-        for (uint32_t j = begin; q->op->softcap != 0.0f && j < span->end; j++)
-            scores[j] = q->op->softcap * math_tanh(scores[j] / q->op->softcap);
+        for (uint32_t j = 0; softcap != 0.0f && j < count; j++)
+            scores[h][j] = softcap * math_tanh(scores[h][j] / softcap);
+        for (uint32_t j = spans[0].end; j < spans[1].begin; j++)
+            scores[h][j] = -__builtin_inff();
     }
 }
 
-/* acc += weights times values of one span. */
-static void block_values(const struct query *q, uint8_t *page, struct span span, float *weights,
-                         float *acc)
+/* records += weights times values of one span. */
+static void block_values(const struct unit *u, uint8_t *page, struct span span,
+                         float weights[KERNEL_HEADS][KV_PAGE_TOKENS], float *records)
 {
-    const struct step_state *s = q->state;
+    const struct step_state *s = u->state;
+    uint32_t stride = u->op->partial_record, count = span.end - span.begin;
     size_t offset = (size_t)span.begin * s->head_dim;
-    uint32_t count = span.end - span.begin;
+    if (!count)
+        return;
     if (s->format == IMAGE_FORMAT_KV8) {
-        const float *scales = kv_page_value_scales(s, page, q->kv_head);
-        for (uint32_t j = span.begin; j < span.end; j++)
-            weights[j] *= scales[j];
-        const int8_t *values = kv_page_values_i8(s, page, q->kv_head);
-        kernels.axpy_i8(weights + span.begin, values + offset, s->head_dim, count, acc);
-    } else {
-        const float *values = kv_page_values_f32(s, page, q->kv_head);
-        kernels.axpy_f32(weights + span.begin, values + offset, s->head_dim, count, acc);
+        const float *scales = kv_page_value_scales(s, page, u->kv_head);
+        for (uint32_t h = 0; h < u->heads; h++)
+            for (uint32_t j = span.begin; j < span.end; j++)
+                weights[h][j] *= scales[j];
+        kernels.axpy_i8(weights[0] + span.begin, u->heads,
+                        kv_page_values_i8(s, page, u->kv_head) + offset, s->head_dim, count,
+                        records, stride);
+        return;
     }
+    const float *values = kv_page_values_f32(s, page, u->kv_head) + offset;
+    for (uint32_t h = 0; h < u->heads; h++)
+        kernels.axpy_f32(weights[h] + span.begin, values, s->head_dim, count, records + h * stride);
+}
+
+/* scores of one head become weights; what the record holds is scaled to their maximum. */
+static void block_weights(const struct unit *u, float *scores, uint32_t count, float *record)
+{
+    float *sum = record_sum(u, record), max = *record_max(u, record), keep = 1.0f;
+    float old = max, added = kernels.softmax(scores, count, &max);
+    if (max != old) {
+        keep = math_exp(old - max);
+        for (uint32_t d = 0; d < u->state->head_dim; d++)
+            record[d] *= keep;
+        *record_max(u, record) = max;
+    }
+    *sum = math_fma(*sum, keep, added);
 }
 
 /* Adds the block that starts at position `first` to a partial result. */
-static void attend_block(const struct query *q, uint32_t first, float *record)
+static void attend_block(const struct unit *u, uint32_t first, float *records)
 {
     struct span spans[2];
-    block_spans(q->state, q->row->position, first, spans);
+    float scores[KERNEL_HEADS][KV_PAGE_TOKENS];
+    block_spans(u->state, u->row->position, first, spans);
     if (spans[0].end == spans[0].begin && spans[1].end == spans[1].begin)
         return;
-    uint8_t *page = step_page(q->step, q->state, q->row->session, first);
-    float scores[KV_PAGE_TOKENS], weights[KV_PAGE_TOKENS] = {0};
-    block_scores(q, page, spans, scores);
-
-    float *sum = record_sum(q, record), old = *record_max(q, record), max = old;
-    for (uint32_t i = 0; i < 2; i++)
-        for (uint32_t j = spans[i].begin; j < spans[i].end; j++)
-            max = scores[j] > max ? scores[j] : max;
-    for (uint32_t i = 0; i < 2; i++)
-        for (uint32_t j = spans[i].begin; j < spans[i].end; j++)
-            weights[j] = math_exp(scores[j] - max);
-    float keep = math_exp(old - max);
-    *record_max(q, record) = max;
-    *sum = math_fma(*sum, keep, kernels.sum(weights, KV_PAGE_TOKENS));
-    for (uint32_t d = 0; d < q->state->head_dim; d++)
-        record[d] *= keep;
-    block_values(q, page, spans[0], weights, record);
-    block_values(q, page, spans[1], weights, record);
+    uint8_t *page = step_page(u->step, u->state, u->row->session, first);
+    block_scores(u, page, spans, scores);
+    for (uint32_t h = 0; h < u->heads; h++)
+        block_weights(u, scores[h], spans[1].end, records + h * u->op->partial_record);
+    block_values(u, page, spans[0], scores, records);
+    block_values(u, page, spans[1], scores, records);
 }
 
 /* ---- partial results ---- */
 
-static void attend_chunk(const struct query *q, uint32_t chunk, float *record)
+static void attend_chunk(const struct unit *u, uint32_t chunk, float *records)
 {
-    __builtin_memset(record, 0, q->state->head_dim * sizeof(float));
-    *record_max(q, record) = -__builtin_inff();
-    *record_sum(q, record) = 0.0f;
+    for (uint32_t h = 0; h < u->heads; h++) {
+        float *record = records + h * u->op->partial_record;
+        __builtin_memset(record, 0, u->state->head_dim * sizeof(float));
+        *record_max(u, record) = -__builtin_inff();
+        *record_sum(u, record) = 0.0f;
+    }
     uint32_t first = chunk * PARTIAL_TOKENS;
-    for (uint32_t i = 0; i < PARTIAL_TOKENS && first + i <= q->row->position; i += KV_PAGE_TOKENS)
-        attend_block(q, first + i, record);
+    for (uint32_t i = 0; i < PARTIAL_TOKENS && first + i <= u->row->position; i += KV_PAGE_TOKENS)
+        attend_block(u, first + i, records);
 }
 
 /* Adds `part`, which lies behind it, to `total`. */
-static void merge(const struct query *q, float *total, float *part)
+static void merge(const struct unit *u, float *total, float *part)
 {
-    float m1 = *record_max(q, total), m2 = *record_max(q, part);
+    float m1 = *record_max(u, total), m2 = *record_max(u, part);
     float max = m2 > m1 ? m2 : m1;
     float c1 = math_exp(m1 - max), c2 = math_exp(m2 - max);
-    float *sum = record_sum(q, total);
-    *record_max(q, total) = max;
-    *sum = math_fma(*sum, c1, *record_sum(q, part) * c2);
-    for (uint32_t d = 0; d < q->state->head_dim; d++)
+    float *sum = record_sum(u, total);
+    *record_max(u, total) = max;
+    *sum = math_fma(*sum, c1, *record_sum(u, part) * c2);
+    for (uint32_t d = 0; d < u->state->head_dim; d++)
         total[d] = math_fma(total[d], c1, part[d] * c2);
 }
 
-static void finish(const struct query *q, float *total, float *dst)
+static void finish(const struct unit *u, float *total, float *dst)
 {
-    float inverse = 1.0f / *record_sum(q, total);
-    for (uint32_t d = 0; d < q->state->head_dim; d++)
+    float inverse = 1.0f / *record_sum(u, total);
+    for (uint32_t d = 0; d < u->state->head_dim; d++)
         dst[d] = total[d] * inverse;
 }
 
 /* ---- sharing ---- */
 
-/* One row and query head from the first position to the last. */
-static void attend_head(const struct op_attention *a, const struct step *step, uint32_t row,
-                        uint32_t head)
+/* One unit from the first position to the last. */
+static void attend_unit(const struct op_attention *a, const struct step *step, uint32_t row,
+                        uint32_t index)
 {
-    struct query q;
-    float total[RECORD_FLOATS], part[RECORD_FLOATS];
-    query_open(&q, a, step, row, head);
-    uint32_t position = q.row->position;
-    uint32_t chunk = chunk_next(q.state, position, 0);
-    attend_chunk(&q, chunk, total);
-    while ((chunk = chunk_next(q.state, position, chunk + 1)) <= position / PARTIAL_TOKENS) {
-        attend_chunk(&q, chunk, part);
-        merge(&q, total, part);
+    struct unit u;
+    float totals[KERNEL_HEADS * RECORD_FLOATS], parts[KERNEL_HEADS * RECORD_FLOATS];
+    unit_open(&u, a, step, row, index);
+    uint32_t position = u.row->position, stride = a->partial_record;
+    uint32_t chunk = chunk_next(u.state, position, 0);
+    attend_chunk(&u, chunk, totals);
+    while ((chunk = chunk_next(u.state, position, chunk + 1)) <= position / PARTIAL_TOKENS) {
+        attend_chunk(&u, chunk, parts);
+        for (uint32_t h = 0; h < u.heads; h++)
+            merge(&u, totals + h * stride, parts + h * stride);
     }
-    finish(&q, total, op_f32_row(&a->dst, row) + head * q.state->head_dim);
+    for (uint32_t h = 0; h < u.heads; h++)
+        finish(&u, totals + h * stride, u.dst + (size_t)h * u.state->head_dim);
 }
 
-static float *partial(const struct op_attention *a, uint32_t head, uint32_t i)
+/* The i-th partial results of a unit's heads, one record after the other. */
+static float *partials(const struct unit *u, uint32_t i)
 {
-    return a->partial + ((size_t)head * a->chunks + i) * a->partial_record;
+    return u->op->partial + ((size_t)i * u->op->heads + u->head) * u->op->partial_record;
 }
 
-/* The hart's share of the partial results of the only row. Returns how many a head has. */
+/* The hart's share of the partial results of the only row. Returns how many a unit has. */
 static uint32_t attend_partials(const struct op_attention *a, const struct step *step,
                                 uint32_t hart, uint32_t harts)
 {
     const struct step_state *s = &step->states[a->state];
-    uint32_t group = a->heads / s->kv_heads, position = step->rows[0].position;
+    uint32_t units = s->kv_heads * unit_parts(a, s), position = step->rows[0].position;
     uint32_t count = 0;
     for (uint32_t c = chunk_next(s, position, 0); c <= position / PARTIAL_TOKENS;
          c = chunk_next(s, position, c + 1), count++)
-        for (uint32_t kv = 0; kv < s->kv_heads; kv++)
-            for (uint32_t i = 0; i < group && (count * s->kv_heads + kv) % harts == hart; i++) {
-                struct query q;
-                query_open(&q, a, step, 0, kv * group + i);
-                attend_chunk(&q, c, partial(a, kv * group + i, count));
+        for (uint32_t i = 0; i < units; i++)
+            if ((count * units + i) % harts == hart) {
+                struct unit u;
+                unit_open(&u, a, step, 0, i);
+                attend_chunk(&u, c, partials(&u, count));
             }
     return count;
 }
 
-static void attend_one_row(const struct op_attention *a, const struct step *step, uint32_t hart,
-                           uint32_t harts)
+/* The units of the only row, of which `count` partial results each are there. */
+static void merge_partials(const struct op_attention *a, const struct step *step, uint32_t count,
+                           uint32_t hart, uint32_t harts)
 {
-    uint32_t count = attend_partials(a, step, hart, harts);
-    pool_barrier(hart);
-    for (uint32_t head = hart; head < a->heads; head += harts) {
-        struct query q;
-        query_find(&q, a, step, 0, head);
-        float *total = partial(a, head, 0);
+    const struct step_state *s = &step->states[a->state];
+    for (uint32_t index = hart; index < s->kv_heads * unit_parts(a, s); index += harts) {
+        struct unit u;
+        unit_find(&u, a, step, 0, index);
+        float *totals = partials(&u, 0);
         for (uint32_t i = 1; i < count; i++)
-            merge(&q, total, partial(a, head, i));
-        finish(&q, total, op_f32_row(&a->dst, 0) + head * q.state->head_dim);
+            for (uint32_t h = 0; h < u.heads; h++)
+                merge(&u, totals + h * a->partial_record, partials(&u, i) + h * a->partial_record);
+        for (uint32_t h = 0; h < u.heads; h++)
+            finish(&u, totals + h * a->partial_record, u.dst + (size_t)h * s->head_dim);
     }
 }
 
 void op_attention(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts)
 {
     const struct op_attention *a = &op->attention;
-    uint32_t kv_heads = step->states[a->state].kv_heads;
-    uint32_t group = a->heads / kv_heads;
+    const struct step_state *s = &step->states[a->state];
+    uint32_t units = s->kv_heads * unit_parts(a, s);
     if (step->row_count == 1 && harts > 1) {
-        attend_one_row(a, step, hart, harts);
+        uint32_t count = attend_partials(a, step, hart, harts);
+        pool_barrier(hart);
+        merge_partials(a, step, count, hart, harts);
         return;
     }
-    for (uint32_t u = hart; u < step->row_count * kv_heads; u += harts)
-        for (uint32_t i = 0; i < group; i++)
-            attend_head(a, step, u / kv_heads, u % kv_heads * group + i);
+    for (uint32_t i = hart; i < step->row_count * units; i += harts)
+        attend_unit(a, step, i / units, i % units);
 }

@@ -3,7 +3,6 @@
 /* Element by element: what the compiler's passes did not fold into another op. */
 
 #include "gen/image_format.h"
-#include "ops/activate.h"
 #include "ops/ops.h"
 
 #define CHUNK 64u /* columns that a hart takes at a time */
@@ -18,7 +17,7 @@ static void eltwise_columns(const struct op_eltwise *e, uint32_t row, uint32_t k
                                                    : a;
     __builtin_memcpy(y, a, count * sizeof(float));
     if (e->kind == IMAGE_ELTWISE_ACT || e->kind == IMAGE_ELTWISE_GATE)
-        activate(y, count, e->activation);
+        kernels.activate(y, count, e->activation);
     if (e->kind == IMAGE_ELTWISE_ADD || e->kind == IMAGE_ELTWISE_BIAS)
         for (uint32_t i = 0; i < count; i++)
             y[i] += b[i];

@@ -11,7 +11,6 @@
 #include "engine/pool.h"
 #include "gen/image_format.h"
 #include "kernels/load.h"
-#include "ops/activate.h"
 #include "ops/ops.h"
 
 #define UNIT 16u /* weight rows: the grain of sharing; two times 8 where gated */
@@ -36,7 +35,7 @@ static uint32_t apply_gate(const struct op_linear *l, uint32_t rows, float *acc)
     float gate[KERNEL_TILE / 2];
     for (uint32_t i = 0; i < rows / 2; i++)
         gate[i] = acc[i / 8 * UNIT + i % 8];
-    activate(gate, rows / 2, l->activation);
+    kernels.activate(gate, rows / 2, l->activation);
     for (uint32_t i = 0; i < rows / 2; i++)
         acc[i] = gate[i] * acc[i / 8 * UNIT + 8 + i % 8];
     return rows / 2;
@@ -50,7 +49,7 @@ static void finish_row(const struct op_linear *l, uint32_t t, uint32_t row0, uin
     if (l->gated)
         count = apply_gate(l, count, acc);
     else
-        activate(acc, count, l->activation);
+        kernels.activate(acc, count, l->activation);
     if (first + count > l->n)
         count = l->n - first;
     float *dst = op_f32_row(&l->dst, t) + first;

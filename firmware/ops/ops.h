@@ -201,7 +201,7 @@ struct op_kv_store {
 struct op_attention {
     struct op_f32 q;
     struct op_f32 dst;
-    float *partial;          /* [heads][chunks] records; head-major, 64-byte aligned */
+    float *partial;          /* [chunks][heads] records, 64-byte aligned */
     uint32_t partial_record; /* floats a record: head_dim + 2 rounded up to 16 */
     uint32_t chunks;         /* most 256-position chunks that one row can see any position of */
     uint32_t state;

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* Scores and values of one page and one KV head: positions are lanes for int8 keys, dimensions for
- * values; f32 keys follow the 32 lanes of docs/numerics.md. */
+ * values; f32 keys follow the 32 lanes of docs/numerics.md.
+ *
+ * Query heads that share a KV head share its loads and conversions. With three of them the sums
+ * take 24 registers and a strip of keys or values the other 8, so the int8 loops are in assembly:
+ * v0, v8 and v16 are the heads' sums. Their vtype never changes within a loop.
+ */
 
 #include "kernels/load.h"
 #include "kernels/rvv/rvv.h"
@@ -10,35 +15,107 @@
 
 #include <riscv_vector.h>
 
-void rvv_dot_i8(const int8_t *q, const int8_t *k, uint32_t head_dim, int32_t *out)
+#include "kernels/rvv/fold.h"
+#include "kernels/rvv/registers.h"
+
+#define STRIDE KERNEL_TILE /* of scores and weights, from head to head */
+
+/* Lanes of 32 bits in eight registers, of `left`. */
+static inline size_t strip(size_t left)
 {
     size_t vl;
-    for (uint32_t j = 0; j < KERNEL_TILE; j += (uint32_t)vl) {
-        vl = __riscv_vsetvl_e8m1(KERNEL_TILE - j);
-        const int8_t *key = k + j;
-        vint32m4_t sum = __riscv_vmv_v_x_i32m4(0, vl);
-        for (uint32_t d = 0; d < head_dim; d += 2, key += 2 * KERNEL_TILE) {
-            vint16m2_t pair = __riscv_vwmul_vx_i16m2(__riscv_vle8_v_i8m1(key, vl), q[d], vl);
-            vint8m1_t next = __riscv_vle8_v_i8m1(key + KERNEL_TILE, vl);
-            pair = __riscv_vwmacc_vx_i16m2(pair, q[d + 1], next, vl);
-            sum = __riscv_vwadd_wv_i32m4(sum, pair, vl);
-        }
-        __riscv_vse32_v_i32m4(out + j, sum, vl);
-    }
+    __asm__ volatile("vsetvli %0, %1, e32, m8, ta, ma" : "=r"(vl) : "r"(left));
+    return vl;
 }
 
-void rvv_axpy_i8(const float *p, const int8_t *v, uint32_t head_dim, uint32_t count, float *acc)
+/* ---- scores ---- */
+
+/* The next dimension of a strip of keys, in 16 bits. `narrow` is the end of `wide`. */
+#define KEY(wide, narrow)                                                                          \
+    "vle8.v " narrow ", (%[k])\n"                                                                  \
+    "addi %[k], %[k], 64\n"                                                                        \
+    "vsext.vf2 " wide ", " narrow "\n"
+
+#define DOT_1(d, wide) "lb t0, " d "(%[q0])\n vwmacc.vx v0, t0, " wide "\n"
+#define DOT_2(d, wide)                                                                             \
+    "lb t0, " d "(%[q0])\n lb t1, " d "(%[q1])\n"                                                  \
+    "vwmacc.vx v0, t0, " wide "\n vwmacc.vx v8, t1, " wide "\n"
+#define DOT_3(d, wide)                                                                             \
+    "lb t0, " d "(%[q0])\n lb t1, " d "(%[q1])\n lb t2, " d "(%[q2])\n"                            \
+    "vwmacc.vx v0, t0, " wide "\n vwmacc.vx v8, t1, " wide "\n vwmacc.vx v16, t2, " wide "\n"
+
+#define DOT_PAIR(DOT, d0, d1) KEY("v24", "v26") KEY("v28", "v30") DOT(d0, "v24") DOT(d1, "v28")
+
+#define FLOATS "vsetvli zero, %[vl], e32, m8, ta, ma\n"
+
+/* %[q0] ends at %[end]. */
+#define DOT_LOOP(DOT, ADVANCE)                                                                     \
+    "vsetvli zero, %[vl], e16, m4, ta, ma\n"                                                       \
+    "1:\n" DOT_PAIR(DOT, "0", "1") DOT_PAIR(DOT, "2", "3") DOT_PAIR(DOT, "4", "5")                 \
+        DOT_PAIR(DOT, "6", "7") ADVANCE "addi %[q0], %[q0], 8\n"                                   \
+                                        "bne %[q0], %[end], 1b\n" FLOATS
+
+/* out = sum * (scale * key_scales) */
+#define SCORE(sum, scale, out)                                                                     \
+    "vle32.v v24, (%[key_scales])\n"                                                               \
+    "vfcvt.f.x.v " sum ", " sum "\n"                                                               \
+    "vfmul.vf v24, v24, " scale "\n"                                                               \
+    "vfmul.vv " sum ", " sum ", v24\n"                                                             \
+    "vse32.v " sum ", (" out ")\n"
+
+static void score_1(const int8_t *q, const float *scales, const int8_t *k, const float *key_scales,
+                    size_t head_dim, size_t vl, float *out)
+{
+    const int8_t *q0 = q, *end = q + head_dim;
+    __asm__ volatile(FLOATS "vmv.v.i v0, 0\n" DOT_LOOP(DOT_1, "") SCORE("v0", "%[s0]", "%[out]")
+                     : [q0] "+r"(q0), [k] "+r"(k)
+                     : [end] "r"(end), [vl] "r"(vl), [key_scales] "r"(key_scales), [out] "r"(out),
+                       [s0] "f"(scales[0])
+                     : "t0", RVV_CLOBBERS);
+}
+
+static void score_2(const int8_t *q, const float *scales, const int8_t *k, const float *key_scales,
+                    size_t head_dim, size_t vl, float *out)
+{
+    const int8_t *q0 = q, *end = q + head_dim, *q1 = end;
+    __asm__ volatile(FLOATS "vmv.v.i v0, 0\n"
+                            "vmv.v.i v8, 0\n" DOT_LOOP(DOT_2, "addi %[q1], %[q1], 8\n") /**/
+                     SCORE("v0", "%[s0]", "%[out]") SCORE("v8", "%[s1]", "%[out1]")
+                     : [q0] "+r"(q0), [q1] "+r"(q1), [k] "+r"(k)
+                     : [end] "r"(end), [vl] "r"(vl), [key_scales] "r"(key_scales), [out] "r"(out),
+                       [out1] "r"(out + STRIDE), [s0] "f"(scales[0]), [s1] "f"(scales[1])
+                     : "t0", "t1", RVV_CLOBBERS);
+}
+
+static void score_3(const int8_t *q, const float *scales, const int8_t *k, const float *key_scales,
+                    size_t head_dim, size_t vl, float *out)
+{
+    const int8_t *q0 = q, *end = q + head_dim, *q1 = end, *q2 = end + head_dim;
+    __asm__ volatile(FLOATS "vmv.v.i v0, 0\n"
+                            "vmv.v.i v8, 0\n"
+                            "vmv.v.i v16, 0\n" /**/
+                     DOT_LOOP(DOT_3, "addi %[q1], %[q1], 8\n addi %[q2], %[q2], 8\n")
+                         SCORE("v0", "%[s0]", "%[out]") SCORE("v8", "%[s1]", "%[out1]")
+                             SCORE("v16", "%[s2]", "%[out2]")
+                     : [q0] "+r"(q0), [q1] "+r"(q1), [q2] "+r"(q2), [k] "+r"(k)
+                     : [end] "r"(end), [vl] "r"(vl), [key_scales] "r"(key_scales), [out] "r"(out),
+                       [out1] "r"(out + STRIDE), [out2] "r"(out + 2 * STRIDE), [s0] "f"(scales[0]),
+                       [s1] "f"(scales[1]), [s2] "f"(scales[2])
+                     : "t0", "t1", "t2", RVV_CLOBBERS);
+}
+
+void rvv_score_i8(const int8_t *q, const float *scales, uint32_t heads, const int8_t *k,
+                  const float *key_scales, uint32_t head_dim, uint32_t count, float *out)
 {
     size_t vl;
-    for (uint32_t d = 0; d < head_dim; d += (uint32_t)vl) {
-        vl = __riscv_vsetvl_e8m1(head_dim - d);
-        vfloat32m4_t sum = __riscv_vle32_v_f32m4(acc + d, vl);
-        for (uint32_t j = 0; j < count; j++) {
-            vint8m1_t b = __riscv_vle8_v_i8m1(v + j * head_dim + d, vl);
-            vfloat32m4_t f = __riscv_vfwcvt_f_x_v_f32m4(__riscv_vsext_vf2_i16m2(b, vl), vl);
-            sum = __riscv_vfmacc_vf_f32m4(sum, p[j], f, vl);
-        }
-        __riscv_vse32_v_f32m4(acc + d, sum, vl);
+    for (size_t j = 0; j < count; j += vl) {
+        vl = strip(count - j);
+        if (heads == 1)
+            score_1(q, scales, k + j, key_scales + j, head_dim, vl, out + j);
+        else if (heads == 2)
+            score_2(q, scales, k + j, key_scales + j, head_dim, vl, out + j);
+        else
+            score_3(q, scales, k + j, key_scales + j, head_dim, vl, out + j);
     }
 }
 
@@ -51,9 +128,85 @@ void rvv_dot_f32(const float *q, const float *k, uint32_t head_dim, uint32_t cou
             vfloat32m8_t a = __riscv_vle32_v_f32m8(q + d, vl);
             lanes = __riscv_vfmacc_vv_f32m8_tu(lanes, a, __riscv_vle32_v_f32m8(k + d, vl), vl);
         }
-        float buffer[32];
-        __riscv_vse32_v_f32m8(buffer, lanes, 32);
-        out[j] = kernel_fold(buffer);
+        out[j] = rvv_fold(lanes);
+    }
+}
+
+/* ---- values ---- */
+
+/* v24 = the next position's values, as floats. */
+#define VALUE                                                                                      \
+    "vle8.v v30, (%[v])\n"                                                                         \
+    "add %[v], %[v], %[head_dim]\n"                                                                \
+    "vsext.vf4 v24, v30\n"
+
+#define AXPY_1                                                                                     \
+    "flw ft0, 0(%[p])\n"                                                                           \
+    "vfcvt.f.x.v v24, v24\n vfmacc.vf v0, ft0, v24\n"
+#define AXPY_2                                                                                     \
+    "flw ft0, 0(%[p])\n flw ft1, 256(%[p])\n"                                                      \
+    "vfcvt.f.x.v v24, v24\n vfmacc.vf v0, ft0, v24\n vfmacc.vf v8, ft1, v24\n"
+#define AXPY_3                                                                                     \
+    "flw ft0, 0(%[p])\n flw ft1, 256(%[p])\n flw ft2, 512(%[p])\n"                                 \
+    "vfcvt.f.x.v v24, v24\n vfmacc.vf v0, ft0, v24\n vfmacc.vf v8, ft1, v24\n"                     \
+    "vfmacc.vf v16, ft2, v24\n"
+
+#define AXPY_LOOP(AXPY)                                                                            \
+    "1:\n" VALUE AXPY "addi %[p], %[p], 4\n"                                                       \
+    "bne %[p], %[end], 1b\n"
+
+_Static_assert(STRIDE == 64, "256 bytes from head to head of the weights");
+
+static void axpy_1(const float *p, const float *end, const int8_t *v, size_t head_dim, size_t vl,
+                   float *acc)
+{
+    __asm__ volatile(FLOATS "vle32.v v0, (%[a0])\n" AXPY_LOOP(AXPY_1) "vse32.v v0, (%[a0])\n"
+                     : [p] "+r"(p), [v] "+r"(v)
+                     : [vl] "r"(vl), [end] "r"(end), [head_dim] "r"(head_dim), [a0] "r"(acc)
+                     : "ft0", RVV_CLOBBERS);
+}
+
+static void axpy_2(const float *p, const float *end, const int8_t *v, size_t head_dim, size_t vl,
+                   float *acc, size_t stride)
+{
+    __asm__ volatile(FLOATS "vle32.v v0, (%[a0])\n"
+                            "vle32.v v8, (%[a1])\n" AXPY_LOOP(AXPY_2) /**/
+                     "vse32.v v0, (%[a0])\n"
+                     "vse32.v v8, (%[a1])\n"
+                     : [p] "+r"(p), [v] "+r"(v)
+                     : [vl] "r"(vl), [end] "r"(end), [head_dim] "r"(head_dim), [a0] "r"(acc),
+                       [a1] "r"(acc + stride)
+                     : "ft0", "ft1", RVV_CLOBBERS);
+}
+
+static void axpy_3(const float *p, const float *end, const int8_t *v, size_t head_dim, size_t vl,
+                   float *acc, size_t stride)
+{
+    __asm__ volatile(FLOATS "vle32.v v0, (%[a0])\n"
+                            "vle32.v v8, (%[a1])\n"
+                            "vle32.v v16, (%[a2])\n" AXPY_LOOP(AXPY_3) /**/
+                     "vse32.v v0, (%[a0])\n"
+                     "vse32.v v8, (%[a1])\n"
+                     "vse32.v v16, (%[a2])\n"
+                     : [p] "+r"(p), [v] "+r"(v)
+                     : [vl] "r"(vl), [end] "r"(end), [head_dim] "r"(head_dim), [a0] "r"(acc),
+                       [a1] "r"(acc + stride), [a2] "r"(acc + 2 * stride)
+                     : "ft0", "ft1", "ft2", RVV_CLOBBERS);
+}
+
+void rvv_axpy_i8(const float *p, uint32_t heads, const int8_t *v, uint32_t head_dim, uint32_t count,
+                 float *acc, uint32_t acc_stride)
+{
+    const float *end = p + count;
+    size_t vl;
+    for (size_t d = 0; count && d < head_dim; d += vl) {
+        vl = strip(head_dim - d);
+        if (heads == 1)
+            axpy_1(p, end, v + d, head_dim, vl, acc + d);
+        else if (heads == 2)
+            axpy_2(p, end, v + d, head_dim, vl, acc + d, acc_stride);
+        else
+            axpy_3(p, end, v + d, head_dim, vl, acc + d, acc_stride);
     }
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Quantization of activations, and sums in 32 virtual lanes: 32 floats are one LMUL 8 register
- * group at VLEN 128 and a part of one beyond. */
+/* Rows of floats. Sums are in 32 virtual lanes: 32 floats are one LMUL 8 register group at VLEN 128
+ * and a part of one beyond. */
 
+#include "gen/image_format.h"
 #include "kernels/load.h"
 #include "kernels/quantize.h"
 #include "kernels/rvv/rvv.h"
@@ -11,33 +12,33 @@
 
 #include <riscv_vector.h>
 
-void rvv_quantize(const float *x, uint32_t n, int8_t *values, float *scales, int32_t *sums)
+#include "kernels/rvv/fold.h"
+#include "kernels/rvv/functions.h"
+
+/* `n` values, at most a group; sums and scales of 32 lanes, of which the rest are zeros. */
+static inline void quantize_group(const float *x, size_t n, int8_t *values, float *scale,
+                                  int32_t *sum)
 {
-    for (uint32_t g = 0; g * KERNEL_GROUP < n; g++, x += KERNEL_GROUP, values += KERNEL_GROUP) {
-        uint32_t left = n - g * KERNEL_GROUP;
-        size_t vl = left < KERNEL_GROUP ? left : KERNEL_GROUP;
-        vfloat32m8_t v = __riscv_vle32_v_f32m8(x, vl);
-        vfloat32m1_t zero = __riscv_vfmv_s_f_f32m1(0.0f, 1);
-        vfloat32m1_t amax = __riscv_vfredmax_vs_f32m8_f32m1(__riscv_vfabs_v_f32m8(v, vl), zero, vl);
-        float inverse;
-        scales[g] = quantize_scale(__riscv_vfmv_f_s_f32m1_f32(amax), &inverse);
-        v = __riscv_vfmul_vf_f32m8(v, inverse, vl);
-        v = __riscv_vfmin_vf_f32m8(v, 127.0f, vl);
-        vint32m8_t q = __riscv_vfcvt_x_f_v_i32m8_rm(v, __RISCV_FRM_RNE, vl);
-        vint32m1_t none = __riscv_vmv_s_x_i32m1(0, 1);
-        sums[g] = __riscv_vmv_x_s_i32m1_i32(__riscv_vredsum_vs_i32m8_i32m1(q, none, vl));
-        vint16m4_t half = __riscv_vncvt_x_x_w_i16m4(q, vl);
-        __builtin_memset(values + vl, 0, KERNEL_GROUP - vl);
-        __riscv_vse8_v_i8m2(values, __riscv_vncvt_x_x_w_i8m2(half, vl), vl);
-    }
+    vfloat32m8_t v = __riscv_vle32_v_f32m8(x, n);
+    vfloat32m1_t zero = __riscv_vfmv_s_f_f32m1(0.0f, 1);
+    vfloat32m1_t amax = __riscv_vfredmax_vs_f32m8_f32m1(__riscv_vfabs_v_f32m8(v, n), zero, n);
+    float inverse;
+    *scale = quantize_scale(__riscv_vfmv_f_s_f32m1_f32(amax), &inverse);
+    v = __riscv_vfmin_vf_f32m8(__riscv_vfmul_vf_f32m8(v, inverse, n), 127.0f, n);
+    vint16m4_t q = __riscv_vfncvt_x_f_w_i16m4(v, n);
+    vint32m1_t none = __riscv_vmv_s_x_i32m1(0, 1);
+    *sum = __riscv_vmv_x_s_i32m1_i32(__riscv_vwredsum_vs_i16m4_i32m1(q, none, n));
+    __riscv_vse8_v_i8m2(values, __riscv_vncvt_x_x_w_i8m2(q, n), n);
 }
 
-/* The 32 lanes folded. */
-static float fold(vfloat32m8_t lanes)
+void rvv_quantize(const float *x, uint32_t n, int8_t *values, float *scales, int32_t *sums)
 {
-    float buffer[32];
-    __riscv_vse32_v_f32m8(buffer, lanes, 32);
-    return kernel_fold(buffer);
+    for (; n >= KERNEL_GROUP; n -= KERNEL_GROUP, x += KERNEL_GROUP, values += KERNEL_GROUP)
+        quantize_group(x, KERNEL_GROUP, values, scales++, sums++);
+    if (n) {
+        __builtin_memset(values, 0, KERNEL_GROUP);
+        quantize_group(x, n, values, scales, sums);
+    }
 }
 
 float rvv_sum(const float *x, uint32_t n)
@@ -47,7 +48,7 @@ float rvv_sum(const float *x, uint32_t n)
         size_t vl = n - i < 32 ? n - i : 32;
         lanes = __riscv_vfadd_vv_f32m8_tu(lanes, lanes, __riscv_vle32_v_f32m8(x + i, vl), vl);
     }
-    return fold(lanes);
+    return rvv_fold(lanes);
 }
 
 float rvv_sum_squares(const float *x, float mean, uint32_t n)
@@ -58,7 +59,61 @@ float rvv_sum_squares(const float *x, float mean, uint32_t n)
         vfloat32m8_t d = __riscv_vfsub_vf_f32m8(__riscv_vle32_v_f32m8(x + i, vl), mean, vl);
         lanes = __riscv_vfmacc_vv_f32m8_tu(lanes, d, d, vl);
     }
-    return fold(lanes);
+    return rvv_fold(lanes);
+}
+
+void rvv_activate(float *x, uint32_t n, uint32_t kind)
+{
+    size_t vl;
+    for (; n; n -= (uint32_t)vl, x += vl) {
+        vl = __riscv_vsetvl_e32m4(n);
+        vfloat32m4_t v = __riscv_vle32_v_f32m4(x, vl);
+        if (kind == IMAGE_ACTIVATION_SILU)
+            v = rvv_silu(v, vl);
+        else if (kind == IMAGE_ACTIVATION_GELU_TANH)
+            v = rvv_gelu_tanh(v, vl);
+        else if (kind == IMAGE_ACTIVATION_GELU_ERF)
+            v = rvv_gelu_erf(v, vl);
+        else if (kind == IMAGE_ACTIVATION_RELU)
+            v = __riscv_vfmax_vf_f32m4(v, 0.0f, vl);
+        __riscv_vse32_v_f32m4(x, v, vl);
+    }
+}
+
+float rvv_softmax(float *x, uint32_t n, float *max)
+{
+    vfloat32m1_t most = __riscv_vfmv_s_f_f32m1(*max, 1);
+    size_t vl;
+    for (size_t i = 0; i < n; i += vl) {
+        vl = __riscv_vsetvl_e32m8(n - i);
+        most = __riscv_vfredmax_vs_f32m8_f32m1(__riscv_vle32_v_f32m8(x + i, vl), most, vl);
+    }
+    *max = __riscv_vfmv_f_s_f32m1_f32(most);
+    for (size_t i = 0; i < n; i += vl) {
+        vl = __riscv_vsetvl_e32m4(n - i);
+        vfloat32m4_t v = __riscv_vfsub_vf_f32m4(__riscv_vle32_v_f32m4(x + i, vl), *max, vl);
+        __riscv_vse32_v_f32m4(x + i, rvv_exp(v, vl), vl);
+    }
+    return rvv_sum(x, n);
+}
+
+uint32_t rvv_argmax(const float *x, uint32_t n)
+{
+    vfloat32m1_t most = __riscv_vfmv_s_f_f32m1(-__builtin_inff(), 1);
+    size_t vl;
+    for (size_t i = 0; i < n; i += vl) {
+        vl = __riscv_vsetvl_e32m8(n - i);
+        most = __riscv_vfredmax_vs_f32m8_f32m1(__riscv_vle32_v_f32m8(x + i, vl), most, vl);
+    }
+    float max = __riscv_vfmv_f_s_f32m1_f32(most);
+    for (size_t i = 0; max > -__builtin_inff() && i < n; i += vl) {
+        vl = __riscv_vsetvl_e32m8(n - i);
+        vbool4_t equal = __riscv_vmfeq_vf_f32m8_b4(__riscv_vle32_v_f32m8(x + i, vl), max, vl);
+        long first = __riscv_vfirst_m_b4(equal, vl);
+        if (first >= 0)
+            return (uint32_t)(i + (size_t)first);
+    }
+    return 0;
 }
 
 #endif

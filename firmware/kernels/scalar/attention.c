@@ -4,14 +4,17 @@
 
 #include "kernels/load.h"
 #include "kernels/scalar/scalar.h"
+#include "kernels/swar/swar.h"
 
 #define CHUNK     8u /* dimensions whose accumulators stay in registers */
 #define MAX_WIDTH 16u
 
 #define INLINE static inline __attribute__((always_inline))
 
-void scalar_dot_i8(const int8_t *q, const int8_t *k, uint32_t head_dim, int32_t *out)
+void scalar_dot_i8(const int8_t *q, const int8_t *k, uint32_t head_dim, uint32_t count,
+                   int32_t *out)
 {
+    (void)count;
     int32_t sums[KERNEL_TILE] = {0};
     for (uint32_t d = 0; d < head_dim; d += 2, k += 2 * KERNEL_TILE)
         for (uint32_t j = 0; j < KERNEL_TILE; j++)
@@ -19,25 +22,55 @@ void scalar_dot_i8(const int8_t *q, const int8_t *k, uint32_t head_dim, int32_t 
     __builtin_memcpy(out, sums, sizeof sums);
 }
 
-/* `width` dimensions, whose accumulators stay in registers; it is a constant. */
-INLINE void axpy_i8(const float *p, const float *end, const int8_t *v, size_t step, size_t width,
-                    float *acc)
+/* On a core with vectors the plain loop becomes one; without, two positions share a multiply. */
+#if defined(__riscv)
+#define DOT swar_dot_i8
+#else
+#define DOT scalar_dot_i8
+#endif
+
+void scalar_score_i8(const int8_t *q, const float *scales, uint32_t heads, const int8_t *k,
+                     const float *key_scales, uint32_t head_dim, uint32_t count, float *out)
 {
-    float lanes[MAX_WIDTH];
-    __builtin_memcpy(lanes, acc, width * sizeof(float));
-    for (; p != end; p++, v += step)
-        for (size_t i = 0; i < width; i++)
-            lanes[i] = __builtin_fmaf(*p, (float)v[i], lanes[i]);
-    __builtin_memcpy(acc, lanes, width * sizeof(float));
+    for (uint32_t h = 0; h < heads; h++, q += head_dim, out += KERNEL_TILE) {
+        int32_t dots[KERNEL_TILE];
+        DOT(q, k, head_dim, count, dots);
+        for (size_t j = 0; j < count; j++)
+            out[j] = (float)dots[j] * (scales[h] * key_scales[j]);
+    }
 }
 
-void scalar_axpy_i8(const float *p, const int8_t *v, uint32_t head_dim, uint32_t count, float *acc)
+/* `width` dimensions of `heads` heads, whose accumulators stay in registers; both are constants. */
+INLINE void axpy_i8(const float *p, const float *end, const int8_t *v, size_t head_dim,
+                    size_t width, size_t heads, float *acc, size_t acc_stride)
 {
+    float sums[KERNEL_HEADS][MAX_WIDTH];
+    for (size_t h = 0; h < heads; h++)
+        __builtin_memcpy(sums[h], acc + h * acc_stride, width * sizeof(float));
+    for (; p != end; p++, v += head_dim)
+        for (size_t i = 0; i < width; i++) {
+            float value = (float)v[i];
+            for (size_t h = 0; h < heads; h++)
+                sums[h][i] = __builtin_fmaf(p[h * KERNEL_TILE], value, sums[h][i]);
+        }
+    for (size_t h = 0; h < heads; h++)
+        __builtin_memcpy(acc + h * acc_stride, sums[h], width * sizeof(float));
+}
+
+void scalar_axpy_i8(const float *p, uint32_t heads, const int8_t *v, uint32_t head_dim,
+                    uint32_t count, float *acc, uint32_t acc_stride)
+{
+    const float *end = p + count;
     size_t d = 0;
-    for (; d + MAX_WIDTH <= head_dim; d += MAX_WIDTH)
-        axpy_i8(p, p + count, v + d, head_dim, MAX_WIDTH, acc + d);
-    if (d < head_dim)
-        axpy_i8(p, p + count, v + d, head_dim, CHUNK, acc + d);
+    for (; heads == 1 && d + MAX_WIDTH <= head_dim; d += MAX_WIDTH)
+        axpy_i8(p, end, v + d, head_dim, MAX_WIDTH, 1, acc + d, acc_stride);
+    for (; d < head_dim; d += CHUNK)
+        if (heads == 1)
+            axpy_i8(p, end, v + d, head_dim, CHUNK, 1, acc + d, acc_stride);
+        else if (heads == 2)
+            axpy_i8(p, end, v + d, head_dim, CHUNK, 2, acc + d, acc_stride);
+        else
+            axpy_i8(p, end, v + d, head_dim, CHUNK, 3, acc + d, acc_stride);
 }
 
 void scalar_dot_f32(const float *q, const float *k, uint32_t head_dim, uint32_t count, float *out)

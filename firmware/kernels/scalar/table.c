@@ -35,12 +35,10 @@ const struct kernel_table kernels = {
     .quantize = scalar_quantize,
     .sum = scalar_sum,
     .sum_squares = scalar_sum_squares,
-/* On a core with vectors the plain loop becomes one; without, two positions share a multiply. */
-#if defined(__riscv)
-    .dot_i8 = swar_dot_i8,
-#else
-    .dot_i8 = scalar_dot_i8,
-#endif
+    .softmax = scalar_softmax,
+    .activate = scalar_activate,
+    .argmax = scalar_argmax,
+    .score_i8 = scalar_score_i8,
     .axpy_i8 = scalar_axpy_i8,
     .dot_f32 = scalar_dot_f32,
     .axpy_f32 = scalar_axpy_f32,

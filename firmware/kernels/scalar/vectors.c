@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Quantization of activations, and sums in 32 virtual lanes. */
+/* Rows of floats; sums in 32 virtual lanes. */
 
+#include "gen/image_format.h"
 #include "kernels/load.h"
 #include "kernels/quantize.h"
 #include "kernels/scalar/scalar.h"
+#include "ops/math.h"
 
 #define BLOCK 8u
 
@@ -76,4 +78,43 @@ float scalar_sum(const float *x, uint32_t n)
 float scalar_sum_squares(const float *x, float mean, uint32_t n)
 {
     return reduce(x, mean, n, 1);
+}
+
+float scalar_softmax(float *x, uint32_t n, float *max)
+{
+    float most = *max;
+    for (size_t i = 0; i < n; i++)
+        most = QUANTIZE_MAX(x[i], most);
+    for (size_t i = 0; i < n; i++)
+        x[i] = math_exp(x[i] - most);
+    *max = most;
+    return scalar_sum(x, n);
+}
+
+void scalar_activate(float *x, uint32_t n, uint32_t kind)
+{
+    if (kind == IMAGE_ACTIVATION_SILU)
+        for (size_t i = 0; i < n; i++)
+            x[i] = math_silu(x[i]);
+    else if (kind == IMAGE_ACTIVATION_GELU_TANH)
+        for (size_t i = 0; i < n; i++)
+            x[i] = math_gelu_tanh(x[i]);
+    else if (kind == IMAGE_ACTIVATION_GELU_ERF)
+        for (size_t i = 0; i < n; i++)
+            x[i] = math_gelu_erf(x[i]);
+    else if (kind == IMAGE_ACTIVATION_RELU)
+        for (size_t i = 0; i < n; i++)
+            x[i] = math_relu(x[i]);
+}
+
+uint32_t scalar_argmax(const float *x, uint32_t n)
+{
+    uint32_t best = 0;
+    float most = -__builtin_inff();
+    for (uint32_t i = 0; i < n; i++)
+        if (x[i] > most) {
+            most = x[i];
+            best = i;
+        }
+    return best;
 }

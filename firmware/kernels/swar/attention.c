@@ -59,7 +59,7 @@ INLINE void lanes_store(const struct lanes *lanes, int32_t offset, int32_t *out)
     out[6] = (int32_t)(lanes->high >> 32) - offset;
 }
 
-void swar_dot_i8(const int8_t *q, const int8_t *k, uint32_t head_dim, int32_t *out)
+void swar_dot_i8(const int8_t *q, const int8_t *k, uint32_t head_dim, uint32_t count, int32_t *out)
 {
     struct pair pairs[MAX_PAIRS], *end = pairs;
     for (size_t d = 0; d < head_dim; d += 2)
@@ -70,7 +70,7 @@ void swar_dot_i8(const int8_t *q, const int8_t *k, uint32_t head_dim, int32_t *o
     KERNEL_KEEP(m.signs);
     KERNEL_KEEP(m.bytes);
     KERNEL_KEEP(m.halves);
-    for (size_t j = 0; j < KERNEL_TILE; j += 16) {
+    for (size_t j = 0; j < count; j += 16) {
         struct lanes first[2] = {{0, 0}, {0, 0}}, second[2] = {{0, 0}, {0, 0}};
         const int8_t *key = k + j;
         for (const struct pair *p = pairs; p != end; p++, key += 2 * KERNEL_TILE) {

@@ -5,9 +5,10 @@
 #include "kernels/load.h"
 #include "ops/math.h"
 
-#define MAX_GROUPS 18u
-#define MAX_COUNT  9u
-#define MAX_COLS   (MAX_GROUPS * KERNEL_GROUP)
+#define MAX_GROUPS   18u
+#define MAX_COUNT    9u
+#define MAX_COLS     (MAX_GROUPS * KERNEL_GROUP)
+#define MAX_HEAD_DIM 256u
 
 enum values { RANDOM, LARGEST, SMALLEST, EQUAL, ZERO, TINY, VALUES };
 
@@ -22,8 +23,8 @@ static struct {
     float acc[MAX_COUNT][KERNEL_TILE];
     float other_acc[MAX_COUNT][KERNEL_TILE];
     uint8_t packed[KERNEL_BLOCK * MAX_GROUPS * 128];
-    int8_t page[KERNEL_TILE * 256];
-    float page_f32[KERNEL_TILE * 256];
+    int8_t page[KERNEL_TILE * MAX_HEAD_DIM];
+    float page_f32[KERNEL_TILE * MAX_HEAD_DIM];
 } data __attribute__((aligned(64)));
 
 static const struct test_port *port;
@@ -303,29 +304,74 @@ static void test_vectors(uint32_t n, enum values kind)
     line_end(checksum(sums, sizeof sums), 0);
 }
 
-static void test_attention_i8(uint32_t head_dim, uint32_t count, enum values kind)
+/* Functions over whole rows, in place. */
+static void test_rows(uint32_t n, enum values kind)
 {
-    int32_t dots[KERNEL_TILE];
-    seed = 777 + head_dim + count;
+    float *x = data.floats[0], max = kind == SMALLEST ? 1e30f : -__builtin_inff();
+    seed = 31337 + n;
+    fill_floats(n, kind);
+    if (kind == LARGEST)
+        x[n / 2] = -__builtin_inff();
+    uint32_t best = kernels.argmax(x, n);
+    uint64_t t0 = port->instret();
+    float sum = kernels.softmax(x, n, &max);
+    uint64_t t1 = port->instret();
+    line_word("softmax");
+    line_word(value_names[kind]);
+    line_number(n, 10);
+    line_number(best, 10);
+    line_end(checksum(x, n * sizeof(float)) ^ checksum(&sum, sizeof sum) ^
+                 3 * checksum(&max, sizeof max),
+             t1 - t0);
+    for (uint32_t act = IMAGE_ACTIVATION_NONE; act <= IMAGE_ACTIVATION_RELU; act++) {
+        fill_floats(n, kind);
+        t0 = port->instret();
+        kernels.activate(x, n, act);
+        t1 = port->instret();
+        line_word("activate");
+        line_word(value_names[kind]);
+        line_number(act, 10);
+        line_number(n, 10);
+        line_end(checksum(x, n * sizeof(float)), t1 - t0);
+    }
+}
+
+static void line_attention(const char *name, uint32_t heads, uint32_t head_dim, uint32_t count,
+                           enum values kind)
+{
+    line_word(name);
+    line_word(value_names[kind]);
+    line_number(heads, 10);
+    line_number(head_dim, 10);
+    line_number(count, 10);
+}
+
+/* `heads` query heads; their weights are behind one another in data.floats. */
+static void test_attention_i8(uint32_t heads, uint32_t head_dim, uint32_t count, enum values kind)
+{
+    static float scores[KERNEL_HEADS][KERNEL_TILE], sums[KERNEL_HEADS][MAX_HEAD_DIM + 3];
+    static const float scales[KERNEL_HEADS] = {0.01f, 3.0f, 0x1p-126f};
+    seed = 777 + head_dim + count + heads;
     fill_activations(MAX_GROUPS, kind);
+    fill_floats(KERNEL_HEADS * KERNEL_TILE, kind);
     for (uint32_t i = 0; i < KERNEL_TILE * head_dim; i++)
         data.page[i] = (int8_t)pick(kind, 127);
     uint64_t t0 = port->instret();
-    kernels.dot_i8(data.values[0], data.page, head_dim, dots);
+    kernels.score_i8(data.values[0], scales, heads, data.page, data.scales[0], head_dim, count,
+                     scores[0]);
     uint64_t t1 = port->instret();
-    line_word("dot_i8");
-    line_word(value_names[kind]);
-    line_number(head_dim, 10);
-    line_end(checksum(dots, sizeof dots), t1 - t0);
-    fill_floats(KERNEL_TILE, kind);
+    uint64_t hash = 0;
+    for (uint32_t h = 0; h < heads; h++)
+        hash = 31 * hash + checksum(scores[h], count * sizeof(float));
+    line_attention("score_i8", heads, head_dim, count, kind);
+    line_end(hash, t1 - t0);
+    for (uint32_t i = 0; i < KERNEL_HEADS * (MAX_HEAD_DIM + 3); i++)
+        sums[0][i] = next_float();
     t0 = port->instret();
-    kernels.axpy_i8(data.floats[0], data.page, head_dim, count, data.floats[1]);
+    kernels.axpy_i8(data.floats[0], heads, data.page, head_dim, count, sums[0], MAX_HEAD_DIM + 3);
     t1 = port->instret();
-    line_word("axpy_i8");
-    line_word(value_names[kind]);
-    line_number(head_dim, 10);
-    line_number(count, 10);
-    line_end(checksum(data.floats[1], head_dim * sizeof(float)), t1 - t0);
+    line_attention("axpy_i8", heads, head_dim, count, kind);
+    line_end(checksum(sums, sizeof sums), t1 - t0);
 }
 
 static void test_attention_f32(uint32_t head_dim, uint32_t count)
@@ -374,11 +420,12 @@ void test_run(const struct test_port *to)
     static const uint32_t sizes[] = {1, 31, 32, 33, 100, 576};
     for (uint32_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         for (uint32_t kind = 0; kind < VALUES; kind++)
-            test_vectors(sizes[i], kind);
+            test_vectors(sizes[i], kind), test_rows(sizes[i], kind);
     static const uint32_t heads[][2] = {{8, 1}, {24, 63}, {64, 64}, {128, 33}, {256, 64}};
     for (uint32_t i = 0; i < sizeof heads / sizeof *heads; i++) {
         for (uint32_t kind = 0; kind < (heads[i][0] < 64 ? VALUES : 1); kind++)
-            test_attention_i8(heads[i][0], heads[i][1], kind);
+            for (uint32_t h = 1; h <= KERNEL_HEADS; h++)
+                test_attention_i8(h, heads[i][0], heads[i][1], kind);
         test_attention_f32(heads[i][0], heads[i][1]);
     }
     test_functions(-110.0f, 0.573f, 390);
