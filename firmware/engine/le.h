@@ -17,7 +17,7 @@ static inline uint8_t le_u8(const uint8_t *p)
 
 static inline uint16_t le_u16(const uint8_t *p)
 {
-    return (uint16_t)(p[0] | p[1] << 8);
+    return (uint16_t)(p[0] | (uint32_t)p[1] << 8);
 }
 
 static inline uint32_t le_u32(const uint8_t *p)

@@ -8,9 +8,16 @@ static const uint32_t nibbles[16] = {
     0xc38d26c4u, 0xd3d3e1abu, 0xe330a81au, 0xf36e6f75u,
 };
 
+/*@ requires \valid_read(bytes + (0 .. size - 1));
+    assigns \nothing;
+*/
 uint32_t crc32c_extend(uint32_t crc, const uint8_t *bytes, uint32_t size)
 {
     crc = ~crc;
+    /*@ loop invariant 0 <= i <= size;
+        loop assigns i, crc;
+        loop variant size - i;
+    */
     for (uint32_t i = 0; i < size; i++) {
         crc ^= bytes[i];
         crc = nibbles[crc & 15u] ^ crc >> 4;

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "link/frame.h"
 
-#include <string.h>
-
 #include "gen/errors.h"
 #include "link/cobs.h"
 #include "link/crc32c.h"
 
+/*@ requires \valid_read(frame) && frame->length <= WIRE_MAX_PAYLOAD;
+    requires \valid_read(frame->payload + (0 .. frame->length - 1));
+    requires \valid(to + (0 .. FRAME_WIRE_BYTES - 1));
+    requires \separated(frame, to + (0 .. FRAME_WIRE_BYTES - 1));
+    assigns to[0 .. FRAME_WIRE_BYTES - 1];
+    ensures 2 < \result <= FRAME_WIRE_BYTES;
+*/
 uint32_t frame_encode(const struct frame *frame, uint8_t *to)
 {
     uint8_t raw[WIRE_MAX_RAW];
@@ -19,7 +24,12 @@ uint32_t frame_encode(const struct frame *frame, uint8_t *to)
     wire_frame_set_ack(raw, frame->ack);
     wire_frame_set_credit(raw, frame->credit);
     wire_frame_set_length(raw, frame->length);
-    memcpy(raw + WIRE_FRAME_SIZE, frame->payload, frame->length);
+    /*@ loop invariant 0 <= i <= frame->length;
+        loop assigns i, raw[WIRE_FRAME_SIZE .. WIRE_FRAME_SIZE + frame->length - 1];
+        loop variant frame->length - i;
+    */
+    for (uint32_t i = 0; i < frame->length; i++)
+        raw[WIRE_FRAME_SIZE + i] = frame->payload[i];
     uint32_t size = WIRE_FRAME_SIZE + frame->length;
     le_put_u32(raw + size, crc32c_extend(0, raw, size));
     to[0] = 0;
@@ -28,6 +38,15 @@ uint32_t frame_encode(const struct frame *frame, uint8_t *to)
     return stuffed + 2u;
 }
 
+/*@ requires stuffed <= WIRE_MAX_ENCODED;
+    requires \valid(bytes + (0 .. stuffed - 1)) && \valid(frame);
+    requires \separated(bytes + (0 .. stuffed - 1), frame);
+    assigns bytes[0 .. stuffed - 1], *frame;
+    ensures \result == 1 || \result == E_FRAME;
+    ensures \result == 1 ==> frame->length <= WIRE_MAX_PAYLOAD &&
+                             WIRE_FRAME_SIZE + frame->length <= stuffed &&
+                             frame->payload == bytes + WIRE_FRAME_SIZE;
+*/
 static int frame_decode(uint8_t *bytes, uint32_t stuffed, struct frame *frame)
 {
     int size = cobs_decode(bytes, stuffed);
@@ -51,6 +70,14 @@ static int frame_decode(uint8_t *bytes, uint32_t stuffed, struct frame *frame)
                : E_FRAME;
 }
 
+/*@ requires \valid(reader) && reader->size <= WIRE_MAX_ENCODED;
+    requires \valid(frame) && \separated(reader, frame);
+    assigns *reader, *frame;
+    ensures reader->size <= WIRE_MAX_ENCODED;
+    ensures \result == 1 || \result == 0 || \result == E_FRAME;
+    ensures \result == 1 ==> frame->length <= WIRE_MAX_PAYLOAD &&
+                             \valid_read(frame->payload + (0 .. frame->length - 1));
+*/
 int frame_reader_push(struct frame_reader *reader, uint8_t byte, struct frame *frame)
 {
     if (byte) {

@@ -4,18 +4,18 @@
 
 /* Received bytes between whoever hears them and whoever reads them later, oldest first.
  *
- * One writer and one reader, neither within the other: a port masks the receive interrupt around
- * ring_take().
+ * The calls must not be within one another: a port masks the receive interrupt around ring_take().
  */
 
 #include <stdint.h>
 
-#define RING_BYTES 4096u /* a power of two: the counters wrap */
+#define RING_BYTES 4096u
 
 /* Zeroed to begin with. */
 struct ring {
     uint8_t bytes[RING_BYTES];
-    uint32_t in, out; /* bytes ever put and taken */
+    uint32_t first; /* where the oldest byte is */
+    uint32_t held;
 };
 
 /* Bytes that it has room for. */

@@ -15,16 +15,38 @@ struct shape {
 #define SHAPE_ENTRY(type, size, record, count) {type, record, size, count},
 static const struct shape shapes[] = {WIRE_REQUESTS(SHAPE_ENTRY)};
 
-#define SHAPES (sizeof shapes / sizeof shapes[0])
+#define SHAPES (sizeof(shapes) / sizeof(shapes[0]))
 
+/*@ predicate is_shape(struct shape *shape) =
+        \exists integer i; 0 <= i < SHAPES && shape == shapes + i;
+    predicate shapes_fit = \forall integer i; 0 <= i < SHAPES ==>
+        (shapes[i].record ==> shapes[i].count + 4 <= shapes[i].size);
+*/
+
+/*@ assigns \nothing;
+    ensures \result == \null || (is_shape(\result) && \result->type == type);
+*/
 static const struct shape *shape_find(uint8_t type)
 {
+    /*@ loop invariant 0 <= i <= SHAPES;
+        loop assigns i;
+        loop variant SHAPES - i;
+    */
     for (uint32_t i = 0; i < SHAPES; i++)
         if (shapes[i].type == type)
             return &shapes[i];
     return NULL;
 }
 
+/*@ requires \valid_read(frame);
+    requires \valid_read(frame->payload + (0 .. frame->length - 1));
+    assigns \nothing;
+    ensures \result == 0 || \result == E_PROTOCOL || \result == E_MESSAGE;
+    ensures \result == 0 ==> \exists integer i; 0 <= i < SHAPES && shapes[i].type == frame->type &&
+                                                 shapes[i].size <= frame->length;
+    ensures \result == 0 && frame->type == WIRE_TYPE_PROMPT ==>
+            frame->length >= WIRE_PROMPT_SIZE;
+*/
 int request_validate(const struct frame *frame)
 {
     int hello = frame->type == WIRE_TYPE_HELLO;
