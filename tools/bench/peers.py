@@ -1,73 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Instructions a token of llama.cpp and of our firmware, on the same GGUF, under qemu-riscv64: ``peers.py MODEL.gguf``.
+"""Instructions a token of llama.cpp and of our firmware under qemu-riscv64: ``python -m tools.bench.peers``.
 
-llama.cpp is the source inside the sdist of ``llama-cpp-python``; both are compiled by the zig of this environment for
-one ISA and run with one thread. A TCG plugin counts every executed instruction of the process, so a token's cost is the
-difference of two runs: decode from an empty context, prefill of one prompt. Needs cmake, ninja and a QEMU with plugins
-(a dynamically linked qemu-riscv64; Debian: the package qemu-user). Building llama.cpp takes minutes a variant, once.
+Both are compiled by the zig of this environment for one ISA and run one model, quantized alike, with one thread. A TCG
+plugin counts every executed instruction of the process, so a token's cost is the difference of two runs: decode from
+an empty context, prefill of one prompt. ``--wall`` compares seconds instead, without the plugin, in one run. Needs a
+QEMU with plugins (a dynamically linked qemu-riscv64; Debian: the package qemu-user) and what tools/bench/llama.py
+needs. What was counted of llama.cpp is kept and not counted twice.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import json
 import shutil
-import subprocess
+import statistics
 import sys
-import tarfile
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+from host.bench.measure import Plan, bench_tokens, measure
+from host.boards import load_board
+from host.errors import HostError, TargetError, UsageError
+from host.importer.recipe import fetch, find_recipe
+from host.talk import open_client, open_talk, resolve_image
+from host.targets import parse_spec
+from host.targets.opening import build_firmware
+from host.targets.process import ProcessTarget
+from host.targets.simulators import build_root, firmware_files
+from tools.bench.llama import HERE, VARIANTS, Variant, build_llama, call, requantize, work_folder
+from tools.scons.toolchain import zig_path
 
-from host.bench.measure import bench_tokens  # noqa: E402
-from host.boards import load_board  # noqa: E402
-from host.errors import HostError, TargetError  # noqa: E402
-from host.talk import open_client, resolve_image  # noqa: E402
-from host.targets import parse_spec  # noqa: E402
-from host.targets.opening import build_firmware  # noqa: E402
-from host.targets.process import ProcessTarget  # noqa: E402
-from host.targets.simulators import build_root, firmware_files  # noqa: E402
-from tools.scons.toolchain import zig_path  # noqa: E402
-
-SDIST = "llama-cpp-python==0.3.36"
-HERE = Path(__file__).resolve().parent
+MODEL = "smollm2-135m-instruct"
+FORMATS = ("Q4_0", "Q8_0", "Q4_1")
 PATIENCE = 600.0
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One ISA: zig's name for it, QEMU's, our target, and what llama.cpp's build is told."""
-
-    name: str
-    cpu: str
-    qemu: str
-    target: str
-    flags: tuple[str, ...]
-    vector: str
-
-
-RVV_CPU = "generic_rv64+m+a+f+d+c+v+zfh+zvfh+zicbop+zihintpause+zba+zbb"
-RVV_QEMU = "rv64,v=true,vext_spec=v1.0,Zfh=true,vlen="
-VARIANTS = (
-    # clang says __riscv_v_intrinsic also without V, and ggml believes it.
-    Variant("scalar", "generic_rv64+m+a+f+d+c+zba+zbb", "rv64", "linux", ("-U__riscv_v_intrinsic",), "OFF"),
-    Variant("rvv128", RVV_CPU, f"{RVV_QEMU}128", "linux:rvv,vlen=128", (), "ON"),
-    Variant("rvv256", RVV_CPU, f"{RVV_QEMU}256", "linux:rvv,vlen=256", (), "ON"),
-)
-REFERENCE = {"rvv256": 125.2, "rvv128": 127.0, "scalar": 986.0}
-"""Recorded, not measured by this run: llama.cpp's M instructions a decoded token, SmolLM2-135M Q4_1, same source."""
-
-
-def call(*words: object, cwd: Path | None = None) -> str:
-    """Run a program and return its output. TargetError with its last words where it fails."""
-    done = subprocess.run([str(w) for w in words], cwd=cwd, capture_output=True, text=True, check=False)
-    if done.returncode:
-        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
-        raise TargetError(f"{words[0]} failed ({done.returncode}):\n{tail}")
-    return done.stdout
+RECORDED = {
+    ("rvv256", "Q4_0"): (66.0, 28.3),
+    ("rvv256", "Q8_0"): (85.1, 44.2),
+    ("rvv256", "Q4_1"): (125.2, 105.3),
+    ("rvv128", "Q4_0"): (113.5, 92.9),
+    ("rvv128", "Q8_0"): (90.4, 70.2),
+    ("rvv128", "Q4_1"): (127.0, 105.8),
+    ("scalar", "Q4_0"): (1069.0, 845.0),
+    ("scalar", "Q8_0"): (1061.0, 832.0),
+    ("scalar", "Q4_1"): (986.0, 764.0),
+}
+"""llama.cpp, SmolLM2-135M, M instructions a decoded and a prompt token, measured once with this tool's method."""
 
 
 def build_plugin(work: Path, qemu: str) -> Path:
@@ -79,65 +59,12 @@ def build_plugin(work: Path, qemu: str) -> Path:
     return out
 
 
-def fetch_source(work: Path) -> Path:
-    """llama.cpp's source, unpacked from the sdist."""
-    for found in work.glob("llama_cpp_python-*/vendor/llama.cpp"):
-        return found
-    call(sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", "llama-cpp-python", "-d", work, SDIST)
-    with tarfile.open(next(work.glob("llama_cpp_python-*.tar.gz"))) as archive:
-        archive.extractall(work, filter="data")
-    return next(work.glob("llama_cpp_python-*/vendor/llama.cpp"))
-
-
-def write_tools(folder: Path, variant: Variant) -> None:
-    """Compiler and archiver as cmake wants them: zig, with our ISA in place of upstream's -march."""
-    folder.mkdir(parents=True, exist_ok=True)
-    zig, flags = zig_path(), " ".join(variant.flags)
-    for name in ("cc", "c++"):
-        (folder / name).write_text(
-            '#!/bin/sh\nfor a in "$@"; do\n    shift\n    case $a in -march=*|-mabi=*) ;; *) set -- "$@" "$a" ;; esac\n'
-            f"done\nexec {zig} {name} -target riscv64-linux-musl -mcpu={variant.cpu} -mabi=lp64d "
-            f'-fno-sanitize=undefined {flags} "$@"\n'
-        )
-    for name in ("ar", "ranlib"):
-        (folder / name).write_text(f'#!/bin/sh\nexec {zig} {name} "$@"\n')
-    for tool in folder.iterdir():
-        tool.chmod(0o755)
-
-
-def build_llama(work: Path, variant: Variant) -> Path:
-    """llama.cpp and our small program on it, static, for the variant."""
-    base = work / f"llama-{'rvv' if variant.vector == 'ON' else 'scalar'}"
-    program = base / "llama_run"
-    if program.is_file() and program.stat().st_mtime > (HERE / "llama_run.c").stat().st_mtime:
-        return program
-    source, tools, build = fetch_source(work), base / "tools", base / "build"
-    write_tools(tools, variant)
-    options = ["CMAKE_SYSTEM_NAME=Linux", "CMAKE_SYSTEM_PROCESSOR=riscv64", "CMAKE_BUILD_TYPE=Release"]
-    options += ["BUILD_SHARED_LIBS=OFF", "GGML_NATIVE=OFF", "GGML_OPENMP=OFF"]
-    names = (("C_COMPILER", "cc"), ("CXX_COMPILER", "c++"), ("AR", "ar"), ("RANLIB", "ranlib"))
-    options += [f"CMAKE_{key}={tools / tool}" for key, tool in names]
-    options += [f"GGML_{name}={variant.vector}" for name in ("RVV", "RV_ZFH", "RV_ZVFH", "RV_ZICBOP", "RV_ZIHINTPAUSE")]
-    options += [f"LLAMA_BUILD_{part}=OFF" for part in ("COMMON", "TESTS", "TOOLS", "EXAMPLES", "SERVER")]
-    print(f"building llama.cpp, {base.name}: some minutes", file=sys.stderr)
-    call("cmake", "-G", "Ninja", "-S", source, "-B", build, *[f"-D{option}" for option in options])
-    call("ninja", "-C", build, "llama")
-    includes = [f"-I{source / 'include'}", f"-I{source / 'ggml' / 'include'}"]
-    call(tools / "cc", "-O2", *includes, "-c", HERE / "llama_run.c", "-o", base / "llama_run.o")
-    archives = [build / "src" / "libllama.a"] + [
-        build / "ggml" / "src" / f"libggml{p}.a" for p in ("", "-cpu", "-base")
-    ]
-    call(tools / "c++", "-static", base / "llama_run.o", *archives, "-o", program)
-    return program
-
-
 @dataclass(frozen=True)
 class Counter:
     """QEMU with the plugin."""
 
     qemu: str
     plugin: Path
-    work: Path
 
     def command(self, cpu: str, out: Path) -> list[str]:
         """What stands in front of the program."""
@@ -158,16 +85,20 @@ def count_llama(counter: Counter, program: Path, cpu: str, model: Path, prompt: 
         return counter.read(out)
 
 
-def count_ours(counter: Counter, variant: Variant, image: Path, prompt: int, decode: int) -> int:
-    """All instructions of one run of our firmware; the hashes of the image are among them, in every run."""
+def our_program(variant: Variant) -> Path:
+    """Our firmware for the variant, built where it is not there."""
     spec = parse_spec(variant.target)
     board = load_board(spec.board)
     firmware = firmware_files(board, spec.kernels, build_root(spec.build))
-    if not firmware.program.is_file():
-        build_firmware(board, spec, None)
+    build_firmware(board, spec, None)
+    return firmware.program
+
+
+def count_ours(counter: Counter, program: Path, cpu: str, image: Path, prompt: int, decode: int) -> int:
+    """All instructions of one run of our firmware; the hashes of the image are among them, in every run."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "count"
-        command = [*counter.command(variant.qemu, out), str(firmware.program), "--image", str(image), "--harts", "1"]
+        command = [*counter.command(cpu, out), str(program), "--image", str(image), "--harts", "1"]
         target = ProcessTarget(lambda _: command, f"linux under {counter.qemu}")
         with open_client(target, None, None, PATIENCE) as client:
             client.require_model()
@@ -184,48 +115,137 @@ class Cost:
     prefill: float
 
 
-def cost(count: dict[tuple[int, int], int], prompt: int, decode: int) -> Cost:
-    """From three runs, (prompt, decoded) to instructions: decode of an empty context, prefill by its difference."""
-    one, longer, read = count[1, 0], count[1, decode], count[prompt, 0]
+def cost(count: Callable[[int, int], int], prompt: int, decode: int) -> Cost:
+    """From three runs of so many prompt and decoded tokens: decode of an empty context, prefill by its difference."""
+    one, longer, read = count(1, 0), count(1, decode), count(prompt, 0)
     return Cost((longer - one) / decode / 1e6, (read - one) / (prompt - 1) / 1e6)
 
 
-def main() -> None:
-    """Count, compare, print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("model", type=Path, help="GGUF that both run")
-    parser.add_argument("--variant", action="append", choices=[v.name for v in VARIANTS])
-    parser.add_argument("--work", type=Path, default=build_root() / "peers", help="where llama.cpp is built")
-    parser.add_argument("--qemu", default=shutil.which("qemu-riscv64"), help="qemu-riscv64 with plugins")
-    parser.add_argument("-p", "--prompt", type=int, default=16)
-    parser.add_argument("-n", "--generate", type=int, default=4)
-    parser.add_argument("--ours-only", action="store_true", help="do not build llama.cpp; compare with recorded values")
-    given = parser.parse_args()
-    if not given.qemu:
-        parser.error("there is no qemu-riscv64; install it (Debian: apt install qemu-user) or give --qemu")
-    work = given.work.resolve()
-    work.mkdir(parents=True, exist_ok=True)
-    counter = Counter(given.qemu, build_plugin(work, given.qemu), work)
-    runs = [(1, 0), (1, given.generate), (given.prompt, 0)]
-    print(f"{'M instructions a token':<24}{'decode':>10}{'prefill':>10}")
+def kept(file: Path, key: str, measured: Callable[[], Cost]) -> Cost:
+    """The cost under ``key`` in a JSON file, measured and added where it is not there."""
+    found: dict[str, list[float]] = json.loads(file.read_text()) if file.is_file() else {}
+    if key not in found:
+        value = measured()
+        found[key] = [value.decode, value.prefill]
+        file.write_text(json.dumps(found, indent=1))
+    return Cost(*found[key])
+
+
+def model_file(name: str) -> Path:
+    """The GGUF that a recipe or a path means. Raises HostError."""
+    recipe = find_recipe(name)
+    path = fetch(recipe) if recipe else Path(name)
+    if path.suffix != ".gguf" or not path.is_file():
+        raise UsageError(f"{name}: llama.cpp needs a GGUF file, or a recipe of one")
+    return path
+
+
+def quantized_file(source: Path, kind: str, work: Path) -> Path:
+    """The model with its matrices in one type, made where it is not there."""
+    size, time = source.stat().st_size, source.stat().st_mtime_ns
+    return requantize(source, kind, work / f"{source.stem.rsplit('.', 1)[0]}.{size}.{time}.{kind}.gguf")
+
+
+def compare_counts(given: argparse.Namespace, source: Path, work: Path) -> list[dict[str, object]]:
+    """Every variant and format; prints a line as soon as it is known."""
+    counter = Counter(given.qemu, build_plugin(work, given.qemu))
+    prompt, decode = given.prompt, given.generate
+    rows: list[dict[str, object]] = []
+    print(f"{'M instructions a token':<16}{'':<8}{'decode':>8}{'llama':>9}{'ratio':>8}  {f'pp {prompt}':>8}", end="")
+    print(f"{'llama':>9}{'ratio':>8}")
     for variant in (v for v in VARIANTS if not given.variant or v.name in given.variant):
-        image = resolve_image(os.fspath(given.model), variant.target)
-        ours = cost({r: count_ours(counter, variant, image, *r) for r in runs}, given.prompt, given.generate)
-        print(f"{variant.name + ' ours':<24}{ours.decode:>10.2f}{ours.prefill:>10.2f}", flush=True)
-        if given.ours_only:
-            recorded = REFERENCE[variant.name]
-            print(f"{'  SmolLM2 Q4_1, recorded':<24}{recorded:>9.1f}*{'-':>10}{ours.decode / recorded:>10.3f} x decode")
-            continue
-        program = build_llama(work, variant)
-        count = {r: count_llama(counter, program, variant.qemu, given.model, *r) for r in runs}
-        theirs = cost(count, given.prompt, given.generate)
-        print(f"{variant.name + ' llama.cpp':<24}{theirs.decode:>10.2f}{theirs.prefill:>10.2f}")
-        ratios = f"{ours.decode / theirs.decode:>10.3f}{ours.prefill / theirs.prefill:>10.3f}"
-        print(f"{variant.name + ' ratio':<24}{ratios}", flush=True)
+        program = our_program(variant)
+        for kind in given.format or FORMATS[:2]:
+            model = quantized_file(source, kind, work)
+            image = resolve_image(str(model), variant.target)
+            ours = cost(partial(count_ours, counter, program, variant.qemu, image), prompt, decode)
+            theirs = count_theirs(given, counter, variant, kind, model, work)
+            ratios = Cost(ours.decode / theirs.decode, ours.prefill / theirs.prefill)
+            print(f"{variant.name:<16}{kind:<8}{ours.decode:>8.2f}{theirs.decode:>9.2f}{ratios.decode:>8.3f}", end="  ")
+            print(f"{ours.prefill:>8.2f}{theirs.prefill:>9.2f}{ratios.prefill:>8.3f}", flush=True)
+            rows.append({"variant": variant.name, "format": kind, "ours": vars(ours), "llama": vars(theirs)})
+    return rows
+
+
+def count_theirs(
+    given: argparse.Namespace, counter: Counter, variant: Variant, kind: str, model: Path, work: Path
+) -> Cost:
+    """llama.cpp's cost: recorded, kept from an earlier run, or counted now."""
+    if given.ours_only:
+        return Cost(*RECORDED[variant.name, kind])
+    prompt, decode = given.prompt, given.generate
+    program = build_llama(work, variant)
+    key = f"{variant.name} {model.name} pp{prompt} tg{decode}"
+    count = partial(count_llama, counter, program, variant.qemu, model)
+    return kept(work / "llama.json", key, partial(cost, count, prompt, decode))
+
+
+def ours_speed(image: Path, target: str, prompt: int, decode: int) -> tuple[float, float]:
+    """Tokens a second of a prompt and of decoding, by the device's clock."""
+    with open_talk(str(image), target) as talk:
+        result = measure(talk.client, talk.image, Plan(prompt, decode, 1))
+    return result.prefill.tokens_per_second[0], result.decode.tokens_per_second[0]
+
+
+def compare_seconds(given: argparse.Namespace, source: Path, work: Path) -> list[dict[str, object]]:
+    """Tokens a second in turns on this machine, scalar, one thread each: medians of the rounds."""
+    scalar = VARIANTS[0]
+    program = build_llama(work, scalar)
+    our_program(scalar)
+    speeds: dict[str, list[tuple[float, float]]] = {}
+    for _ in range(given.rounds):
+        for kind in given.format or ("Q4_0",):
+            model = quantized_file(source, kind, work)
+            said = call(given.qemu, "-cpu", scalar.qemu, program, model, given.prompt, given.generate).split()
+            first, rest = map(float, said[-2:])
+            speeds.setdefault(f"llama.cpp {kind}", []).append((given.prompt / first, given.generate / rest))
+            for target in ("linux:harts=1", "qemu-virt:scalar,harts=1"):
+                image = resolve_image(str(model), target)
+                found = ours_speed(image, target, given.prompt, given.generate)
+                speeds.setdefault(f"ours {kind}, {target}", []).append(found)
+    return [print_speed(name, found, speeds) for name, found in speeds.items()]
+
+
+def print_speed(
+    name: str, found: list[tuple[float, float]], speeds: dict[str, list[tuple[float, float]]]
+) -> dict[str, object]:
+    """One line: medians, and the ratio to llama.cpp's on the same file."""
+    median = [statistics.median(values) for values in zip(*found, strict=True)]
+    kind = name.split()[1].rstrip(",")
+    theirs = [statistics.median(values) for values in zip(*speeds[f"llama.cpp {kind}"], strict=True)]
+    ratios = [ours / other for ours, other in zip(median, theirs, strict=True)]
+    print(f"{name:<36} prompt {median[0]:>7.2f} tokens/s {ratios[0]:>6.2f} x   decode {median[1]:>7.2f}", end=" ")
+    print(f"tokens/s {ratios[1]:>6.2f} x", flush=True)
+    return {"name": name, "prefill": median[0], "decode": median[1], "ratios": ratios}
+
+
+def main() -> None:
+    """Count or time, compare, print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("model", nargs="?", default=MODEL, help="GGUF that both run, or a recipe of one")
+    parser.add_argument("--variant", action="append", choices=[v.name for v in VARIANTS], help="repeatable")
+    parser.add_argument("--format", action="append", choices=FORMATS, help="repeatable; Q4_0 and Q8_0")
+    parser.add_argument("--work", type=Path, default=work_folder(), help="where llama.cpp is built")
+    parser.add_argument("--qemu", default=shutil.which("qemu-riscv64"), help="qemu-riscv64 with plugins")
+    parser.add_argument("-p", "--prompt", type=int, default=64)
+    parser.add_argument("-n", "--generate", type=int, default=4)
+    parser.add_argument("--ours-only", action="store_true", help="no llama.cpp: compare with recorded values")
+    parser.add_argument("--wall", action="store_true", help="compare seconds, scalar, on this machine")
+    parser.add_argument("--rounds", type=int, default=3, help="of --wall")
+    parser.add_argument("--json", type=Path, help="write the figures to this file, too")
+    given = parser.parse_args()
+    try:
+        if not given.qemu:
+            raise UsageError("there is no qemu-riscv64; install it (Debian: apt install qemu-user) or give --qemu")
+        work = given.work.resolve()
+        work.mkdir(parents=True, exist_ok=True)
+        source = model_file(given.model)
+        rows = compare_seconds(given, source, work) if given.wall else compare_counts(given, source, work)
+    except HostError as error:
+        sys.exit(f"peers: {error}")
+    if given.json:
+        given.json.write_text(json.dumps(rows, indent=1))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except HostError as error:
-        sys.exit(f"error: {error}")
+    main()
