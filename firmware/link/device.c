@@ -28,37 +28,24 @@ static void run_job(const struct port *port, const struct job *job)
     serve_finish();
 }
 
-/* Announces until a host spoke: whoever attaches late, or to a simulator that was faster, hears it.
- */
-static void await_bytes(const struct port *port, uint64_t *announced)
-{
-    uint64_t now = port->time_us();
-    if (!link_is_open() && now - *announced >= WIRE_ANNOUNCE_US) {
-        *announced = now;
-        serve_announce();
-    }
-    port->idle();
-}
-
 void device_run(const struct port *port)
 {
     link_init(port, serve_receive);
+    serve_init(port);
+    engine_set_poll(serve_poll, NULL);
     report_machine(port);
     uint64_t detail = 0;
     int error = model_check(port, &detail);
     if (error)
         report_error(port, error, detail);
-    serve_init(port, error, error ? detail : 0);
-    engine_set_poll(serve_poll, NULL);
-    serve_announce();
-    uint64_t announced = port->time_us();
+    serve_checked(error, detail);
     for (;;) {
-        int got = link_poll();
+        int got = serve_line();
         if (got < 0)
             port->exit(0);
         else if (serve_job())
             run_job(port, serve_job());
         else if (!got)
-            await_bytes(port, &announced);
+            port->idle();
     }
 }

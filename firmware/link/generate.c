@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gen/errors.h"
 #include "link/crc32c.h"
-#include "link/link.h"
 #include "link/pending.h"
 #include "link/run.h"
+#include "link/stream.h"
 
 /* Evaluates all that is pending; the last row's logits are for the first token. */
 static int prefill(struct run *run)
@@ -20,20 +20,16 @@ static int prefill(struct run *run)
     return 0;
 }
 
-static void send_token(struct run *run, uint32_t token, uint32_t digest)
+static void give_token(struct run *run, uint32_t token, uint32_t digest)
 {
     uint64_t now = run->port->time_us();
-    uint8_t p[WIRE_TOKENS_SIZE + WIRE_TOKEN_RECORD_SIZE], *record = p + WIRE_TOKENS_SIZE;
-    wire_tokens_set_request(p, run->job->request);
-    wire_tokens_set_index(p, run->generated);
-    wire_tokens_set_count(p, 1);
-    wire_token_record_set_token(record, token);
-    wire_token_record_set_time_us(record, (uint32_t)(now - run->last_us));
-    wire_token_record_set_digest(record, digest);
-    run->tokens_crc = crc32c_extend(run->tokens_crc, record + WIRE_TOKEN_RECORD_TOKEN_OFFSET, 4);
+    uint8_t bytes[4];
+    le_put_u32(bytes, token);
+    run->tokens_crc = crc32c_extend(run->tokens_crc, bytes, sizeof bytes);
+    stream_put_token(token, (uint32_t)(now - run->last_us), digest);
     run->last_us = now;
     run->generated++;
-    (void)link_send(WIRE_TYPE_TOKENS, WIRE_CHANNEL_STREAM, p, sizeof p);
+    (void)stream_pump();
 }
 
 /* From the logits of the last step to a token, which becomes the session's pending one. */
@@ -47,7 +43,7 @@ static uint32_t sample(struct run *run)
     run_mark_first(run);
     /* There is room: the step before emptied this session's queue. */
     (void)pending_push(job->session, token);
-    send_token(run, token, digest);
+    give_token(run, token, digest);
     return token;
 }
 
@@ -72,7 +68,9 @@ void generate_run(const struct port *port, const struct job *job)
             break;
         }
         if (run.generated < job->max_tokens)
-            error = serve_poll(NULL) ? E_CANCELLED : run_step(&run, 1, 1);
+            error = serve_wait(stream_has_room);
+        if (!error && run.generated < job->max_tokens)
+            error = run_step(&run, 1, 1);
     }
     run.evaluated = run.evaluated < run.total ? run.evaluated : run.total;
     run_end(&run, error, reason);

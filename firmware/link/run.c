@@ -8,6 +8,7 @@
 #include "link/crc32c.h"
 #include "link/link.h"
 #include "link/pending.h"
+#include "link/stream.h"
 
 static uint32_t tokens[LIMIT_ROWS];
 static struct engine_row rows[LIMIT_ROWS];
@@ -19,6 +20,7 @@ void run_begin(struct run *run, const struct port *port, const struct job *job)
     run->job = job;
     run->total = pending_count(job->session);
     run->last_us = job->started_us;
+    stream_begin(job->request, job->session);
 }
 
 int run_step(struct run *run, uint32_t count, uint32_t want)
@@ -43,7 +45,7 @@ void run_progress(const struct run *run)
     wire_progress_set_request(p, run->job->request);
     wire_progress_set_done(p, run->evaluated);
     wire_progress_set_total(p, run->total);
-    (void)link_send(WIRE_TYPE_PROGRESS, WIRE_CHANNEL_STREAM, p, sizeof p);
+    link_send_unnumbered(WIRE_TYPE_PROGRESS, p, sizeof p);
 }
 
 void run_mark_first(struct run *run)
@@ -55,7 +57,7 @@ void run_mark_first(struct run *run)
     run->first_cycles = run->port->cycles();
 }
 
-static void send_done(struct run *run, uint32_t reason)
+static void end_done(struct run *run, uint32_t reason)
 {
     const struct job *job = run->job;
     run_mark_first(run);
@@ -72,19 +74,26 @@ static void send_done(struct run *run, uint32_t reason)
     wire_done_set_prefill_cycles(p, run->first_cycles - job->started_cycles);
     wire_done_set_decode_instret(p, run->port->instret() - run->first_instret);
     wire_done_set_decode_cycles(p, run->port->cycles() - run->first_cycles);
-    (void)link_send(WIRE_TYPE_DONE, WIRE_CHANNEL_STREAM, p, sizeof p);
+    stream_end(WIRE_TYPE_DONE, p, sizeof p);
+}
+
+static void end_error(const struct run *run, int error)
+{
+    uint8_t p[WIRE_ERROR_SIZE];
+    serve_put_error(p, run->job->request, run->job->type, error, run->evaluated);
+    stream_end(WIRE_TYPE_ERROR, p, sizeof p);
 }
 
 void run_end(struct run *run, int error, uint32_t reason)
 {
     if (!error)
-        send_done(run, reason);
+        end_done(run, reason);
     else if (error == E_CONTEXT_FULL)
-        send_done(run, WIRE_REASON_CONTEXT_FULL);
+        end_done(run, WIRE_REASON_CONTEXT_FULL);
     else if (error == E_CANCELLED)
-        send_done(run, WIRE_REASON_CANCELLED);
+        end_done(run, WIRE_REASON_CANCELLED);
     else
-        serve_refuse(run->job->request, run->job->type, error, run->evaluated);
+        end_error(run, error);
 }
 
 uint32_t run_digest(const float *logits, uint32_t count)

@@ -52,6 +52,20 @@ static void put_record(uint8_t *record, const struct run *run, const float *logi
         record, run->job->flags & WIRE_RUN_FLAG_DIGEST ? run_digest(logits, vocab) : 0);
 }
 
+static int has_room(void)
+{
+    return link_room() != 0;
+}
+
+/* Returns 0 or E_CANCELLED: the host may be slow, and nothing of this is kept. */
+static int send_results(uint8_t type, uint32_t size)
+{
+    int error = serve_wait(has_room);
+    if (!error)
+        link_send(type, WIRE_CHANNEL_STREAM, message, size);
+    return error;
+}
+
 static int send_logits(const struct run *run, const float *logits, uint32_t position)
 {
     uint32_t vocab = engine_info()->vocab;
@@ -63,16 +77,16 @@ static int send_logits(const struct run *run, const float *logits, uint32_t posi
         wire_logits_set_count(message, count);
         for (uint32_t i = 0; i < count; i++)
             le_put_f32(message + WIRE_LOGITS_SIZE + 4u * i, logits[first + i]);
-        if (link_send(WIRE_TYPE_LOGITS, WIRE_CHANNEL_STREAM, message,
-                      WIRE_LOGITS_SIZE + 4u * count) < 0)
-            return E_CANCELLED;
+        int error = send_results(WIRE_TYPE_LOGITS, WIRE_LOGITS_SIZE + 4u * count);
+        if (error)
+            return error;
     }
-    return serve_poll(NULL) ? E_CANCELLED : 0;
+    return 0;
 }
 
 /* One SCORES of the rows of the last step; targets[i] follows row i. */
-static void send_scores(const struct run *run, uint32_t position, const uint32_t *targets,
-                        uint32_t count)
+static int send_scores(const struct run *run, uint32_t position, const uint32_t *targets,
+                       uint32_t count)
 {
     wire_scores_set_request(message, run->job->request);
     wire_scores_set_index(message, run->evaluated - count);
@@ -80,8 +94,7 @@ static void send_scores(const struct run *run, uint32_t position, const uint32_t
     for (uint32_t i = 0; i < count; i++)
         put_record(message + WIRE_SCORES_SIZE + i * WIRE_SCORE_RECORD_SIZE, run, engine_logits(i),
                    position + i, targets[i]);
-    (void)link_send(WIRE_TYPE_SCORES, WIRE_CHANNEL_STREAM, message,
-                    WIRE_SCORES_SIZE + count * WIRE_SCORE_RECORD_SIZE);
+    return send_results(WIRE_TYPE_SCORES, WIRE_SCORES_SIZE + count * WIRE_SCORE_RECORD_SIZE);
 }
 
 static uint32_t rows_a_step(void)
@@ -102,7 +115,7 @@ static int score_step(struct run *run)
     int error = run_step(run, count, count);
     if (error)
         return error;
-    send_scores(run, position, tokens + 1, count);
+    error = send_scores(run, position, tokens + 1, count);
     for (uint32_t i = 0; !error && run->job->flags & WIRE_RUN_FLAG_LOGITS && i < count; i++)
         error = send_logits(run, engine_logits(i), position + i);
     run_progress(run);
@@ -115,6 +128,6 @@ void score_run(const struct port *port, const struct job *job)
     run_begin(&run, port, job);
     int error = 0;
     while (!error && pending_count(job->session))
-        error = serve_poll(NULL) ? E_CANCELLED : score_step(&run);
+        error = score_step(&run);
     run_end(&run, error, WIRE_REASON_LENGTH);
 }

@@ -9,25 +9,28 @@
 #include "kernels/kernels.h"
 #include "link/link.h"
 #include "link/pending.h"
+#include "link/stream.h"
 #include "link/validate.h"
 
 static struct {
     const struct port *port;
     int error;
     uint64_t detail;
+    uint64_t announced_us;
+    int checking;
     int cancelled;
     struct job job;
 } serve;
 
 static uint8_t answer[WIRE_MAX_PAYLOAD];
 
-void serve_init(const struct port *port, int error, uint64_t detail)
+void serve_init(const struct port *port)
 {
     memset(&serve, 0, sizeof serve);
     serve.port = port;
-    serve.error = error;
-    serve.detail = detail;
+    serve.checking = 1;
     pending_init();
+    stream_init();
 }
 
 const struct job *serve_job(void)
@@ -43,25 +46,40 @@ void serve_finish(void)
 int serve_poll(void *context)
 {
     (void)context;
-    if (link_poll() < 0)
+    if (serve_line() < 0)
         serve.cancelled = 1;
     return serve.cancelled;
 }
 
+int serve_wait(int (*ready)(void))
+{
+    while (!serve_poll(NULL)) {
+        if (ready())
+            return 0;
+        serve.port->idle();
+    }
+    return E_CANCELLED;
+}
+
+void serve_put_error(uint8_t *to, uint32_t request, uint32_t type, int error, uint64_t detail)
+{
+    wire_error_set_request(to, request);
+    wire_error_set_code(to, (uint16_t)-error);
+    wire_error_set_type(to, (uint16_t)type);
+    wire_error_set_detail(to, detail);
+}
+
 void serve_refuse(uint32_t request, uint32_t type, int error, uint64_t detail)
 {
-    wire_error_set_request(answer, request);
-    wire_error_set_code(answer, (uint16_t)-error);
-    wire_error_set_type(answer, (uint16_t)type);
-    wire_error_set_detail(answer, detail);
-    (void)link_send(WIRE_TYPE_ERROR, WIRE_CHANNEL_CONTROL, answer, WIRE_ERROR_SIZE);
+    serve_put_error(answer, request, type, error, detail);
+    link_send(WIRE_TYPE_ERROR, WIRE_CHANNEL_CONTROL, answer, WIRE_ERROR_SIZE);
 }
 
 static void send_ok(uint32_t request, uint32_t value)
 {
     wire_ok_set_request(answer, request);
     wire_ok_set_value(answer, value);
-    (void)link_send(WIRE_TYPE_OK, WIRE_CHANNEL_CONTROL, answer, WIRE_OK_SIZE);
+    link_send(WIRE_TYPE_OK, WIRE_CHANNEL_CONTROL, answer, WIRE_OK_SIZE);
 }
 
 /* ---- HELLO ---- */
@@ -107,6 +125,21 @@ static void put_model(uint8_t *p, const struct engine_info *info)
     wire_hello_reply_set_runtime_bytes(p, info->runtime_bytes);
 }
 
+static void put_state(uint8_t *p)
+{
+    struct stream_facts run = stream_facts();
+    wire_hello_reply_set_state(p, serve.job.type   ? WIRE_DEVICE_STATE_RUNNING
+                                  : serve.checking ? WIRE_DEVICE_STATE_CHECKING
+                                  : serve.error    ? WIRE_DEVICE_STATE_NO_MODEL
+                                                   : WIRE_DEVICE_STATE_READY);
+    wire_hello_reply_set_running(p, serve.job.type ? serve.job.request : 0);
+    wire_hello_reply_set_error(p, (uint16_t)-serve.error);
+    wire_hello_reply_set_detail(p, serve.detail);
+    wire_hello_reply_set_run(p, run.request);
+    wire_hello_reply_set_run_session(p, run.session);
+    wire_hello_reply_set_run_tokens(p, run.made);
+}
+
 static void send_hello_reply(uint32_t request, uint32_t nonce)
 {
     memset(answer, 0, WIRE_HELLO_REPLY_SIZE);
@@ -115,26 +148,47 @@ static void send_hello_reply(uint32_t request, uint32_t nonce)
     put_machine(answer);
     if (engine_info())
         put_model(answer, engine_info());
-    uint8_t state = serve.error ? WIRE_DEVICE_STATE_NO_MODEL : WIRE_DEVICE_STATE_READY;
-    if (serve.job.type) {
-        state = WIRE_DEVICE_STATE_RUNNING;
-        wire_hello_reply_set_running(answer, serve.job.request);
-    }
-    wire_hello_reply_set_state(answer, state);
-    wire_hello_reply_set_error(answer, (uint16_t)-serve.error);
-    wire_hello_reply_set_detail(answer, serve.detail);
-    (void)link_send(WIRE_TYPE_HELLO_REPLY, WIRE_CHANNEL_CONTROL, answer, WIRE_HELLO_REPLY_SIZE);
+    put_state(answer);
+    link_send_unnumbered(WIRE_TYPE_HELLO_REPLY, answer, WIRE_HELLO_REPLY_SIZE);
 }
 
-void serve_announce(void)
+static void announce(void)
 {
+    serve.announced_us = serve.port->time_us();
     send_hello_reply(0, 0);
 }
 
+/* Until a host spoke, so that whoever attaches late, or to a simulator that was faster, hears it;
+ * and to who speaks in another epoch. */
+int serve_line(void)
+{
+    int got = link_poll();
+    uint64_t since = serve.port->time_us() - serve.announced_us;
+    if (since >= (link_is_open() ? WIRE_STRANGER_US : WIRE_ANNOUNCE_US) &&
+        (!link_is_open() || link_heard_stranger()))
+        announce();
+    (void)stream_pump();
+    return got;
+}
+
+void serve_checked(int error, uint64_t detail)
+{
+    serve.checking = 0;
+    serve.error = error;
+    serve.detail = error ? detail : 0;
+    announce();
+}
+
+/* Nobody is left who could use the scores of a run; tokens are kept. */
 static void receive_hello(const struct frame *frame)
 {
-    link_open(frame);
-    send_hello_reply(wire_hello_request(frame->payload), wire_hello_nonce(frame->payload));
+    uint32_t nonce = wire_hello_nonce(frame->payload);
+    if (link_open(frame, nonce)) {
+        stream_detach();
+        if (serve.job.type == WIRE_TYPE_SCORE)
+            serve.cancelled = 1;
+    }
+    send_hello_reply(wire_hello_request(frame->payload), nonce);
 }
 
 /* ---- sessions ---- */
@@ -298,6 +352,16 @@ static void receive_cancel(const struct frame *frame)
     send_ok(wire_cancel_request(frame->payload), found);
 }
 
+static void receive_resume(const struct frame *frame)
+{
+    uint32_t target = wire_resume_target(frame->payload);
+    int error = stream_resume(target, wire_resume_index(frame->payload));
+    if (error)
+        serve_refuse(wire_resume_request(frame->payload), frame->type, error, stream_facts().made);
+    else
+        send_ok(wire_resume_request(frame->payload), stream_facts().made);
+}
+
 /* ---- STATS, PING ---- */
 
 static uint32_t put_op_records(uint8_t *to, uint32_t first, uint32_t *total)
@@ -334,14 +398,17 @@ static void receive_stats(const struct frame *frame)
     wire_stats_reply_set_frames_damaged(answer, counters->damaged);
     wire_stats_reply_set_frames_duplicate(answer, counters->duplicate);
     wire_stats_reply_set_frames_lost(answer, counters->lost);
+    wire_stats_reply_set_frames_repeated(answer, counters->repeated);
     wire_stats_reply_set_uptime_us(answer, serve.port->time_us());
-    (void)link_send(WIRE_TYPE_STATS_REPLY, WIRE_CHANNEL_CONTROL, answer,
-                    WIRE_STATS_REPLY_SIZE + count * WIRE_OP_RECORD_SIZE);
+    link_send(WIRE_TYPE_STATS_REPLY, WIRE_CHANNEL_CONTROL, answer,
+              WIRE_STATS_REPLY_SIZE + count * WIRE_OP_RECORD_SIZE);
 }
 
 static void receive_ping(const struct frame *frame)
 {
-    send_ok(wire_ping_request(frame->payload), wire_ping_value(frame->payload));
+    wire_ok_set_request(answer, wire_ping_request(frame->payload));
+    wire_ok_set_value(answer, wire_ping_value(frame->payload));
+    link_send_unnumbered(WIRE_TYPE_OK, answer, WIRE_OK_SIZE);
 }
 
 /* ---- dispatch ---- */
@@ -358,6 +425,7 @@ static const struct request requests[] = {
     {WIRE_TYPE_GENERATE, 1, 0, receive_generate}, {WIRE_TYPE_SCORE, 1, 0, receive_score},
     {WIRE_TYPE_TRUNCATE, 1, 0, receive_truncate}, {WIRE_TYPE_CANCEL, 0, 1, receive_cancel},
     {WIRE_TYPE_STATS, 0, 1, receive_stats},       {WIRE_TYPE_PING, 0, 1, receive_ping},
+    {WIRE_TYPE_RESUME, 1, 1, receive_resume},
 };
 
 static const struct request *request_find(uint8_t type)
@@ -382,7 +450,7 @@ static int request_check(const struct request *request, const struct frame *fram
     if (serve.job.type && (!request->while_running || changes))
         return E_BUSY;
     *detail = (uint64_t)-serve.error;
-    return serve.error && request->needs_model ? E_NOT_READY : 0;
+    return (serve.error || serve.checking) && request->needs_model ? E_NOT_READY : 0;
 }
 
 void serve_receive(const struct frame *frame)

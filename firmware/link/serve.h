@@ -6,7 +6,8 @@
  *
  * Short requests are answered where they are received, also between the ops of a step. GENERATE and
  * SCORE only become the job here; device_run() runs it, so that receiving never nests. While there
- * is a job, all requests but HELLO, CANCEL, PING and STATS without flags are refused as busy.
+ * is a job, all requests but HELLO, CANCEL, PING, RESUME and STATS without flags are refused as
+ * busy.
  */
 
 #include <stdint.h>
@@ -30,9 +31,12 @@ struct job {
     uint64_t started_cycles;
 };
 
-/* error and detail are of engine_load() or engine_verify(): with an error the model's requests are
- * refused. */
-void serve_init(const struct port *port, int error, uint64_t detail);
+/* The image is being checked: what needs a model is refused. */
+void serve_init(const struct port *port);
+
+/* It has been: error and detail are of engine_load() or engine_verify(), and with an error the
+ * model's requests are refused. Announces it. */
+void serve_checked(int error, uint64_t detail);
 
 /* The receiver for link_init(). */
 void serve_receive(const struct frame *frame);
@@ -43,13 +47,21 @@ const struct job *serve_job(void);
 /* The job is over; its DONE or ERROR must have been sent. */
 void serve_finish(void);
 
-/* For engine_set_poll(): receives, and tells whether the job is to be abandoned. */
+/* Receives, sends what is due, announces the device to who does not know it. Returns the bytes
+ * read, or E_IO when the other end is gone. */
+int serve_line(void);
+
+/* For engine_set_poll(): serve_line(), and tells whether the job is to be abandoned. */
 int serve_poll(void *context);
+
+/* Serves the line at least once, and until ready(). Returns 0, or E_CANCELLED where the job is to
+ * be abandoned. */
+int serve_wait(int (*ready)(void));
+
+/* Fills the WIRE_ERROR_SIZE bytes of an ERROR; `error` is a negative enum error. */
+void serve_put_error(uint8_t *to, uint32_t request, uint32_t type, int error, uint64_t detail);
 
 /* Answers a request with ERROR; `error` is a negative enum error. */
 void serve_refuse(uint32_t request, uint32_t type, int error, uint64_t detail);
-
-/* What the device is, to whoever listens. */
-void serve_announce(void);
 
 #endif

@@ -18,7 +18,7 @@
 #include "port/hosted_harts.h"
 #include "port/hosted_line.h"
 
-#define IDLE_MS 100
+#define IDLE_MS 20 /* repetitions are due after 150 */
 #define USAGE                                                                                      \
     "usage: firmware --image FILE [--arena-size BYTES[K|M|G]] [--harts N]\n"                       \
     "                [--tty PATH [--baud N] | --tcp HOST:PORT]\n"                                  \

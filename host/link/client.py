@@ -7,41 +7,51 @@ what the device still runs.
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from construct import Struct
 
-from host.errors import DeviceFailure, TargetError
+from host.errors import DeviceFailure, DeviceRestarted, TargetError
 from host.link import messages
-from host.link.frames import Damaged, Decoder, Frame, Text, encode
-from host.link.messages import Channel, DeviceState, RunFlag, StatsFlag, Type
+from host.link.delivery import Delivery
+from host.link.frames import Damaged, Decoder, Frame, Text
+from host.link.messages import DeviceState, RunFlag, StatsFlag, Type
 from host.link.records import DeviceInfo, DeviceStats, Done, OpCost, SamplerParams
 from host.link.runs import Generation, Run, Scoring
 from host.link.stream import ByteStream
 
 POLL_SECONDS = 0.2
 HELLO_SECONDS = 0.5
+CHECKING_SECONDS = 1.0
+"""Between two questions whether the image has been checked."""
 BOOTING_SECONDS = 2.0
 """Between two HELLOs to a device that is still checking its image: it hears them all afterwards."""
-PING_SECONDS = 5.0
+PING_SECONDS = 0.5
+"""A device that says nothing for so long while an answer is awaited is asked whether it is there."""
+PING_MAX_SECONDS = 5.0
+DOUBT_SECONDS = 1.0
+"""A device that seems to have restarted and does not answer for so long has."""
 TAIL_LINES = 12
+BOOT_TEXT = re.compile(rf"{messages.RELEASE.split()[0]} \S+ on |OpenSBI v|U-Boot (SPL )?\d")
+HELLO_HEAD = 10
+"""Bytes of HELLO_REPLY that are the same in all versions."""
 
 
 @dataclass
-class Connection:
-    """Sequence numbers of one epoch."""
+class Doubt:
+    """Signs that the device is no longer the one that was connected."""
 
+    since: float
+    asked: float = float("-inf")
+    announcements: int = 0
     epoch: int = 0
-    send_next: int = 0
-    receive_next: int = 0
-    duplicates: int = 0
-    lost: int = 0
 
 
 def _text(data: bytes) -> str:
@@ -70,13 +80,15 @@ class Client:
         self.patience = patience
         self.trace = trace
         self.decoder = Decoder()
-        self.connection = Connection()
+        self.connection = Delivery()
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self.lengths: dict[int, int] = {}
         self.active: Run[Any] | None = None
         self.interrupted = False
         self._info: DeviceInfo | None = None
         self._waiting: deque[Frame] = deque()
+        self._open: set[int] = set()
+        self._doubt: Doubt | None = None
         self._heard = self.now()
         self._request = secrets.randbits(31)
 
@@ -89,49 +101,64 @@ class Client:
 
     # ---- connecting ----
 
-    def connect(self, timeout: float = 15.0) -> DeviceInfo:
-        """Say hello until the device answers; what it still runs for an earlier host is cancelled.
+    def connect(self, timeout: float = 15.0, resume: bool = False) -> DeviceInfo:
+        """Say hello until the device answers and has checked its image.
 
         timeout: seconds since the last byte heard, and twice as many in all, for a shell has words for every hello;
-        once its boot report is seen ``patience`` takes its place, so that a device can check the image. Raises
-        TargetError when nothing answers, or in another protocol version.
+        once its boot report is seen ``patience`` takes its place, so that a device can check the image. resume: leave
+        running what an earlier host started, for ``resume``; else it is cancelled. Raises TargetError when nothing
+        answers, or in another protocol version.
         """
         nonce = secrets.randbits(32)
-        self.connection = Connection(epoch=1 + secrets.randbelow(0xFFFF))
+        self.connection = Delivery(epoch=1 + secrets.randbelow(0xFFFF))
         self._waiting.clear()
+        self._open.clear()
+        self._doubt = None
+        self._hello(nonce, timeout)
+        while self.info.state == DeviceState.CHECKING:
+            self._read(CHECKING_SECONDS)
+            self._hello(nonce, self.patience)
+        if self.info.state == DeviceState.RUNNING and not resume:
+            self._stop_stranger()
+        return self.info
+
+    def _hello(self, nonce: int, timeout: float) -> None:
         self._heard = began = self.now()
         while True:
             booting = any(messages.RELEASE.split()[0] in line for line in self.tail)
-            self.connection.send_next = 0
-            self._send(
-                Type.HELLO,
-                messages.Hello,
-                nonce=nonce,
-                version_min=messages.VERSION_MIN,
-                version_max=messages.VERSION_MAX,
+            payload = messages.Hello.build(
+                {
+                    "request": self._next_request(),
+                    "nonce": nonce,
+                    "version_min": messages.VERSION_MIN,
+                    "version_max": messages.VERSION_MAX,
+                }
             )
+            self.stream.write(self.connection.unnumbered(Type.HELLO, payload))
             again = self.now() + (BOOTING_SECONDS if booting else HELLO_SECONDS)
             while (left := again - self.now()) > 0:
-                for frame in self._frames(min(left, POLL_SECONDS), hello=nonce):
-                    return self._accept(messages.HelloReply.parse(frame.payload))
+                self._read(min(left, POLL_SECONDS), nonce)
+                if self._waiting:
+                    self._accept(messages.HelloReply.parse(self._waiting.popleft().payload))
+                    return
             limit, now = self.patience if booting else timeout, self.now()
             if now - self._heard > limit or now - began > 2 * limit:
                 raise TargetError(self._no_answer(now - began))
 
-    def _accept(self, head: Any) -> DeviceInfo:
+    def _check_version(self, head: Any) -> bool:
         if head.version_min > messages.VERSION_MAX or head.version_max < messages.VERSION_MIN:
             raise TargetError(
                 f"{self.stream.description} speaks protocol {head.version_min} to {head.version_max}, this host "
                 f"{messages.VERSION_MIN} to {messages.VERSION_MAX}; update the older of host and firmware"
             )
+        return True
+
+    def _accept(self, head: Any) -> None:
         values = {name: head[name] for name in DeviceInfo.__dataclass_fields__}
         for name in ("firmware", "board", "isa", "kernels"):
             values[name] = _text(values[name])
         values["counters"] = bool(values["counters"])
         self._info = DeviceInfo(**values)
-        if self._info.state == DeviceState.RUNNING:
-            self._stop_stranger()
-        return self._info
 
     def _stop_stranger(self) -> None:
         """Cancel what an earlier host left running, and wait until it has ended."""
@@ -139,7 +166,7 @@ class Client:
         while self.now() < deadline:
             if not self._ask(Type.CANCEL, messages.Cancel, target=0).value:
                 return
-            self._read(POLL_SECONDS, None)
+            self._read(POLL_SECONDS)
         raise TargetError(f"{self.stream.description} does not end the request that it was running; reset it")
 
     def _no_answer(self, waited: float) -> str:
@@ -167,29 +194,22 @@ class Client:
 
     # ---- frames ----
 
-    def _send(self, kind: Type, struct: Struct, tail: bytes = b"", **values: Any) -> int:
-        """Send one request and return its id."""
+    def _next_request(self) -> int:
         self._request = (self._request + 1) & 0x7FFFFFFF or 1
-        payload = struct.build({"request": self._request, **values}) + tail
-        connection = self.connection
-        frame = Frame(
-            type=kind,
-            payload=payload,
-            channel=Channel.CONTROL,
-            epoch=connection.epoch,
-            seq=connection.send_next,
-            ack=connection.receive_next,
-        )
-        connection.send_next = (connection.send_next + 1) & 0xFFFF
-        self.stream.write(encode(frame))
         return self._request
 
-    def _frames(self, timeout: float, hello: int | None = None) -> Iterator[Frame]:
-        """Good new frames that arrive within ``timeout``; ``hello``: only a HELLO_REPLY with this nonce."""
-        if not self._waiting:
-            self._read(timeout, hello)
-        while self._waiting:
-            yield self._waiting.popleft()
+    def _send(self, kind: Type, struct: Struct, tail: bytes = b"", answered: bool = True, **values: Any) -> int:
+        """Send one request and return its id; ``answered``: frames about it are kept until ``_done`` with it."""
+        request = self._next_request()
+        if answered:
+            self._open.add(request)
+        self.connection.push(kind, struct.build({"request": request, **values}) + tail, self.now())
+        self._write(self.connection.due(self.now()))
+        return request
+
+    def _write(self, data: bytes) -> None:
+        if data:
+            self.stream.write(data)
 
     def check_interrupt(self) -> None:
         """Raise the KeyboardInterrupt that ``deferred_interrupts`` has kept back."""
@@ -197,11 +217,17 @@ class Client:
             self.interrupted = False
             raise KeyboardInterrupt
 
-    def _read(self, timeout: float, hello: int | None) -> None:
+    def _read(self, timeout: float, hello: int | None = None) -> None:
+        """Receive for up to ``timeout`` seconds, keep what is awaited, send what is due.
+
+        hello: only a HELLO_REPLY with this nonce is awaited.
+        """
         self.check_interrupt()
-        data = self.stream.read(timeout)
+        data = self.stream.read(min(timeout, self.connection.wait(self.now())))
+        now = self.now()
         if data:
-            self._heard = self.now()
+            self._heard = now
+        out = b""
         for item in self.decoder.feed(data):
             if self.trace:
                 self.trace(item)
@@ -209,37 +235,72 @@ class Client:
                 self._take_text(item.line)
             elif isinstance(item, Damaged):
                 self.tail.append(repr(item.data[-64:]))
-            elif self._is_new(item, hello):
+                out += self.connection.damaged(now) if hello is None else b""
+            elif hello is None:
+                out += self._take_frame(item, now)
+            elif self._is_reply(item, hello):
                 self._waiting.append(item)
+        self._write(out + (self.connection.due(now) if hello is None else b""))
+        if hello is None:
+            self._check_doubt(now)
 
     def _take_text(self, line: str) -> None:
         if line.strip():
             self.tail.append(line)
         if self.console:
             self.console(line)
+        if BOOT_TEXT.match(line) and self.connection.epoch:
+            self._doubt = self._doubt or Doubt(self.now())
 
-    def _is_new(self, frame: Frame, hello: int | None) -> bool:
-        connection = self.connection
-        if hello is None and frame.epoch == 0 and frame.type == Type.HELLO_REPLY:
-            # Only a device that no host has spoken to since its start announces itself.
-            raise TargetError(
+    def _is_reply(self, frame: Frame, nonce: int) -> bool:
+        """Whether a frame answers the HELLO with this nonce; its head is the same in all versions."""
+        if frame.type != Type.HELLO_REPLY or frame.epoch != self.connection.epoch:
+            return False
+        payload = frame.payload.ljust(messages.HelloReply.sizeof(), b"\0")
+        self.connection.credit = frame.credit
+        if len(frame.payload) < HELLO_HEAD or messages.HelloReply.parse(payload).nonce != nonce:
+            return False
+        return self._check_version(messages.HelloReply.parse(payload))
+
+    def _take_frame(self, frame: Frame, now: float) -> bytes:
+        """Keep a frame that is awaited; returns what to send at once."""
+        if frame.epoch != self.connection.epoch or frame.version > messages.VERSION_MAX:
+            if frame.type == Type.HELLO_REPLY:
+                self._doubt = self._doubt or Doubt(now)
+                self._doubt.announcements += 1
+                self._doubt.epoch = frame.epoch
+            return b""
+        self._doubt = None
+        wanted, out = self.connection.receive(frame, now)
+        if wanted and int.from_bytes(frame.payload[:4], "little") in self._open:
+            self._waiting.append(frame)
+        return out
+
+    def _check_doubt(self, now: float) -> None:
+        """Whether the device that was connected is still there: asked by PING when something says that it is not.
+
+        A device that does not know this epoch announces itself to whoever speaks in it.
+        """
+        doubt = self._doubt
+        if doubt is None:
+            return
+        if doubt.announcements > 1 or now - doubt.since > DOUBT_SECONDS:
+            self._doubt = None
+            if doubt.epoch:
+                raise TargetError(f"another host has opened {self.stream.description}; close one of the two")
+            raise DeviceRestarted(
                 f"{self.stream.description} restarted in the middle of the connection; connect again. "
                 f"Last lines:\n{self._seen()}"
             )
-        if frame.epoch != connection.epoch or (frame.version > messages.VERSION_MAX and hello is None):
-            return False
-        if hello is not None:
-            if frame.type != Type.HELLO_REPLY or len(frame.payload) < messages.HelloReply.sizeof():
-                return False
-            connection.receive_next = (frame.seq + 1) & 0xFFFF
-            return bool(messages.HelloReply.parse(frame.payload).nonce == hello)
-        ahead = (frame.seq - connection.receive_next) & 0xFFFF
-        if ahead >= 0x8000:
-            connection.duplicates += 1
-            return False
-        connection.lost += ahead
-        connection.receive_next = (frame.seq + 1) & 0xFFFF
-        return True
+        if now - doubt.asked > POLL_SECONDS:
+            doubt.asked = now
+            self._send_ping(0)
+
+    def _send_ping(self, value: int) -> int:
+        request = self._next_request()
+        payload = messages.Ping.build({"request": request, "value": value})
+        self._write(self.connection.unnumbered(Type.PING, payload))
+        return request
 
     def await_answer(self, request: int, wait: float | None = None) -> Frame | None:
         """Wait for the next frame about a request; None when ``wait`` seconds brought none.
@@ -247,28 +308,44 @@ class Client:
         Raises DeviceFailure for ERROR, TargetError when the device went silent or away.
         """
         asked = self._heard = started = self.now()
+        pause = PING_SECONDS
         while True:
-            for frame in self._frames(POLL_SECONDS):
-                if int.from_bytes(frame.payload[:4], "little") != request:
-                    continue
-                if frame.type == Type.ERROR:
-                    error = messages.Error.parse(frame.payload)
-                    raise DeviceFailure(error.code, error.detail)
+            frame = self._pick(request)
+            if frame is not None and frame.type == Type.ERROR:
+                self._open.discard(request)
+                error = messages.Error.parse(frame.payload)
+                raise DeviceFailure(error.code, error.detail)
+            if frame is not None:
                 return frame
             now = self.now()
             if wait is not None and now - started > wait:
                 return None
-            if now - self._heard > self.patience:
+            if max(now - self._heard, self.connection.stalled(now)) > self.patience:
                 raise TargetError(self._silent())
-            if now - max(asked, self._heard) > PING_SECONDS:
+            if now - max(asked, self._heard) > pause:
+                # The longer an op takes, the less is asked.
+                pause = min(2 * pause, PING_MAX_SECONDS) if asked > self._heard else PING_SECONDS
                 asked = now
-                self._send(Type.PING, messages.Ping, value=0)
+                self._send_ping(0)
+            self._read(POLL_SECONDS)
+
+    def _pick(self, request: int) -> Frame | None:
+        for index, frame in enumerate(self._waiting):
+            if int.from_bytes(frame.payload[:4], "little") == request:
+                del self._waiting[index]
+                return frame
+        return None
+
+    def forget(self, request: int) -> None:
+        """Nothing more is awaited about a request."""
+        self._open.discard(request)
 
     def _answer(self, request: int, kind: Type) -> bytes:
         """Wait for the one answer of ``kind`` to a request; return its payload."""
         while True:
             frame = self.await_answer(request)
             if frame is not None and frame.type == kind:
+                self._open.discard(request)
                 return frame.payload
 
     def _silent(self) -> str:
@@ -285,10 +362,17 @@ class Client:
     # ---- requests ----
 
     def ping(self) -> float:
-        """Seconds until the device answered."""
+        """Seconds until the device answered; a lost PING is said again."""
         start = self.now()
-        self._ask(Type.PING, messages.Ping, value=1)
-        return self.now() - start
+        while True:
+            request = self._send_ping(1)
+            self._open.add(request)
+            frame = self.await_answer(request, PING_SECONDS)
+            self._open.discard(request)
+            if frame is not None:
+                return self.now() - start
+            if self.now() - start > self.patience:
+                raise TargetError(self._silent())
 
     def truncate(self, length: int = 0, session: int = 0) -> int:
         """Roll a session back to ``length`` tokens; 0 empties it. Returns its length."""
@@ -376,7 +460,7 @@ class Client:
 
     def send_cancel(self, target: int) -> None:
         """Ask the device to stop the request ``target``; its DONE tells when it has."""
-        self._send(Type.CANCEL, messages.Cancel, target=target)
+        self._send(Type.CANCEL, messages.Cancel, answered=False, target=target)
 
     def stats(self, enable: bool | None = None, reset: bool = False) -> DeviceStats:
         """Ask for the cost by op, then switch counting on or off and reset it, where asked for."""
@@ -402,5 +486,6 @@ class Client:
             head.frames_damaged,
             head.frames_duplicate,
             head.frames_lost,
+            head.frames_repeated,
             head.uptime_us,
         )

@@ -17,8 +17,8 @@ from host import __version__
 
 RELEASE = f"hartspeak {__version__}"
 """What firmware made from this source calls itself."""
-VERSION_MIN = 1
-VERSION_MAX = 1
+VERSION_MIN = 2
+VERSION_MAX = 2
 
 MAX_PAYLOAD = 512
 CRC_BYTES = 4
@@ -30,8 +30,22 @@ MAX_STOP_IDS = 16
 ANNOUNCE_US = 1_000_000
 """A device that has not been spoken to repeats its HELLO_REPLY this often."""
 NO_TOKEN = 0xFFFFFFFF
-RECEIVE_BYTES = 2 * (MAX_ENCODED + 2)
-"""What the device grants as credit: two whole frames."""
+RECEIVE_BYTES = 3 * (MAX_ENCODED + 2)
+"""What the device grants as credit: three whole frames, 143 ms of a line at 115200."""
+WINDOW_FRAMES = 16
+"""Frames that a device keeps until they are acknowledged."""
+WINDOW_CONTROL = 4
+"""How many of them only answers may take, so that a stream cannot keep CANCEL from being answered."""
+REPEAT_US = 150_000
+"""An unacknowledged frame is repeated after this time, then after twice as long again and again, REPEAT_TRIES times."""
+REPEAT_MAX_US = 2_000_000
+REPEAT_TRIES = 12
+ASK_US = 60_000
+"""The repetition of the same frame is not asked for more often."""
+STRANGER_US = 200_000
+"""A device announces itself to who sends in another epoch, no more often."""
+TOKEN_LOG = 4096
+"""Tokens of a run that a device keeps for a host that is slow, away or new."""
 
 
 class Type(enum.IntEnum):
@@ -45,6 +59,8 @@ class Type(enum.IntEnum):
     CANCEL = 0x06
     STATS = 0x07
     PING = 0x08
+    RESUME = 0x09
+    ACK = 0x40
     HELLO_REPLY = 0x81
     OK = 0x82
     TOKENS = 0x83
@@ -56,6 +72,15 @@ class Type(enum.IntEnum):
     ERROR = 0x8F
 
 
+class FrameFlag(enum.IntFlag):
+    """How a frame is delivered."""
+
+    UNNUMBERED = 1
+    """Outside the sequence: not acknowledged, never repeated, may be lost; ``seq`` means nothing."""
+    REPEAT = 2
+    """ACK: something is missing from ``ack`` on; send it again now."""
+
+
 class Channel(enum.IntEnum):
     """Who reads a frame: control for requests and their answers, stream for what a running request produces."""
 
@@ -64,11 +89,12 @@ class Channel(enum.IntEnum):
 
 
 class DeviceState(enum.IntEnum):
-    """What the device can do now: NO_MODEL refuses all but HELLO, PING and STATS."""
+    """What the device can do now: NO_MODEL and CHECKING refuse all that needs a model."""
 
     READY = 0
     NO_MODEL = 1
     RUNNING = 2
+    CHECKING = 3
 
 
 class RunFlag(enum.IntFlag):
@@ -98,10 +124,10 @@ class Reason(enum.IntEnum):
 
 
 Frame = Struct(
-    "version" / Int8ul * "protocol version; 1",
+    "version" / Int8ul * f"protocol version; {VERSION_MAX}",
     "type" / Int8ul * "Type of the message",
     "channel" / Int8ul * "Channel",
-    "flags" / Int8ul * "0",
+    "flags" / Int8ul * "FrameFlag",
     "epoch" / Int16ul * "connection number chosen by the host in HELLO; 0 before",
     "seq" / Int16ul * "number of this frame in its direction and epoch, from 0, modulo 65536",
     "ack" / Int16ul * "seq of the next frame that its sender awaits",
@@ -150,6 +176,9 @@ HelloReply = Struct(
     "runtime_bytes" / Int64ul * "KV pages and other state of all sessions",
     "arena_available" / Int64ul * "memory that the board gives for both",
     "uptime_us" / Int64ul * "the device's clock, microseconds",
+    "run" / Int32ul * "id of the GENERATE that runs or ran last, for RESUME; 0: none",
+    "run_session" / Int32ul * "its session",
+    "run_tokens" / Int32ul * "tokens that it has sampled",
 )
 
 Prompt = Struct(
@@ -203,15 +232,23 @@ Ping = Struct(
     "value" / Int32ul * "echoed by the answer",
 )
 
+Resume = Struct(
+    "request" / Int32ul * "echoed by the answer",
+    "target" / Int32ul * "id of the GENERATE: run of HELLO_REPLY",
+    "index" / Int32ul * "of the first token wanted",
+)
+
+Ack = Struct()
+
 Ok = Struct(
     "request" / Int32ul * "what is answered",
     "value" / Int32ul * "PROMPT, TRUNCATE: tokens of the session, pending ones included; CANCEL: 1 if something ran; "
-    "PING: its value",
+    "PING: its value; RESUME: tokens sampled so far",
 )
 
 Tokens = Struct(
     "request" / Int32ul * "the GENERATE",
-    "index" / Int32ul * "of the first record, from 0: a gap means that a frame was lost",
+    "index" / Int32ul * "of the first record, from 0",
     "count" / Int32ul * "records that follow",
 )
 
@@ -271,7 +308,8 @@ StatsReply = Struct(
     "frames_received" / Int32ul * "good frames of this epoch",
     "frames_damaged" / Int32ul * "segments that were no frame, since the start",
     "frames_duplicate" / Int32ul * "frames dropped because their seq had been seen",
-    "frames_lost" / Int32ul * "seq numbers never seen",
+    "frames_lost" / Int32ul * "frames dropped because one before them was missing",
+    "frames_repeated" / Int32ul * "frames that the device sent again",
     "uptime_us" / Int64ul * "the device's clock, microseconds",
 )
 
@@ -323,7 +361,7 @@ class Message:
 
 
 MESSAGES: dict[Type, Message] = {
-    Type.HELLO: Message("host", Hello, None, "Opens an epoch. Answered by HELLO_REPLY, in every state."),
+    Type.HELLO: Message("host", Hello, None, "Opens an epoch. Answered by HELLO_REPLY, in every state. UNNUMBERED."),
     Type.PROMPT: Message(
         "host", Prompt, "u32 token", "Appends tokens to a session; they wait until they are evaluated."
     ),
@@ -338,13 +376,22 @@ MESSAGES: dict[Type, Message] = {
         "host", Cancel, None, "Ends what runs, within one op. Answered by OK; what ran ends with DONE."
     ),
     Type.STATS: Message("host", Stats, None, "Asks for the cost of each op and the state of the line."),
-    Type.PING: Message("host", Ping, None, "Answered by OK at any time, also within a step."),
-    Type.HELLO_REPLY: Message("device", HelloReply, None, "What the device is; also announced until a host speaks."),
+    Type.PING: Message(
+        "host", Ping, None, "Answered by OK at any time, also within a step. UNNUMBERED, and so is its answer."
+    ),
+    Type.RESUME: Message(
+        "host",
+        Resume,
+        None,
+        "Takes up the tokens of a GENERATE from any of them on, in this epoch; then come TOKENS and DONE as ever.",
+    ),
+    Type.ACK: Message("both", Ack, None, "Nothing but its header. UNNUMBERED."),
+    Type.HELLO_REPLY: Message("device", HelloReply, None, "What the device is; also announced. UNNUMBERED."),
     Type.OK: Message("device", Ok, None, "A request without other results was done."),
     Type.TOKENS: Message("device", Tokens, TokenRecord, "Sampled tokens, in order."),
     Type.SCORES: Message("device", Scores, ScoreRecord, "Results of SCORE, in order of positions."),
     Type.LOGITS: Message("device", Logits, "f32 logit", "A part of one row's logits; a row's parts come in order."),
-    Type.PROGRESS: Message("device", Progress, None, "Sent after each step of a long evaluation."),
+    Type.PROGRESS: Message("device", Progress, None, "Sent after each step of a long evaluation. UNNUMBERED."),
     Type.DONE: Message("device", Done, None, "The end of GENERATE or SCORE."),
     Type.STATS_REPLY: Message("device", StatsReply, OpRecord, "One page of the statistics by op."),
     Type.ERROR: Message("device", Error, None, "The request was refused or failed; nothing else follows for it."),

@@ -53,6 +53,9 @@ class DeviceInfo:
     runtime_bytes: int
     arena_available: int
     uptime_us: int
+    run: int
+    run_session: int
+    run_tokens: int
     version_min: int
     version_max: int
 
@@ -148,4 +151,5 @@ class DeviceStats:
     frames_damaged: int
     frames_duplicate: int
     frames_lost: int
+    frames_repeated: int
     uptime_us: int

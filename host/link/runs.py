@@ -21,7 +21,6 @@ from host.link.records import Done, ScoreRow, Token
 if TYPE_CHECKING:
     from host.link.client import Client
 
-CANCEL_SECONDS = 1.0
 LOGITS = messages.flat(messages.Logits)
 
 Result = TypeVar("Result")
@@ -62,19 +61,16 @@ class Run(ABC, Generic[Result]):
 
     def cancel(self) -> Done:
         """Have the device stop, and wait until it has. Results that were under way can still be read."""
-        asked = -CANCEL_SECONDS
+        if self.done is None:
+            self._client.send_cancel(self.request)
         while self.done is None:
-            now = self._client.now()
-            if now - asked >= CANCEL_SECONDS:
-                self._client.send_cancel(self.request)
-                asked = now
-            self._advance(CANCEL_SECONDS)
+            self._advance()
         return self.done
 
-    def _advance(self, patience: float | None = None) -> None:
-        """Take the next frame of this request; with ``patience``, return without one after so many seconds."""
+    def _advance(self) -> None:
+        """Take the next frame of this request."""
         try:
-            frame = self._client.await_answer(self.request, patience)
+            frame = self._client.await_answer(self.request)
             if frame is not None:
                 self._take(frame)
         except (DeviceFailure, TargetError):
@@ -93,6 +89,7 @@ class Run(ABC, Generic[Result]):
 
     def _end(self, head: Any) -> None:
         self._client.active = None
+        self._client.forget(self.request)
         self._client.lengths[self.session] = head.length
         self._check(head)
         values = {name: head[name] for name in Done.__dataclass_fields__}

@@ -45,6 +45,7 @@ def ask(client: Client, payload: bytes, kind: int, **header: int) -> None:
     """A raw request with the next sequence number, as a host that makes mistakes would send it."""
     seq = client.connection.send_next
     client.connection.send_next += 1
+    client._open.add(int.from_bytes(payload[:4], "little"))
     client.stream.write(encode(Frame(kind, payload, epoch=client.connection.epoch, **{"seq": seq, **header})))
 
 
@@ -168,14 +169,8 @@ def test_ping_and_hello_are_answered_inside_a_step(device: Open) -> None:
     client.prompt([1])
     run = client.generate(1000)
     assert client.ping() < 0.4
-    ask(
-        client, messages.Hello.build({"request": 77, "nonce": 5, "version_min": 1, "version_max": 1}), Type.HELLO, seq=0
-    )
-    client.connection.receive_next = client.connection.send_next = 0
-    frame = client.await_answer(77)
-    assert frame is not None
-    head = messages.HelloReply.parse(frame.payload)
-    assert (head.state, head.running, head.nonce) == (DeviceState.RUNNING, run.request, 5)
+    info = Client(client.stream, patience=20).connect(resume=True)
+    assert (info.state, info.running, info.run) == (DeviceState.RUNNING, run.request, run.request)
 
 
 def test_a_second_request_is_refused_while_one_runs(device: Open) -> None:
@@ -319,6 +314,7 @@ def test_an_unknown_or_malformed_message_is_refused(device: Open, kind: int, pay
 def test_a_message_without_a_request_id_is_refused_as_request_0(device: Open) -> None:
     client = device()
     ask(client, b"\1", Type.PING)
+    client._open.add(0)
     with refused("MESSAGE"):
         client.await_answer(0)
 
@@ -367,7 +363,7 @@ def hello_reply(version: int) -> Callable[[bytes], bytes]:
 
 
 def test_a_firmware_of_another_protocol_version_is_named() -> None:
-    with pytest.raises(TargetError, match="speaks protocol 4 to 4, this host 1 to 1; update"):
+    with pytest.raises(TargetError, match="speaks protocol 4 to 4, this host 2 to 2; update"):
         Client(Scripted(hello_reply(4))).connect()
 
 
@@ -393,7 +389,7 @@ def test_silence_says_what_to_check() -> None:
 
 
 def test_a_device_that_falls_silent_in_a_request_is_given_up() -> None:
-    client = Client(Scripted(hello_reply(1)), patience=0.3)
+    client = Client(Scripted(hello_reply(messages.VERSION_MAX)), patience=0.3)
     client.connect()
     stream = client.stream
     assert isinstance(stream, Scripted)
@@ -447,20 +443,21 @@ def test_damaged_doubled_and_stale_frames_are_dropped_and_counted(device: Open) 
     ask(client, ping, Type.PING)
     client.connection.send_next -= 1
     ask(client, ping, Type.PING)
+    before_next = client.connection.send_next
     wire = bytearray(encode(Frame(Type.PING, ping, epoch=client.connection.epoch, seq=client.connection.send_next)))
     client.stream.write(bytes(wire[: len(wire) // 2]) + b"\0")
     wire[10] ^= 4
     client.stream.write(bytes(wire))
     client.stream.write(encode(Frame(Type.PING, ping, epoch=client.connection.epoch ^ 1, seq=50)))
     client.stream.write(b"some typed text\r\n\0")
-    client.connection.send_next += 3
+    client.stream.write(encode(Frame(Type.PING, ping, epoch=client.connection.epoch, seq=before_next + 3)))
     after = client.stats()
     assert after.frames_damaged - before.frames_damaged >= 3
     assert after.frames_duplicate - before.frames_duplicate == 1
-    assert after.frames_lost - before.frames_lost == 3
+    assert after.frames_lost - before.frames_lost == 1
 
 
-def test_a_gap_in_the_token_stream_is_never_shown_as_text(device: Open) -> None:
+def test_a_gap_in_the_token_stream_is_asked_for_again(device: Open) -> None:
     client = device()
     client.prompt([1])
     run = client.generate(5)
@@ -476,9 +473,9 @@ def test_a_gap_in_the_token_stream_is_never_shown_as_text(device: Open) -> None:
 
     time.sleep(0.3)
     client.stream.read = lossy  # type: ignore[method-assign]
-    with pytest.raises(TargetError, match="lost on the line"):
-        list(run)
+    assert [token.id for token in run] == [2, 3, 4, 5, 6]
     assert skipped
+    assert client.connection.lost or client.stats().frames_repeated
 
 
 def test_stats_by_op_are_paged_and_switched(device: Open) -> None:
