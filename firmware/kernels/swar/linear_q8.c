@@ -225,7 +225,8 @@ static void run(const struct swar_rows *rows, const uint8_t *block, uint32_t cou
 static void linear(const struct kernel_weight *w, const uint8_t *block, uint32_t count,
                    uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride)
 {
-    swar_linear_packed(run, ROW_BYTES, w, block, count, row0, row1, acc, acc_stride);
+    swar_linear_packed(run, ROW_BYTES, &swar_packed_q8, w, block, count, row0, row1, acc,
+                       acc_stride);
 }
 
 const struct kernel_packed swar_packed_q8 = {sizeof(struct packed), pack_block, linear};
