@@ -28,7 +28,7 @@ else:
 HERE = Path(__file__).resolve().parent
 CORES = HERE / "cores"
 SOURCES = [HERE / "cycles.c", HERE / "cycles_start.S", MEMORY_C, ROOT / "firmware/engine/pool.c"]
-SOURCES += [ROOT / f"firmware/ops/{name}.c" for name in ("linear", "activate")]
+SOURCES += sorted((ROOT / "firmware/ops").glob("*.c"))
 GIB = 1 << 30
 LANE_BITS = 64
 COLUMNS = 384
