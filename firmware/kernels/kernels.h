@@ -81,10 +81,6 @@ struct kernel_table {
     float (*sum)(const float *x, uint32_t n);
     float (*sum_squares)(const float *x, float mean, uint32_t n); /* of x - mean */
 
-    /* *max is raised to the greatest of x[0..n), NaN passed over; then x = exp(x - *max). Returns
-     * the sum of these. */
-    float (*softmax)(float *x, uint32_t n, float *max);
-
     void (*activate)(float *x, uint32_t n, uint32_t kind); /* IMAGE_ACTIVATION_*, in place */
 
     /* Index of the greatest, the first of several, NaN passed over; 0 where there is none. */
@@ -96,12 +92,17 @@ struct kernel_table {
      *
      * score_i8: out[h][j] = (float)(q[h] . key j) * (scales[h] * key_scales[j]) for j in [0,
      * count); q is [heads][head_dim], k [head_dim][64], so lanes are positions.
+     * softmax: max[h] is raised to the greatest of x[h][j], j in [0, count), NaN passed over; then
+     * w = exp(x[h][j] - max[h]), sum[h] is the sum of w in 32 lanes, and x[h][j] = w * scales[j];
+     * scales NULL: x[h][j] = w.
      * axpy_i8: acc[h][d] = fma(p[h][j], v[j][d], acc[h][d]), j ascending in [0, count); v is
      * [count][head_dim].
      * dot_f32: out[j] = q . key j in 32 lanes, for j in [0, count); k is [count][head_dim].
      * axpy_f32: as axpy_i8 for one head. */
     void (*score_i8)(const int8_t *q, const float *scales, uint32_t heads, const int8_t *k,
                      const float *key_scales, uint32_t head_dim, uint32_t count, float *out);
+    void (*softmax)(float *x, uint32_t heads, uint32_t count, const float *scales, float *max,
+                    float *sum);
     void (*axpy_i8)(const float *p, uint32_t heads, const int8_t *v, uint32_t head_dim,
                     uint32_t count, float *acc, uint32_t acc_stride);
     void (*dot_f32)(const float *q, const float *k, uint32_t head_dim, uint32_t count, float *out);

@@ -121,27 +121,64 @@ static void block_spans(const struct step_state *s, uint32_t position, uint32_t 
 
 /* ---- a block of 64 positions ---- */
 
-/* scores[h][j] for the slots up to the last span's end, -inf between the spans. */
-static void block_scores(const struct unit *u, uint8_t *page, const struct span spans[2],
-                         float scores[KERNEL_HEADS][KV_PAGE_TOKENS])
+static void score_f32(const struct unit *u, const float *keys, uint32_t count,
+                      float scores[KERNEL_HEADS][KV_PAGE_TOKENS])
+{
+    size_t head_dim = u->state->head_dim;
+    for (uint32_t h = 0; h < u->heads; h++) {
+        kernels.dot_f32(u->q + h * head_dim, keys, (uint32_t)head_dim, count, scores[h]);
+        for (uint32_t j = 0; j < count; j++)
+            scores[h][j] *= u->scales[h];
+    }
+}
+
+/* Out of line, for its constants are many and it is rare. */
+static __attribute__((noinline)) void cap_scores(const struct unit *u, uint32_t count,
+                                                 float scores[KERNEL_HEADS][KV_PAGE_TOKENS])
+{
+    float softcap = u->op->softcap;
+    for (uint32_t h = 0; h < u->heads; h++)
+        for (uint32_t j = 0; j < count; j++)
+            scores[h][j] = softcap * math_tanh(scores[h][j] / softcap);
+}
+
+/* scores[h][j] for the slots up to `end`, -inf from `hidden` up to `seen`. */
+static void block_scores(const struct unit *u, uint8_t *page, uint32_t hidden, uint32_t seen,
+                         uint32_t end, float scores[KERNEL_HEADS][KV_PAGE_TOKENS])
 {
     const struct step_state *s = u->state;
-    uint32_t count = spans[1].end;
-    float softcap = u->op->softcap;
     if (s->format == IMAGE_FORMAT_KV8)
         kernels.score_i8(u->q_i8, u->scales, u->heads, kv_page_keys_i8(s, page, u->kv_head),
-                         kv_page_key_scales(s, page, u->kv_head), s->head_dim, count, scores[0]);
-    for (uint32_t h = 0; h < u->heads; h++) {
-        if (s->format == IMAGE_FORMAT_F32) {
-            kernels.dot_f32(u->q + (size_t)h * s->head_dim, kv_page_keys_f32(s, page, u->kv_head),
-                            s->head_dim, count, scores[h]);
-            for (uint32_t j = 0; j < count; j++)
-                scores[h][j] *= u->scales[h];
-        }
-        for (uint32_t j = 0; softcap != 0.0f && j < count; j++)
-            scores[h][j] = softcap * math_tanh(scores[h][j] / softcap);
-        for (uint32_t j = spans[0].end; j < spans[1].begin; j++)
+                         kv_page_key_scales(s, page, u->kv_head), s->head_dim, end, scores[0]);
+    else
+        score_f32(u, kv_page_keys_f32(s, page, u->kv_head), end, scores);
+    if (u->op->softcap != 0.0f)
+        cap_scores(u, end, scores);
+    for (uint32_t h = 0; hidden < seen && h < u->heads; h++)
+        for (uint32_t j = hidden; j < seen; j++)
             scores[h][j] = -__builtin_inff();
+}
+
+/* scores become weights, times the values' scales; what the records hold is scaled to the new
+ * maxima. */
+static void block_weights(const struct unit *u, uint8_t *page, uint32_t end,
+                          float scores[KERNEL_HEADS][KV_PAGE_TOKENS], float *records)
+{
+    float max[KERNEL_HEADS], sum[KERNEL_HEADS];
+    const float *scales =
+        u->state->format == IMAGE_FORMAT_KV8 ? kv_page_value_scales(u->state, page, u->kv_head) : 0;
+    for (uint32_t h = 0; h < u->heads; h++)
+        max[h] = *record_max(u, records + h * u->op->partial_record);
+    kernels.softmax(scores[0], u->heads, end, scales, max, sum);
+    for (uint32_t h = 0; h < u->heads; h++) {
+        float *record = records + h * u->op->partial_record, keep = 1.0f;
+        if (max[h] != *record_max(u, record)) {
+            keep = math_exp(*record_max(u, record) - max[h]);
+            *record_max(u, record) = max[h];
+            for (uint32_t d = 0; d < u->state->head_dim; d++)
+                record[d] *= keep;
+        }
+        *record_sum(u, record) = math_fma(*record_sum(u, record), keep, sum[h]);
     }
 }
 
@@ -155,10 +192,6 @@ static void block_values(const struct unit *u, uint8_t *page, struct span span,
     if (!count)
         return;
     if (s->format == IMAGE_FORMAT_KV8) {
-        const float *scales = kv_page_value_scales(s, page, u->kv_head);
-        for (uint32_t h = 0; h < u->heads; h++)
-            for (uint32_t j = span.begin; j < span.end; j++)
-                weights[h][j] *= scales[j];
         kernels.axpy_i8(weights[0] + span.begin, u->heads,
                         kv_page_values_i8(s, page, u->kv_head) + offset, s->head_dim, count,
                         records, stride);
@@ -167,20 +200,6 @@ static void block_values(const struct unit *u, uint8_t *page, struct span span,
     const float *values = kv_page_values_f32(s, page, u->kv_head) + offset;
     for (uint32_t h = 0; h < u->heads; h++)
         kernels.axpy_f32(weights[h] + span.begin, values, s->head_dim, count, records + h * stride);
-}
-
-/* scores of one head become weights; what the record holds is scaled to their maximum. */
-static void block_weights(const struct unit *u, float *scores, uint32_t count, float *record)
-{
-    float *sum = record_sum(u, record), max = *record_max(u, record), keep = 1.0f;
-    float old = max, added = kernels.softmax(scores, count, &max);
-    if (max != old) {
-        keep = math_exp(old - max);
-        for (uint32_t d = 0; d < u->state->head_dim; d++)
-            record[d] *= keep;
-        *record_max(u, record) = max;
-    }
-    *sum = math_fma(*sum, keep, added);
 }
 
 /* Adds the block that starts at position `first` to a partial result. */
@@ -192,9 +211,8 @@ static void attend_block(const struct unit *u, uint32_t first, float *records)
     if (spans[0].end == spans[0].begin && spans[1].end == spans[1].begin)
         return;
     uint8_t *page = step_page(u->step, u->state, u->row->session, first);
-    block_scores(u, page, spans, scores);
-    for (uint32_t h = 0; h < u->heads; h++)
-        block_weights(u, scores[h], spans[1].end, records + h * u->op->partial_record);
+    block_scores(u, page, spans[0].end, spans[1].begin, spans[1].end, scores);
+    block_weights(u, page, spans[1].end, scores, records);
     block_values(u, page, spans[0], scores, records);
     block_values(u, page, spans[1], scores, records);
 }

@@ -177,18 +177,22 @@ def test_int8_attention(native: Native, head_dim: int, heads: int, kind: str) ->
 
 
 @pytest.mark.parametrize("n", [1, 31, 32, 33, 64])
-def test_softmax(native: Native, n: int) -> None:
-    native.lib.scalar_softmax.restype = ctypes.c_float
-    x = (np.random.default_rng(n).normal(size=n) * 30).astype(np.float32)
-    x[n // 2] = -np.inf
-    for before in (-np.inf, -200.0, 200.0):
-        found, largest = x.copy(), np.array([before], np.float32)
-        if n == 1 and before == -np.inf:
-            continue
-        total = native.lib.scalar_softmax(pointer(found), n, pointer(largest))
-        assert largest[0] == max(x.max(), np.float32(before))
-        same(found, reference.exp(x - largest))
-        assert total == reference.total(found)
+@pytest.mark.parametrize("scaled", [False, True])
+def test_softmax(native: Native, n: int, scaled: bool) -> None:
+    rng = np.random.default_rng(n)
+    x = (rng.normal(size=(3, 64)) * 30).astype(np.float32)
+    x[:, 1] = -np.inf
+    scales = rng.normal(size=64).astype(np.float32)
+    found, sums, largest = x.copy(), np.zeros(3, np.float32), np.array([-np.inf, -200, 200], np.float32)
+    expected = np.maximum(largest, x[:, :n].max(axis=1))
+    native.lib.scalar_softmax(
+        pointer(found), 3, n, pointer(scales) if scaled else None, pointer(largest), pointer(sums)
+    )
+    same(largest, expected)
+    weights = reference.exp(x[:, :n] - largest[:, None])
+    same(sums, np.array([reference.total(row) for row in weights], np.float32))
+    same(found[:, :n], weights * scales[:n] if scaled else weights)
+    same(found[:, n:], x[:, n:])
 
 
 @pytest.mark.parametrize("n", [1, 63, 64, 1000])

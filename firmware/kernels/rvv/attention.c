@@ -16,6 +16,7 @@
 #include <riscv_vector.h>
 
 #include "kernels/rvv/fold.h"
+#include "kernels/rvv/functions.h"
 #include "kernels/rvv/registers.h"
 
 #define STRIDE KERNEL_TILE /* of scores and weights, from head to head */
@@ -129,6 +130,43 @@ void rvv_dot_f32(const float *q, const float *k, uint32_t head_dim, uint32_t cou
             lanes = __riscv_vfmacc_vv_f32m8_tu(lanes, a, __riscv_vle32_v_f32m8(k + d, vl), vl);
         }
         out[j] = rvv_fold(lanes);
+    }
+}
+
+/* ---- weights ---- */
+
+/* The sum of a head's `count` weights, which are then multiplied by `scales`. */
+static inline float sum_and_scale(float *x, size_t count, const float *scales)
+{
+    vfloat32m8_t lanes = __riscv_vfmv_v_f_f32m8(0.0f, 32);
+    for (size_t j = 0; j < count; j += 32) {
+        size_t vl = count - j < 32 ? count - j : 32;
+        vfloat32m8_t w = __riscv_vle32_v_f32m8(x + j, vl);
+        lanes = __riscv_vfadd_vv_f32m8_tu(lanes, lanes, w, vl);
+        if (scales)
+            w = __riscv_vfmul_vv_f32m8(w, __riscv_vle32_v_f32m8(scales + j, vl), vl);
+        __riscv_vse32_v_f32m8(x + j, w, vl);
+    }
+    return rvv_fold(lanes);
+}
+
+void rvv_softmax(float *x, uint32_t heads, uint32_t count, const float *scales, float *max,
+                 float *sum)
+{
+    size_t vl;
+    for (uint32_t h = 0; h < heads; h++, x += STRIDE) {
+        vfloat32m1_t most = __riscv_vfmv_s_f_f32m1(max[h], 1);
+        for (size_t j = 0; j < count; j += vl) {
+            vl = __riscv_vsetvl_e32m8(count - j);
+            most = __riscv_vfredmax_vs_f32m8_f32m1(__riscv_vle32_v_f32m8(x + j, vl), most, vl);
+        }
+        max[h] = __riscv_vfmv_f_s_f32m1_f32(most);
+        for (size_t j = 0; j < count; j += vl) {
+            vl = __riscv_vsetvl_e32m4(count - j);
+            vfloat32m4_t v = __riscv_vfsub_vf_f32m4(__riscv_vle32_v_f32m4(x + j, vl), max[h], vl);
+            __riscv_vse32_v_f32m4(x + j, rvv_exp(v, vl), vl);
+        }
+        sum[h] = sum_and_scale(x, count, scales);
     }
 }
 

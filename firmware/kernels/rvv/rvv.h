@@ -25,12 +25,13 @@ void rvv_linear_bf16(const struct kernel_weight *w, const float *const *x, uint3
 void rvv_quantize(const float *x, uint32_t n, int8_t *values, float *scales, int32_t *sums);
 float rvv_sum(const float *x, uint32_t n);
 float rvv_sum_squares(const float *x, float mean, uint32_t n);
-float rvv_softmax(float *x, uint32_t n, float *max);
 void rvv_activate(float *x, uint32_t n, uint32_t kind);
 uint32_t rvv_argmax(const float *x, uint32_t n);
 
 void rvv_score_i8(const int8_t *q, const float *scales, uint32_t heads, const int8_t *k,
                   const float *key_scales, uint32_t head_dim, uint32_t count, float *out);
+void rvv_softmax(float *x, uint32_t heads, uint32_t count, const float *scales, float *max,
+                 float *sum);
 void rvv_axpy_i8(const float *p, uint32_t heads, const int8_t *v, uint32_t head_dim, uint32_t count,
                  float *acc, uint32_t acc_stride);
 void rvv_dot_f32(const float *q, const float *k, uint32_t head_dim, uint32_t count, float *out);

@@ -3,8 +3,10 @@
 /* Scores and values of one page and one KV head. */
 
 #include "kernels/load.h"
+#include "kernels/quantize.h"
 #include "kernels/scalar/scalar.h"
 #include "kernels/swar/swar.h"
+#include "ops/math.h"
 
 #define CHUNK     8u /* dimensions whose accumulators stay in registers */
 #define MAX_WIDTH 16u
@@ -39,6 +41,26 @@ void scalar_score_i8(const int8_t *q, const float *scales, uint32_t heads, const
             out[j] = (float)dots[j] * (scales[h] * key_scales[j]);
     }
 }
+
+/* ---- weights ---- */
+
+void scalar_softmax(float *x, uint32_t heads, uint32_t count, const float *scales, float *max,
+                    float *sum)
+{
+    for (uint32_t h = 0; h < heads; h++, x += KERNEL_TILE) {
+        float most = max[h];
+        for (size_t j = 0; j < count; j++)
+            most = QUANTIZE_MAX(x[j], most);
+        for (size_t j = 0; j < count; j++)
+            x[j] = math_exp(x[j] - most);
+        max[h] = most;
+        sum[h] = scalar_sum(x, count);
+        for (size_t j = 0; scales && j < count; j++)
+            x[j] *= scales[j];
+    }
+}
+
+/* ---- values ---- */
 
 /* `width` dimensions of `heads` heads, whose accumulators stay in registers; both are constants. */
 INLINE void axpy_i8(const float *p, const float *end, const int8_t *v, size_t head_dim,

@@ -80,17 +80,6 @@ float scalar_sum_squares(const float *x, float mean, uint32_t n)
     return reduce(x, mean, n, 1);
 }
 
-float scalar_softmax(float *x, uint32_t n, float *max)
-{
-    float most = *max;
-    for (size_t i = 0; i < n; i++)
-        most = QUANTIZE_MAX(x[i], most);
-    for (size_t i = 0; i < n; i++)
-        x[i] = math_exp(x[i] - most);
-    *max = most;
-    return scalar_sum(x, n);
-}
-
 void scalar_activate(float *x, uint32_t n, uint32_t kind)
 {
     if (kind == IMAGE_ACTIVATION_SILU)
