@@ -16,263 +16,375 @@
 #define VALUES (KERNEL_GROUP / 2 * KERNEL_TILE)
 
 /* The assembly knows where the pointers of a row of activations lie. */
-_Static_assert(sizeof(struct kernel_q8a) == 24, "offsets in START and LOAD_SCALE");
-_Static_assert(offsetof(struct kernel_q8a, scales) == 8, "offsets in LOAD_SCALE");
-_Static_assert(offsetof(struct kernel_q8a, sums) == 16, "offsets in START and LOAD_SCALE");
+_Static_assert(sizeof(struct kernel_q8a) == 24, "offsets in START and FINISH");
+_Static_assert(offsetof(struct kernel_q8a, scales) == 8, "offsets in FINISH");
+_Static_assert(offsetof(struct kernel_q8a, sums) == 16, "offsets in START and FINISH");
 
-/* Sixteen pairs of columns: bytes in b0 to b3, low nibbles in n0 to n3. The registers of the pair
- * four ahead are loaded as soon as they are free. */
 /* clang-format off */
-#define SIXTEEN(PAIR, b0, b1, b2, b3, n0, n1, n2, n3) \
-    RVV_LOAD(b0) RVV_LOAD(b1) RVV_LOAD(b2) RVV_LOAD(b3) \
-    PAIR(b0, n0, "0", "1", RVV_LOAD) \
-    PAIR(b1, n1, "2", "3", RVV_LOAD) \
-    PAIR(b2, n2, "4", "5", RVV_LOAD) \
-    PAIR(b3, n3, "6", "7", RVV_LOAD) \
-    PAIR(b0, n0, "8", "9", RVV_LOAD) \
-    PAIR(b1, n1, "10", "11", RVV_LOAD) \
-    PAIR(b2, n2, "12", "13", RVV_LOAD) \
-    PAIR(b3, n3, "14", "15", RVV_LOAD) \
-    PAIR(b0, n0, "16", "17", RVV_LOAD) \
-    PAIR(b1, n1, "18", "19", RVV_LOAD) \
-    PAIR(b2, n2, "20", "21", RVV_LOAD) \
-    PAIR(b3, n3, "22", "23", RVV_LOAD) \
-    PAIR(b0, n0, "24", "25", NOTHING) \
-    PAIR(b1, n1, "26", "27", NOTHING) \
-    PAIR(b2, n2, "28", "29", NOTHING) \
-    PAIR(b3, n3, "30", "31", NOTHING)
-/* clang-format on */
 
-#define NOTHING(v)
+/* Sixteen pairs of columns: bytes in b0 to b3, low nibbles in n0 to n3. */
+#define SIXTEEN(PAIR, LOAD, ...) SIXTEEN_(PAIR, LOAD, __VA_ARGS__)
+#define SIXTEEN_(PAIR, LOAD, b0, b1, b2, b3, n0, n1, n2, n3) \
+    LOAD(b0, b1, b2, b3) \
+    PAIR(b0, n0, "0", "1")   PAIR(b1, n1, "2", "3") \
+    PAIR(b2, n2, "4", "5")   PAIR(b3, n3, "6", "7") \
+    LOAD(b0, b1, b2, b3) \
+    PAIR(b0, n0, "8", "9")   PAIR(b1, n1, "10", "11") \
+    PAIR(b2, n2, "12", "13") PAIR(b3, n3, "14", "15") \
+    LOAD(b0, b1, b2, b3) \
+    PAIR(b0, n0, "16", "17") PAIR(b1, n1, "18", "19") \
+    PAIR(b2, n2, "20", "21") PAIR(b3, n3, "22", "23") \
+    LOAD(b0, b1, b2, b3) \
+    PAIR(b0, n0, "24", "25") PAIR(b1, n1, "26", "27") \
+    PAIR(b2, n2, "28", "29") PAIR(b3, n3, "30", "31")
 
-#define EACH_PAIR(PAIR, ...) SIXTEEN(PAIR, __VA_ARGS__)
-#define BYTES_SINGLE         "v16", "v18", "v20", "v22", "v24", "v26", "v28", "v30"
-#define BYTES_FOUR           "v0", "v2", "v4", "v6", "v8", "v10", "v12", "v14"
+#define SPLIT(byte, low) \
+    "vand.vi " low ", " byte ", 15\n" \
+    "vsrl.vi " byte ", " byte ", 4\n"
+
+/* high part of `to` = 16-bit scales or minima at `from`; then all of `to` as floats. */
+#define LOAD_BF16(to, high, from) \
+    "vle16.v " high ", (" from ")\n" \
+    "vzext.vf2 " to ", " high "\n" \
+    "vsll.vi " to ", " to ", 16\n"
 
 /* ---- one input row ---- */
 
-/* Two sums, v8 and v12, so that one multiplication need not wait for the other. */
-#define PAIR_SINGLE(byte, low, a, b, NEXT)                                                         \
-    "vand.vi " low ", " byte ", 15\n"                                                              \
-    "vsrl.vi " byte ", " byte ", 4\n"                                                              \
-    "lb t0, " a "(%[q])\n"                                                                         \
-    "lb t1, " b "(%[q])\n"                                                                         \
-    "vwmaccsu.vx v8, t0, " low "\n"                                                                \
-    "vwmaccsu.vx v12, t1, " byte "\n" NEXT(byte)
+#define BYTES_SINGLE "v16", "v18", "v20", "v22", "v24", "v26", "v28", "v30"
 
-/* v0 += minimum times (scale times sum of the activations); t2 is the sum, ft0 the scale. */
-#define MINIMUM_SINGLE                                                                             \
-    "fcvt.s.w ft1, t2\n"                                                                           \
-    "fmul.s ft1, ft0, ft1\n"                                                                       \
-    "addi t0, %[scales], 128\n"                                                                    \
-    "vle16.v v20, (t0)\n"                                                                          \
-    "vzext.vf2 v16, v20\n"                                                                         \
-    "vsll.vi v16, v16, 16\n"                                                                       \
-    "vfmacc.vf v0, ft1, v16\n"
+/* Two sums, so that one multiplication need not wait for the other. */
+#define PAIR_SUMS(sum0, sum1, byte, low, a, b) \
+    SPLIT(byte, low) \
+    "lb t0, " a "(%[q])\n" \
+    "lb t1, " b "(%[q])\n" \
+    "vwmaccsu.vx " sum0 ", t0, " low "\n" \
+    "vwmaccsu.vx " sum1 ", t1, " byte "\n"
+#define PAIR_SINGLE(byte, low, a, b) PAIR_SUMS("v8", "v12", byte, low, a, b)
+
+/* sum1 and -8 times t2, the sum of the activations. */
+#define START_SINGLE(sum0, sum1) \
+    "lw t2, (%[sum])\n" \
+    "slli t0, t2, 3\n" \
+    "neg t0, t0\n" \
+    "vmv.v.x " sum0 ", t0\n" \
+    "vmv.v.i " sum1 ", 0\n"
+
+/* ft1 = scale times sum of the activations. */
+#define OFFSET_SINGLE "fcvt.s.w ft1, t2\n fmul.s ft1, ft0, ft1\n"
+/* acc += minima times ft1; they lie 128 bytes behind the scales. */
+#define MINIMUM(acc, m, high, scales) \
+    "addi t0, " scales ", 128\n" \
+    LOAD_BF16(m, high, "t0") \
+    "vfmacc.vf " acc ", ft1, " m "\n"
+#define WITHOUT(acc, m, high, scales)
+
+#define ADVANCE_SINGLE \
+    "add %[values], %[values], %[skip]\n" \
+    "add %[scales], %[scales], %[record]\n" \
+    "addi %[q], %[q], 32\n" \
+    "addi %[scale], %[scale], 4\n" \
+    "addi %[sum], %[sum], 4\n" \
+    "bne %[q], %[end], 1b\n"
 
 /* v0: accumulators. */
-#define GROUPS_SINGLE(MINIMUM)                                                                     \
-    "vsetvli zero, %[vl], e32, m8, ta, ma\n"                                                       \
-    "vmv.v.i v0, 0\n"                                                                              \
-    "1:\n"                                                                                         \
-    "lw t2, (%[sum])\n"                                                                            \
-    "vsetvli zero, %[vl], e16, m4, ta, ma\n"                                                       \
-    "slli t0, t2, 3\n"                                                                             \
-    "neg t0, t0\n"                                                                                 \
-    "vmv.v.x v8, t0\n"                                                                             \
-    "vmv.v.i v12, 0\n"                                                                             \
-    "vsetvli zero, %[vl], e8, m2, ta, ma\n" EACH_PAIR(PAIR_SINGLE, BYTES_SINGLE) /**/              \
-        "flw ft0, (%[scale])\n"                                                                    \
-        "vle16.v v20, (%[scales])\n"                                                               \
-        "vsetvli zero, %[vl], e16, m4, ta, ma\n"                                                   \
-        "vadd.vv v8, v8, v12\n"                                                                    \
-        "vfwcvt.f.x.v v24, v8\n"                                                                   \
-        "vsetvli zero, %[vl], e32, m8, ta, ma\n"                                                   \
-        "vzext.vf2 v16, v20\n"                                                                     \
-        "vsll.vi v16, v16, 16\n"                                                                   \
-        "vfmul.vf v16, v16, ft0\n"                                                                 \
-        "vfmacc.vv v0, v16, v24\n" MINIMUM /**/                                                    \
-        "add %[values], %[values], %[skip]\n"                                                      \
-        "add %[scales], %[scales], %[record]\n"                                                    \
-        "addi %[q], %[q], 32\n"                                                                    \
-        "addi %[scale], %[scale], 4\n"                                                             \
-        "addi %[sum], %[sum], 4\n"                                                                 \
-        "addi %[groups], %[groups], -1\n"                                                          \
-        "bnez %[groups], 1b\n"                                                                     \
-        "vse32.v v0, (%[out])\n"
+#define SINGLE(...) SINGLE_(__VA_ARGS__)
+#define SINGLE_(E8, E16, E32, LOAD, OFFSET, MINIMUM) \
+    RVV_SET(E32) \
+    "vmv.v.i v0, 0\n" \
+    "1:\n" \
+    RVV_SET(E16) START_SINGLE("v8", "v12") \
+    RVV_SET(E8) SIXTEEN(PAIR_SINGLE, LOAD, BYTES_SINGLE) \
+    "flw ft0, (%[scale])\n" \
+    RVV_SET(E16) \
+    "vadd.vv v8, v8, v12\n" \
+    "vfwcvt.f.x.v v24, v8\n" \
+    RVV_SET(E32) LOAD_BF16("v16", "v20", "%[scales]") \
+    "vfmul.vf v16, v16, ft0\n" \
+    "vfmacc.vv v0, v16, v24\n" \
+    OFFSET MINIMUM("v0", "v16", "v20", "%[scales]") \
+    ADVANCE_SINGLE \
+    "vse32.v v0, (%[out])\n"
 
-#define RUN_SINGLE(MINIMUM)                                                                        \
-    __asm__ volatile(GROUPS_SINGLE(MINIMUM)                                                        \
+/* ---- one input row and a whole tile at VLEN 128: the accumulators are in memory ---- */
+
+#define PAIR_FOUR_REGISTERS(byte, low, a, b) PAIR_SUMS("v0", "v8", byte, low, a, b)
+#define TWO_PAIRS(a, b, c, d) \
+    "vl8re8.v v16, (%[values])\n" \
+    "addi %[values], %[values], 128\n" \
+    PAIR_FOUR_REGISTERS("v16", "v24", a, b) \
+    PAIR_FOUR_REGISTERS("v20", "v28", c, d)
+
+/* Half of the rows: their sums, scales and accumulators. */
+#define FINISH_HALF(sum, scales, out, MINIMUM) \
+    "vsetvli zero, %[half], e16, m4, ta, ma\n" \
+    "vfwcvt.f.x.v v8, " sum "\n" \
+    "vsetvli zero, %[half], e32, m8, ta, ma\n" \
+    LOAD_BF16("v16", "v20", scales) \
+    "vfmul.vf v16, v16, ft0\n" \
+    "vle32.v v24, (" out ")\n" \
+    "vfmacc.vv v24, v16, v8\n" \
+    MINIMUM("v24", "v16", "v20", scales) \
+    "vse32.v v24, (" out ")\n"
+
+#define TILE_FOUR(OFFSET, MINIMUM) \
+    "vsetvli zero, %[half], e32, m8, ta, ma\n" \
+    "vmv.v.i v0, 0\n" \
+    "vse32.v v0, (%[out])\n" \
+    "vse32.v v0, (%[upper])\n" \
+    "1:\n" \
+    "vsetvli zero, %[vl], e16, m8, ta, ma\n" START_SINGLE("v0", "v8") \
+    "vsetvli zero, %[vl], e8, m4, ta, ma\n" \
+    TWO_PAIRS("0", "1", "2", "3")     TWO_PAIRS("4", "5", "6", "7") \
+    TWO_PAIRS("8", "9", "10", "11")   TWO_PAIRS("12", "13", "14", "15") \
+    TWO_PAIRS("16", "17", "18", "19") TWO_PAIRS("20", "21", "22", "23") \
+    TWO_PAIRS("24", "25", "26", "27") TWO_PAIRS("28", "29", "30", "31") \
+    "flw ft0, (%[scale])\n" \
+    OFFSET \
+    "vsetvli zero, %[vl], e16, m8, ta, ma\n" \
+    "vadd.vv v0, v0, v8\n" \
+    FINISH_HALF("v0", "%[scales]", "%[out]", MINIMUM) \
+    "addi t1, %[scales], 64\n" \
+    FINISH_HALF("v4", "t1", "%[upper]", MINIMUM) \
+    ADVANCE_SINGLE
+/* clang-format on */
+
+#define RUN_SINGLE(TEXT)                                                                           \
+    __asm__ volatile(TEXT                                                                          \
                      : [values] "+r"(values), [scales] "+r"(scales), [q] "+r"(q),                  \
-                       [scale] "+r"(scale), [sum] "+r"(sum), [groups] "+r"(groups)                 \
+                       [scale] "+r"(scale), [sum] "+r"(sum)                                        \
                      : [vl] "r"(vl), [skip] "r"(rows.record - VALUES), [record] "r"(rows.record),  \
-                       [out] "r"(out)                                                              \
+                       [out] "r"(out), [upper] "r"(out + KERNEL_TILE / 2), [half] "r"(vl / 2),     \
+                       [end] "r"(q + KERNEL_GROUP * rows.groups)                                   \
                      : RVV_CLOBBERS, "t0", "t1", "t2", "ft0", "ft1")
+
+#define RUN_SINGLE_STRIP(OFFSET, MINIMUM)                                                          \
+    do {                                                                                           \
+        if (strip == RVV_STRIP_TILE_FOUR)                                                          \
+            RUN_SINGLE(TILE_FOUR(OFFSET, MINIMUM));                                                \
+        else if (strip == RVV_STRIP_TILE_TWO)                                                      \
+            RUN_SINGLE(SINGLE(RVV_TILE_TWO, OFFSET, MINIMUM));                                     \
+        else if (strip == RVV_STRIP_TWO)                                                           \
+            RUN_SINGLE(SINGLE(RVV_TWO, OFFSET, MINIMUM));                                          \
+        else                                                                                       \
+            RUN_SINGLE(SINGLE(RVV_ONE, OFFSET, MINIMUM));                                          \
+    } while (0)
 
 RVV_OUT_OF_LINE void linear_single(const struct kernel_weight *w, const struct kernel_q8a *x,
                                    uint32_t row0, uint32_t row1, float *out, int minimum)
 {
     struct rvv_rows rows = rvv_rows(w, row0, row1, VALUES);
-    for (size_t vl; rows.count; rows.count -= vl, out += vl) {
+    for (size_t vl; rows.count; rvv_advance(&rows, vl), out += vl) {
         const uint8_t *values = rows.values, *scales = rows.scales;
         const int8_t *q = x->values;
         const float *scale = x->scales;
         const int32_t *sum = x->sums;
-        size_t groups = rows.groups;
-        vl = rvv_strip(rows.count);
+        enum rvv_strip strip = rvv_strip(&rows, 1);
+        vl = rvv_strip_rows(&rows, strip);
         if (minimum)
-            RUN_SINGLE(MINIMUM_SINGLE);
+            RUN_SINGLE_STRIP(OFFSET_SINGLE, MINIMUM);
         else
-            RUN_SINGLE("");
-        rows.values += vl;
-        rows.scales += 2 * vl;
+            RUN_SINGLE_STRIP("", WITHOUT);
     }
 }
 
-/* ---- four input rows ---- */
+/* ---- two to four input rows: each weight is loaded and unpacked once for them ---- */
 
-/* t = where group `at` of an array of row `row` lies; `field` is the offset of its pointer. */
-#define LOCATE(t, field)                                                                           \
-    "ld " t ", " field "(%[x])\n"                                                                  \
+/* clang-format off */
+#define BYTES_SEVERAL "v0", "v2", "v4", "v6", "v8", "v10", "v12", "v14"
+
+/* t = where group `at` of an array of a row lies; `field` is the offset of its pointer. */
+#define LOCATE(t, field) \
+    "ld " t ", " field "(%[x])\n" \
     "add " t ", " t ", %[at]\n"
 
-#define START(sum, field)                                                                          \
-    LOCATE("t0", field)                                                                            \
-    "lw t0, (t0)\n"                                                                                \
-    "slli t0, t0, 3\n"                                                                             \
-    "neg t0, t0\n"                                                                                 \
+#define START(sum, sums) \
+    LOCATE("t0", sums) \
+    "lw t0, (t0)\n" \
+    "slli t0, t0, 3\n" \
+    "neg t0, t0\n" \
     "vmv.v.x " sum ", t0\n"
+#define START_2 START("v24", "16") START("v28", "40")
+#define START_3 START("v20", "16") START("v24", "40") START("v28", "64")
+#define START_4 START("v16", "16") START("v20", "40") START("v24", "64") START("v28", "88")
 
-#define MULTIPLY_FOUR(a, nibbles)                                                                  \
-    "lb t0, " a "(%[q0])\n"                                                                        \
-    "lb t1, " a "(%[q1])\n"                                                                        \
-    "lb t2, " a "(%[q2])\n"                                                                        \
-    "lb t3, " a "(%[q3])\n"                                                                        \
-    "vwmaccsu.vx v16, t0, " nibbles "\n"                                                           \
-    "vwmaccsu.vx v20, t1, " nibbles "\n"                                                           \
-    "vwmaccsu.vx v24, t2, " nibbles "\n"                                                           \
+#define MULTIPLY_2(k, nibbles) \
+    "lb t0, " k "(%[q0])\n" \
+    "lb t1, " k "(%[q1])\n" \
+    "vwmaccsu.vx v24, t0, " nibbles "\n" \
+    "vwmaccsu.vx v28, t1, " nibbles "\n"
+#define MULTIPLY_3(k, nibbles) \
+    "lb t0, " k "(%[q0])\n" \
+    "lb t1, " k "(%[q1])\n" \
+    "lb t2, " k "(%[q2])\n" \
+    "vwmaccsu.vx v20, t0, " nibbles "\n" \
+    "vwmaccsu.vx v24, t1, " nibbles "\n" \
+    "vwmaccsu.vx v28, t2, " nibbles "\n"
+#define MULTIPLY_4(k, nibbles) \
+    "lb t0, " k "(%[q0])\n" \
+    "lb t1, " k "(%[q1])\n" \
+    "lb t2, " k "(%[q2])\n" \
+    "lb t3, " k "(%[q3])\n" \
+    "vwmaccsu.vx v16, t0, " nibbles "\n" \
+    "vwmaccsu.vx v20, t1, " nibbles "\n" \
+    "vwmaccsu.vx v24, t2, " nibbles "\n" \
     "vwmaccsu.vx v28, t3, " nibbles "\n"
 
-#define PAIR_FOUR(byte, low, a, b, NEXT)                                                           \
-    "vand.vi " low ", " byte ", 15\n"                                                              \
-    "vsrl.vi " byte ", " byte ", 4\n" MULTIPLY_FOUR(a, low) MULTIPLY_FOUR(b, byte) NEXT(byte)
+#define PAIR_2(byte, low, a, b) SPLIT(byte, low) MULTIPLY_2(a, low) MULTIPLY_2(b, byte)
+#define PAIR_3(byte, low, a, b) SPLIT(byte, low) MULTIPLY_3(a, low) MULTIPLY_3(b, byte)
+#define PAIR_4(byte, low, a, b) SPLIT(byte, low) MULTIPLY_4(a, low) MULTIPLY_4(b, byte)
 
-/* ft0 = the group's scale of a row, t1 = its sum. */
-#define LOAD_SCALE(scales, sums)                                                                   \
-    LOCATE("t1", sums)                                                                             \
-    "lw t1, (t1)\n" LOCATE("t0", scales) "flw ft0, (t0)\n"
+/* ft1 = scale times sum of the activations. */
+#define OFFSET(sums) \
+    LOCATE("t1", sums) \
+    "lw t1, (t1)\n" \
+    "fcvt.s.w ft1, t1\n" \
+    "fmul.s ft1, ft0, ft1\n"
+#define WITHOUT_OFFSET(sums)
 
-/* high part of `to` = 16-bit scales or minima at `from`; then all of `to` as floats. */
-#define LOAD_BF16(to, high, from)                                                                  \
-    "vle16.v " high ", (" from ")\n"                                                               \
-    "vzext.vf2 " to ", " high "\n"                                                                 \
-    "vsll.vi " to ", " to ", 16\n"
+/* A group's end for one input row, its accumulators at t4: product of the scales in p, sum in f. */
+#define FINISH(E16, E32, OFFSET, MINIMUM, sum, scales, sums, p, p_high, f, acc) \
+    LOCATE("t0", scales) \
+    "flw ft0, (t0)\n" \
+    OFFSET(sums) \
+    RVV_SET(E16) \
+    "vfwcvt.f.x.v " f ", " sum "\n" \
+    RVV_SET(E32) \
+    LOAD_BF16(p, p_high, "%[scales]") \
+    "vfmul.vf " p ", " p ", ft0\n" \
+    "vle32.v " acc ", (t4)\n" \
+    "vfmacc.vv " acc ", " p ", " f "\n" \
+    MINIMUM(acc, p, p_high, "%[scales]") \
+    "vse32.v " acc ", (t4)\n"
 
-/* acc += minima at t0 times scale times sum of the activations. */
-#define OFFSET                                                                                     \
-    "fcvt.s.w ft1, t1\n"                                                                           \
-    "fmul.s ft1, ft0, ft1\n"                                                                       \
-    "addi t0, %[scales], 128\n"
-#define MINIMUM(acc, m, high) LOAD_BF16(m, high, "t0") "vfmacc.vf " acc ", ft1, " m "\n"
-#define WITHOUT(acc, m, high)
+/* The first row has the bytes' registers, and its sum's as soon as that is converted. This is
+ * enough for strips of one register; those of two add in halves. */
+#define FIRST_ONE(E16, E32, OFFSET, MINIMUM) \
+    FINISH(E16, E32, OFFSET, MINIMUM, "v16", "8", "16", "v8", "v12", "v0", "v16")
+#define FIRST_TWO(E16, E32, OFFSET, MINIMUM) \
+    LOCATE("t0", "8") \
+    "flw ft0, (t0)\n" \
+    OFFSET("16") \
+    RVV_SET(E16) \
+    "vfwcvt.f.x.v v0, v16\n" \
+    RVV_SET(E32) \
+    LOAD_BF16("v8", "v12", "%[scales]") \
+    "vfmul.vf v8, v8, ft0\n" \
+    "vsetvli zero, %[half], e32, m4, ta, ma\n" \
+    "vle32.v v16, (t4)\n" \
+    "vfmacc.vv v16, v8, v0\n" \
+    MINIMUM("v16", "v8", "v10", "%[scales]") \
+    "vse32.v v16, (t4)\n" \
+    "slli t2, %[half], 1\n" \
+    "add t3, %[scales], t2\n" \
+    "slli t2, t2, 1\n" \
+    "add t2, t2, t4\n" \
+    "vsetvli zero, %[rest], e32, m4, ta, ma\n" \
+    "vle32.v v16, (t2)\n" \
+    "vfmacc.vv v16, v12, v4\n" \
+    MINIMUM("v16", "v12", "v14", "t3") \
+    "vse32.v v16, (t2)\n"
 
-/* A group's end for one input row: its accumulators are in memory, at t5, for registers hold the
- * sums. The first row has 20 registers free, so it goes through them in two halves. */
-#define FINISH_FIRST(scales, sums, OFFSET, MINIMUM)                                                \
-    LOAD_SCALE(scales, sums)                                                                       \
-    OFFSET "vsetvli zero, %[vl], e16, m4, ta, ma\n"                                                \
-           "vfwcvt.f.x.v v0, v16\n"                                                                \
-           "vsetvli zero, %[vl], e32, m8, ta, ma\n" LOAD_BF16(                                     \
-               "v8", "v12", "%[scales]") "vfmul.vf v8, v8, ft0\n"                                  \
-                                         "vsetvli zero, %[half], e32, m4, ta, ma\n"                \
-                                         "vle32.v v16, (t5)\n"                                     \
-                                         "vfmacc.vv v16, v8, v0\n" MINIMUM(                        \
-                                             "v16", "v8",                                          \
-                                             "v10") "vse32.v v16, (t5)\n"                          \
-                                                    "slli t6, %[half], 1\n"                        \
-                                                    "add t0, t0, t6\n"                             \
-                                                    "slli t6, t6, 1\n"                             \
-                                                    "add t6, t6, t5\n"                             \
-                                                    "vsetvli zero, %[rest], e32, m4, ta, ma\n"     \
-                                                    "vle32.v v16, (t6)\n"                          \
-                                                    "vfmacc.vv v16, v12, v4\n" MINIMUM(            \
-                                                        "v16", "v12", "v14") "vse32.v v16, (t6)\n"
+#define NEXT(...) "add t4, t4, %[stride]\n" FINISH(__VA_ARGS__, "v0", "v4", "v16", "v8")
+#define FINISH_2(FIRST, ...) \
+    FINISH(__VA_ARGS__, "v24", "8", "16", "v0", "v4", "v16", "v8") \
+    NEXT(__VA_ARGS__, "v28", "32", "40")
+#define FINISH_3(FIRST, ...) \
+    FINISH(__VA_ARGS__, "v20", "8", "16", "v0", "v4", "v16", "v8") \
+    NEXT(__VA_ARGS__, "v24", "32", "40") \
+    NEXT(__VA_ARGS__, "v28", "56", "64")
+#define FINISH_4(FIRST, ...) \
+    FIRST(__VA_ARGS__) \
+    NEXT(__VA_ARGS__, "v20", "32", "40") \
+    NEXT(__VA_ARGS__, "v24", "56", "64") \
+    NEXT(__VA_ARGS__, "v28", "80", "88")
 
-#define FINISH(sum, scales, sums, OFFSET, MINIMUM)                                                 \
-    LOAD_SCALE(scales, sums)                                                                       \
-    OFFSET "add t5, t5, %[stride]\n"                                                               \
-           "vsetvli zero, %[vl], e16, m4, ta, ma\n"                                                \
-           "vle32.v v8, (t5)\n"                                                                    \
-           "vfwcvt.f.x.v v16, " sum "\n"                                                           \
-           "vsetvli zero, %[vl], e32, m8, ta, ma\n" LOAD_BF16(                                     \
-               "v0", "v4", "%[scales]") "vfmul.vf v0, v0, ft0\n"                                   \
-                                        "vfmacc.vv v8, v0, v16\n" MINIMUM(                         \
-                                            "v8", "v0", "v4") "vse32.v v8, (t5)\n"
+#define CLEAR_NEXT "add t4, t4, %[stride]\n vse32.v v0, (t4)\n"
+#define CLEAR_2 "mv t4, %[out]\n vse32.v v0, (t4)\n" CLEAR_NEXT
+#define CLEAR_3 CLEAR_2 CLEAR_NEXT
+#define CLEAR_4 CLEAR_3 CLEAR_NEXT
 
-#define GROUPS_FOUR(OFFSET, MINIMUM)                                                               \
-    "vsetvli zero, %[vl], e32, m8, ta, ma\n"                                                       \
-    "vmv.v.i v0, 0\n"                                                                              \
-    "mv t5, %[out]\n"                                                                              \
-    "vse32.v v0, (t5)\n"                                                                           \
-    "add t5, t5, %[stride]\n"                                                                      \
-    "vse32.v v0, (t5)\n"                                                                           \
-    "add t5, t5, %[stride]\n"                                                                      \
-    "vse32.v v0, (t5)\n"                                                                           \
-    "add t5, t5, %[stride]\n"                                                                      \
-    "vse32.v v0, (t5)\n"                                                                           \
-    "1:\n"                                                                                         \
-    "vsetvli zero, %[vl], e16, m4, ta, ma\n" START("v16", "16") START("v20", "40")                 \
-        START("v24", "64") START("v28", "88") "vsetvli zero, %[vl], e8, m2, ta, ma\n" EACH_PAIR(   \
-            PAIR_FOUR, BYTES_FOUR) "mv t5, %[out]\n" FINISH_FIRST("8", "16", OFFSET, MINIMUM)      \
-            FINISH("v20", "32", "40", OFFSET, MINIMUM) FINISH("v24", "56", "64", OFFSET, MINIMUM)  \
-                FINISH("v28", "80", "88", OFFSET, MINIMUM) "add %[values], %[values], %[skip]\n"   \
-                                                           "add %[scales], %[scales], %[record]\n" \
-                                                           "addi %[q0], %[q0], 32\n"               \
-                                                           "addi %[q1], %[q1], 32\n"               \
-                                                           "addi %[q2], %[q2], 32\n"               \
-                                                           "addi %[q3], %[q3], 32\n"               \
-                                                           "addi %[at], %[at], 4\n"                \
-                                                           "bne %[at], %[end], 1b\n"
+#define ADVANCE_2 "addi %[q0], %[q0], 32\n addi %[q1], %[q1], 32\n"
+#define ADVANCE_3 ADVANCE_2 "addi %[q2], %[q2], 32\n"
+#define ADVANCE_4 ADVANCE_3 "addi %[q3], %[q3], 32\n"
 
-#define RUN_FOUR(OFFSET, MINIMUM)                                                                  \
+#define SEVERAL(...) SEVERAL_(__VA_ARGS__)
+#define SEVERAL_(N, FIRST, OFFSET, MINIMUM, E8, E16, E32, LOAD) \
+    RVV_SET(E32) \
+    "vmv.v.i v0, 0\n" \
+    CLEAR_##N \
+    "1:\n" \
+    RVV_SET(E16) START_##N \
+    RVV_SET(E8) SIXTEEN(PAIR_##N, LOAD, BYTES_SEVERAL) \
+    "mv t4, %[out]\n" \
+    FINISH_##N(FIRST, E16, E32, OFFSET, MINIMUM) \
+    "add %[values], %[values], %[skip]\n" \
+    "add %[scales], %[scales], %[record]\n" \
+    "addi %[at], %[at], 4\n" \
+    ADVANCE_##N \
+    "bne %[at], %[end], 1b\n"
+/* clang-format on */
+
+#define RUN_SEVERAL(...)                                                                           \
     __asm__ volatile(                                                                              \
-        GROUPS_FOUR(OFFSET, MINIMUM)                                                               \
+        SEVERAL(__VA_ARGS__)                                                                       \
         : [values] "+r"(values), [scales] "+r"(scales), [q0] "+r"(q0), [q1] "+r"(q1),              \
           [q2] "+r"(q2), [q3] "+r"(q3), [at] "+r"(at)                                              \
         : [x] "r"(x), [vl] "r"(vl), [half] "r"(half), [rest] "r"(vl - half),                       \
           [skip] "r"(rows.record - VALUES), [record] "r"(rows.record), [out] "r"(out),             \
           [stride] "r"(sizeof(float) * stride), [end] "r"(sizeof(float) * rows.groups)             \
-        : RVV_CLOBBERS, "t0", "t1", "t2", "t3", "t5", "t6", "ft0", "ft1")
+        : RVV_CLOBBERS, "t0", "t1", "t2", "t3", "t4", "ft0", "ft1")
 
-/* Each weight is loaded and unpacked once for the four rows. v16, v20, v24, v28: their sums. */
-RVV_OUT_OF_LINE void linear_four(const struct kernel_weight *w, const struct kernel_q8a *x,
-                                 uint32_t row0, uint32_t row1, float *out, size_t stride,
-                                 int minimum)
+#define RUN_SEVERAL_STRIP(N, OFFSET, MINIMUM)                                                      \
+    do {                                                                                           \
+        if (strip == RVV_STRIP_TILE_TWO)                                                           \
+            RUN_SEVERAL(N, FIRST_TWO, OFFSET, MINIMUM, RVV_TILE_TWO);                              \
+        else if (strip == RVV_STRIP_TWO)                                                           \
+            RUN_SEVERAL(N, FIRST_TWO, OFFSET, MINIMUM, RVV_TWO);                                   \
+        else                                                                                       \
+            RUN_SEVERAL(N, FIRST_ONE, OFFSET, MINIMUM, RVV_ONE);                                   \
+    } while (0)
+
+#define RUN_SEVERAL_ROWS(OFFSET, MINIMUM)                                                          \
+    do {                                                                                           \
+        if (count == 4)                                                                            \
+            RUN_SEVERAL_STRIP(4, OFFSET, MINIMUM);                                                 \
+        else if (count == 3)                                                                       \
+            RUN_SEVERAL_STRIP(3, OFFSET, MINIMUM);                                                 \
+        else                                                                                       \
+            RUN_SEVERAL_STRIP(2, OFFSET, MINIMUM);                                                 \
+    } while (0)
+
+RVV_OUT_OF_LINE void linear_several(const struct kernel_weight *w, const struct kernel_q8a *x,
+                                    uint32_t count, uint32_t row0, uint32_t row1, float *out,
+                                    size_t stride, int minimum)
 {
     struct rvv_rows rows = rvv_rows(w, row0, row1, VALUES);
-    for (size_t vl; rows.count; rows.count -= vl, out += vl) {
+    for (size_t vl; rows.count; rvv_advance(&rows, vl), out += vl) {
         const uint8_t *values = rows.values, *scales = rows.scales;
-        const int8_t *q0 = x[0].values, *q1 = x[1].values, *q2 = x[2].values, *q3 = x[3].values;
+        const int8_t *q0 = x[0].values, *q1 = x[1].values;
+        const int8_t *q2 = x[rvv_min(count - 1, 2)].values, *q3 = x[count - 1].values;
+        enum rvv_strip strip = rvv_strip(&rows, 0);
         size_t at = 0; /* bytes into scales and sums of the activations */
-        vl = rvv_strip(rows.count);
-        size_t half = rvv_half(vl);
+        vl = rvv_strip_rows(&rows, strip);
+        size_t half = rvv_min(vl, rows.vlenb);
         if (minimum)
-            RUN_FOUR(OFFSET, MINIMUM);
+            RUN_SEVERAL_ROWS(OFFSET, MINIMUM);
         else
-            RUN_FOUR("", WITHOUT);
-        rows.values += vl;
-        rows.scales += 2 * vl;
+            RUN_SEVERAL_ROWS(WITHOUT_OFFSET, WITHOUT);
     }
 }
 
-RVV_OUT_OF_LINE void linear_several(const struct kernel_weight *w, const struct kernel_q8a *x,
-                                    uint32_t row0, uint32_t row1, float *out, size_t stride,
-                                    uint32_t count, int minimum)
+RVV_OUT_OF_LINE void linear_rows(const struct kernel_weight *w, const struct kernel_q8a *x,
+                                 uint32_t count, uint32_t row0, uint32_t row1, float *out,
+                                 size_t stride, int minimum)
 {
-    for (; count >= 4; count -= 4, x += 4, out += 4 * stride)
-        linear_four(w, x, row0, row1, out, stride, minimum);
-    for (; count; count--, x++, out += stride)
-        linear_single(w, x, row0, row1, out, minimum);
+    for (uint32_t rows; count; count -= rows, x += rows, out += rows * stride) {
+        rows = count < 4 ? count : 4;
+        if (rows == 1)
+            linear_single(w, x, row0, row1, out, minimum);
+        else
+            linear_several(w, x, rows, row0, row1, out, stride, minimum);
+    }
 }
 
 void rvv_linear_q4(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
@@ -281,7 +393,7 @@ void rvv_linear_q4(const struct kernel_weight *w, const struct kernel_q8a *x, ui
     if (count == 1)
         linear_single(w, x, row0, row1, acc, 0);
     else
-        linear_several(w, x, row0, row1, acc, acc_stride, count, 0);
+        linear_rows(w, x, count, row0, row1, acc, acc_stride, 0);
 }
 
 void rvv_linear_q4m(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
@@ -290,7 +402,7 @@ void rvv_linear_q4m(const struct kernel_weight *w, const struct kernel_q8a *x, u
     if (count == 1)
         linear_single(w, x, row0, row1, acc, 1);
     else
-        linear_several(w, x, row0, row1, acc, acc_stride, count, 1);
+        linear_rows(w, x, count, row0, row1, acc, acc_stride, 1);
 }
 
 #endif

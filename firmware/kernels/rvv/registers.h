@@ -4,9 +4,8 @@
 
 /* What the assembly of the linear kernels shares.
  *
- * Strips of weight rows are a register group of two at 8 bits, so 16-bit sums take four registers
- * and 32-bit ones eight. Compilers spill whole groups in such loops, and emit a vsetvli for every
- * change of width in an unrolled one: hence assembly, with the registers given out by hand.
+ * Compilers spill whole register groups in such loops, and emit a vsetvli for every change of width
+ * in an unrolled one: hence assembly, with the registers given out by hand.
  *
  * A vector load names its own width and may stand under any vtype of the same strip.
  */
@@ -18,8 +17,12 @@
         "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", \
         "v26", "v27", "v28", "v29", "v30", "v31"
 
-/* The next column, or pair of columns, of 64 weight rows. */
-#define RVV_LOAD(v) "vle8.v " v ", (%[values])\n addi %[values], %[values], 64\n"
+/* Weight rows are lanes, taken strip by strip. A strip of bytes takes two registers, so that 16-bit
+ * sums take four and 32-bit ones eight; one register where that is enough. Two cases cover a whole
+ * tile at once, with loads of several columns by one instruction: two registers at VLEN 256, and
+ * four at VLEN 128, where 32-bit sums of all rows no longer fit.
+ */
+enum rvv_strip { RVV_STRIP_ONE, RVV_STRIP_TWO, RVV_STRIP_TILE_TWO, RVV_STRIP_TILE_FOUR };
 
 /* A tile's rows [row0, row1), read from one column group to the next. */
 struct rvv_rows {
@@ -28,35 +31,70 @@ struct rvv_rows {
     size_t record; /* bytes from group to group */
     size_t groups;
     size_t count;
+    size_t vlenb; /* bytes of a register */
 };
 
 static inline struct rvv_rows rvv_rows(const struct kernel_weight *w, uint32_t row0, uint32_t row1,
                                        size_t value_bytes)
 {
     const uint8_t *tile = kernel_tile(w, row0);
-    size_t lane = row0 % KERNEL_TILE;
-    return (struct rvv_rows){tile + lane, tile + value_bytes + 2 * lane, w->record,
-                             w->cols / KERNEL_GROUP, row1 - row0};
+    size_t lane = row0 % KERNEL_TILE, vlenb;
+    __asm__("csrr %0, vlenb" : "=r"(vlenb));
+    return (struct rvv_rows){tile + lane, tile + value_bytes + 2 * lane,
+                             w->record,   w->cols / KERNEL_GROUP,
+                             row1 - row0, vlenb};
+}
+
+static inline size_t rvv_min(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* How the next rows are taken. `four`: RVV_STRIP_TILE_FOUR is there. */
+static inline enum rvv_strip rvv_strip(const struct rvv_rows *rows, int four)
+{
+    if (rows->count <= rows->vlenb)
+        return RVV_STRIP_ONE;
+    if (rows->count == KERNEL_TILE && rows->vlenb == KERNEL_TILE / 2)
+        return RVV_STRIP_TILE_TWO;
+    if (four && rows->count == KERNEL_TILE && rows->vlenb == KERNEL_TILE / 4)
+        return RVV_STRIP_TILE_FOUR;
+    return RVV_STRIP_TWO;
+}
+
+static inline size_t rvv_strip_rows(const struct rvv_rows *rows, enum rvv_strip strip)
+{
+    return rvv_min(rows->count, (strip == RVV_STRIP_TILE_FOUR ? 4 : 2) * rows->vlenb);
+}
+
+/* Behind a strip. */
+static inline void rvv_advance(struct rvv_rows *rows, size_t count)
+{
+    rows->values += count;
+    rows->scales += 2 * count;
+    rows->count -= count;
 }
 
 /* Decode calls a kernel for every tile: what one input row takes is kept free of what several
  * take. */
 #define RVV_OUT_OF_LINE static __attribute__((noinline))
 
-/* Rows of the next strip, of `rows` that are left. */
-static inline size_t rvv_strip(size_t rows)
-{
-    size_t vl;
-    __asm__ volatile("vsetvli %0, %1, e8, m2, ta, ma" : "=r"(vl) : "r"(rows));
-    return vl;
-}
+/* ---- what the macros of a strip take: its vtype at 8, 16 and 32 bits, and how its columns, or
+ * pairs of columns, are loaded ---- */
 
-/* How many of a strip's rows lie in the first half of its registers. */
-static inline size_t rvv_half(size_t vl)
-{
-    size_t vlmax;
-    __asm__ volatile("vsetvli %0, zero, e8, m1, ta, ma" : "=r"(vlmax));
-    return vl < vlmax ? vl : vlmax;
-}
+/* clang-format off */
+#define RVV_ONE      "e8, m1, ta, ma", "e16, m2, ta, ma", "e32, m4, ta, ma", RVV_LOAD
+#define RVV_TWO      "e8, m2, ta, ma", "e16, m4, ta, ma", "e32, m8, ta, ma", RVV_LOAD
+#define RVV_TILE_TWO "e8, m2, ta, ma", "e16, m4, ta, ma", "e32, m8, ta, ma", RVV_LOAD_TILE
+
+#define RVV_SET(vtype) "vsetvli zero, %[vl], " vtype "\n"
+
+/* The next four. Where rows lie in memory as in registers, a to d are eight registers in a row. */
+#define RVV_LOAD_NEXT(v)     "vle8.v " v ", (%[values])\n addi %[values], %[values], 64\n"
+#define RVV_LOAD(a, b, c, d) RVV_LOAD_NEXT(a) RVV_LOAD_NEXT(b) RVV_LOAD_NEXT(c) RVV_LOAD_NEXT(d)
+#define RVV_LOAD_TILE(a, b, c, d) \
+    "vl8re8.v " a ", (%[values])\n" \
+    "addi %[values], %[values], 256\n"
+/* clang-format on */
 
 #endif

@@ -176,8 +176,8 @@ struct shape {
 };
 
 static const struct shape shapes[] = {
-    {1, 1, 0, 64},  {3, 5, 16, 48}, {2, 4, 48, 64}, {18, 1, 0, 64},
-    {18, 8, 0, 64}, {5, 9, 0, 16},  {2, 7, 16, 64},
+    {1, 1, 0, 64},  {3, 5, 16, 48}, {2, 4, 48, 64}, {18, 1, 0, 64}, {18, 2, 0, 64},
+    {18, 3, 0, 64}, {18, 8, 0, 64}, {5, 9, 0, 16},  {2, 7, 16, 64},
 };
 
 static struct kernel_weight make_weight(uint32_t format, uint32_t layout, uint32_t groups,
