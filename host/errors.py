@@ -62,6 +62,10 @@ DEVICE_ERRORS: tuple[DeviceError, ...] = (
         "pack with a shorter --context, fewer --sessions or --kv int8",
     ),
     DeviceError(13, "IMAGE_BPE", "the terminal's tokenizer tables are damaged", "pack the image again"),
+    DeviceError(14, "IMAGE_UNSIGNED", "the image is not signed, and this firmware asks for it", "sign it: host sign"),
+    DeviceError(15, "IMAGE_KEY", "the image is signed by another key", "sign it by the key of this firmware"),
+    DeviceError(16, "IMAGE_SIGNATURE", "the image's signature is wrong", "copy the image again, or sign it again"),
+    DeviceError(17, "IMAGE_OLD", "the image is older than this firmware accepts", "use a newer image"),
     # 32..: the engine's rows
     DeviceError(32, "ROWS", "more rows than the plan allows, or none", "send fewer rows"),
     DeviceError(33, "SESSION", "the session does not exist", "use a session below the image's number of sessions"),

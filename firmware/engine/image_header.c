@@ -6,6 +6,7 @@
 #include "engine/image.h"
 #include "engine/sha256.h"
 #include "gen/errors.h"
+#include "trust/trust.h"
 
 static int check_header(const uint8_t *p, uint64_t limit)
 {
@@ -109,5 +110,12 @@ int image_open(struct image *image, const uint8_t *base, uint64_t limit, uint64_
     if (image->size != checked_align(end, IMAGE_SECTION_ALIGN))
         return E_IMAGE_HEADER;
     error = check_required(image, detail);
-    return error ? error : check_hashes(image, detail);
+    if (!error)
+        error = check_hashes(image, detail);
+#if TRUST_REQUIRED
+    const struct image_part *signature = &image->parts[IMAGE_SECTION_ID_SIGNATURE];
+    if (!error)
+        error = trust_check(base, signature->data, signature->size, detail);
+#endif
+    return error;
 }

@@ -61,6 +61,12 @@ class SectionId(enum.IntEnum):
     BPE = 12
 
 
+class SignatureAlgorithm(enum.IntEnum):
+    """How an image is signed."""
+
+    ED25519 = 1
+
+
 class SectionFlag(enum.IntFlag):
     """Bits of `Section.flags`."""
 
@@ -220,6 +226,13 @@ Section = Struct(
     "offset" / Int64ul,
     "size" / Int64ul,  # exact; the next section starts at the next multiple of SECTION_ALIGN
     Padding(8),
+)
+
+Signature = Struct(
+    "algorithm" / Int32ul,  # SignatureAlgorithm
+    "reserved" / Int32ul,  # 0
+    "key_id" / Bytes(8),  # first bytes of the SHA-256 of the public key
+    "signature" / Bytes(64),  # over the header page, HEADER_BYTES; its digests vouch for all else
 )
 
 Plan = Struct(

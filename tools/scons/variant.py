@@ -13,6 +13,7 @@ from SCons.Action import Action
 
 from host.boards import Board
 from host.errors import HostError, UsageError
+from tools.scons import sodium
 from tools.scons.toolchain import COMMON, FREESTANDING, Toolchain, choose
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +27,14 @@ CORE = ("engine", "ops", "link", "kernels")
 
 
 @dataclass(frozen=True)
+class Trust:
+    """Whose images a firmware accepts: the key's 32 bytes, and the lowest version."""
+
+    key: bytes
+    lowest_version: int
+
+
+@dataclass(frozen=True)
 class Options:
     """What was asked for on the command line."""
 
@@ -35,6 +44,7 @@ class Options:
     base: Path
     harts: int | None
     model: str
+    trust: Trust | None
 
     @property
     def directory(self) -> Path:
@@ -53,7 +63,21 @@ def make_options(board: Board, env: Any) -> Options:
         if not env["harts"].isdigit() or not 1 <= int(env["harts"]) <= len(board.harts.ids):
             raise UsageError(f"harts={env['harts']}: board {board.name} has 1 to {len(board.harts.ids)}")
         harts = int(env["harts"])
-    return Options(board, kernels, env["toolchain"], Path(env["build"]), harts, env["model"])
+    return Options(board, kernels, env["toolchain"], Path(env["build"]), harts, env["model"], make_trust(env))
+
+
+def make_trust(env: Any) -> Trust | None:
+    """key= and lowest_version=, checked; None without a key. Raises UsageError."""
+    lowest = env["lowest_version"]
+    if not lowest.isdigit() or int(lowest) >= 1 << 32:
+        raise UsageError(f"lowest_version={lowest} is not a number from 0 to {(1 << 32) - 1}")
+    if not env["key"]:
+        if int(lowest):
+            raise UsageError("lowest_version= needs key=: without a signature anybody can write any version")
+        return None
+    from host.trust.keys import load_public
+
+    return Trust(load_public(Path(env["key"])), int(lowest))
 
 
 def build(env: Any, options: Options) -> list[Any]:
@@ -78,7 +102,7 @@ def prepare(env: Any, options: Options, tools: Toolchain) -> Any:
     env.Replace(
         CC=tools.cc,
         LINK=tools.cc,
-        CCFLAGS=[*tools.arch, *COMMON, f"-DKERNELS_RVV={int(options.kernels == 'rvv')}"],
+        CCFLAGS=[*tools.arch, *COMMON, *defines(options)],
         LINKFLAGS=[*tools.arch, *tools.linker, "-Wl,--gc-sections"],
         CPPPATH=["firmware", str(build)],
         ASPPFLAGS=["$CCFLAGS", "-D__ASSEMBLER__=1"],
@@ -92,6 +116,11 @@ def prepare(env: Any, options: Options, tools: Toolchain) -> Any:
         for name in ("LINK", "SHLINK"):
             env[f"{name}COMSTR"] = short_line(env, "LINK")
     return env
+
+
+def defines(options: Options) -> list[str]:
+    """Options of the build as C sees them."""
+    return [f"-DKERNELS_RVV={int(options.kernels == 'rvv')}", f"-DTRUST_REQUIRED={int(options.trust is not None)}"]
 
 
 def core_sources(kernels: str) -> list[Path]:
@@ -147,6 +176,34 @@ def write_flat(target: list[Any], source: list[Any], env: Any) -> int:  # noqa: 
     return 0
 
 
+def write_trust(target: list[Any], source: list[Any], env: Any) -> int:  # noqa: ARG001
+    """Action: trust.h, the key in C."""
+    from host.trust.keys import key_id
+
+    trust = env["OPTIONS"].trust
+    lines = [f"#define TRUST_LOWEST_VERSION {trust.lowest_version}u"]
+    for name, data in (("TRUST_KEY", trust.key), ("TRUST_KEY_ID", key_id(trust.key))):
+        lines.append(f"#define {name} {{{', '.join(f'{byte:#04x}' for byte in data)}}}")
+    Path(str(target[0])).write_text("\n".join([*lines, ""]))
+    return 0
+
+
+def trust_objects(env: Any, options: Options, folder: str, **flags: Any) -> list[Any]:
+    """What checks signatures, where key= asks for it: our own file and libsodium's."""
+    if options.trust is None:
+        return []
+    library, bare = sodium.find_sodium(), not options.board.hosted
+    sources = [Path("firmware/trust/trust.c"), Path("firmware/trust/sodium_glue.c")]
+    made = objects(env, options, sources, folder, **flags)
+    theirs = [f"-I{library / name}" for name in sodium.INCLUDES] + (["-Ifirmware/trust/compat"] if bare else [])
+    theirs += ["-Ifirmware/boot/include"] if bare else []
+    given = [*flags.get("CCFLAGS", env["CCFLAGS"]), *theirs, *sodium.FLAGS]
+    for source in sodium.SOURCES:
+        target = options.directory / folder / f"sodium/{Path(source).name}.o"
+        made += env.StaticObject(target=str(target), source=str(library / source), CCFLAGS=given)
+    return made
+
+
 def generated(env: Any, options: Options) -> None:
     """The headers made from Python declarations and from the board's file."""
     gen = options.directory / "gen"
@@ -155,6 +212,9 @@ def generated(env: Any, options: Options) -> None:
         sources = [source, "tools/gen_headers.py"]
         env.Command(str(gen / name), sources, Action(write_header, line), KIND=kind)
     names = ["board.h", *(["firmware.ld"] if options.board.memory else []), *(["shim.ld"] if has_shim(options) else [])]
+    if options.trust:
+        node = env.Command(str(gen / "trust.h"), ["host/trust/keys.py"], Action(write_trust, line), OPTIONS=options)
+        env.Depends(node, env.Value(str(options.trust)))
     for name in names:
         sources = [str(options.board.file), "tools/gen_board.py", "host/boards.py"]
         sources += ["linker/firmware.ld.in"] if name.endswith(".ld") else []
@@ -171,8 +231,13 @@ def build_hosted(env: Any, options: Options) -> list[Any]:
     core = core_sources(options.kernels)
     port = [p.relative_to(ROOT) for p in sorted((ROOT / "firmware/port").glob("hosted*.c"))]
     nodes = objects(exe, options, core, "obj", CCFLAGS=[*exe["CCFLAGS"], *FREESTANDING])
-    nodes += objects(exe, options, port, "obj", CCFLAGS=[*exe["CCFLAGS"], "-D_GNU_SOURCE"])
-    made = list(exe.Program(str(options.directory / "firmware"), nodes, LINKFLAGS=[*exe["LINKFLAGS"], "-static"]))
+    nodes += trust_objects(exe, options, "obj")
+    # Nor libc is for V: a machine without it must get as far as being told.
+    scalar = choose(options.toolchain, options.board, "scalar").arch
+    flags = [*scalar, *exe["CCFLAGS"][len(tools.arch) :], "-D_GNU_SOURCE"]
+    nodes += objects(exe, options, port, "obj", CCFLAGS=flags)
+    link = [*scalar, *exe["LINKFLAGS"][len(tools.arch) :], "-static"]
+    made = list(exe.Program(str(options.directory / "firmware"), nodes, LINKFLAGS=link))
     return made + (build_library(env, options, core) if options.board.isa[options.kernels] == "native" else [])
 
 
@@ -181,6 +246,7 @@ def build_library(env: Any, options: Options, core: list[Path]) -> list[Any]:
     lib = prepare(env, options, choose(options.toolchain, options.board, options.kernels, shared=True))
     pic = ["-fPIC"]
     nodes = objects(lib, options, core, "pic", CCFLAGS=[*lib["CCFLAGS"], *FREESTANDING, *pic])
+    nodes += trust_objects(lib, options, "pic", CCFLAGS=[*lib["CCFLAGS"], *pic])
     harts = [Path("firmware/port/hosted_harts.c")]
     nodes += objects(lib, options, harts, "pic", CCFLAGS=[*lib["CCFLAGS"], *pic, "-D_GNU_SOURCE"])
     flags = [*lib["LINKFLAGS"], "-shared", "-pthread"]
@@ -197,7 +263,7 @@ def build_bare(env: Any, options: Options) -> list[Any]:
     port = [ROOT / "firmware/port" / name for name in ("bare.c", f"bare_{options.board.entry.mode}.c")]
     boot = sorted((ROOT / "firmware/boot").glob("*.[cS]"))
     own = [*port, *boot, *sorted((ROOT / "firmware/drivers").glob("*.c"))]
-    nodes = objects(bare, options, core_sources(options.kernels), "obj")
+    nodes = objects(bare, options, core_sources(options.kernels), "obj") + trust_objects(bare, options, "obj")
     # Not for V: a trap must be able to tell of a core without it.
     scalar = [*choose(options.toolchain, options.board, "scalar").arch, *bare["CCFLAGS"][len(tools.arch) :]]
     sources = [p.relative_to(ROOT) for p in own]

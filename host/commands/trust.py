@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``host keygen``, ``host sign``, ``host verify``: whose image it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from host.image.reader import Image
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``host keygen``, ``host sign`` and ``host verify``."""
+
+    @app.command()
+    def keygen(
+        key: Annotated[Path, typer.Argument(help="File for the private key; the public one is KEY.pub.")],
+        passphrase: Annotated[bool, typer.Option("--passphrase", help="Ask for a passphrase.")] = False,
+    ) -> None:
+        """Make a key pair for signed images."""
+        from host.trust.keys import make_keys
+
+        words = typer.prompt("passphrase", hide_input=True, confirmation_prompt=True) if passphrase else None
+        public = make_keys(key, words)
+        typer.echo(f"private key {key}: keep it away from boards and repositories")
+        typer.echo(f"public key {public}: build it into the firmware (scons board=B key={public})")
+
+    @app.command()
+    def sign(
+        image: Annotated[Path, typer.Argument(help="Image file.")],
+        key: Annotated[Path, typer.Option("--key", help="Private key.")],
+        output: Annotated[Path | None, typer.Option("-o", "--output", help="Signed image; else in place.")] = None,
+        image_version: Annotated[
+            int | None, typer.Option(min=0, max=0xFFFFFFFF, help="New counter against roll-back.")
+        ] = None,
+    ) -> None:
+        """Sign an image."""
+        from host.trust.keys import is_locked, load_private
+        from host.trust.signing import sign_image
+
+        words = typer.prompt("passphrase", hide_input=True) if is_locked(key) else None
+        out = output or image
+        opened = Image(image)
+        _verify(opened, False)
+        sign_image(opened, load_private(key, words), out, image_version)
+        typer.echo(f"{out}: signed, version {Image(out).header['image_version']}")
+
+    @app.command()
+    def verify(
+        image: Annotated[Path, typer.Argument(help="Image file.")],
+        key: Annotated[Path, typer.Option("--key", help="Public key.")],
+        json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    ) -> None:
+        """Check an image's signature and all its hashes."""
+        from host.trust.keys import key_id, load_public
+        from host.trust.signing import check_signature
+
+        opened, public = Image(image), load_public(key)
+        check_signature(opened, public)
+        _verify(opened, json_)
+        version = opened.header["image_version"]
+        if json_:
+            typer.echo(json.dumps({"image": str(image), "key": key_id(public).hex(), "image_version": version}))
+            return
+        typer.echo(f"{image}: signed by {key_id(public).hex()}, version {version}, all hashes match")
+
+
+def _verify(image: Image, quiet: bool) -> None:
+    with Progress(console=Console(stderr=True, quiet=quiet), transient=True) as bar:
+        task = bar.add_task("checking hashes")
+        image.verify(lambda done, total: bar.update(task, completed=done, total=total))
