@@ -128,125 +128,123 @@
 /* Two rows from `row` on into accumulators `a` and `b`; `last` is that of the row before, and
  * `before` that of the row before it, both 0 if there is none. */
     .macro rows row, before, last, a, b, minimum
-    mul p1, p1, x1
-    srli q1, q0, 4
-    mul p2, p2, x2
-    srli q2, q0, 8
-    mul p3, p3, x3
-    srli q3, q0, 12
     mul p0, p0, x0
+    srli q1, q0, 4
+    mul p1, p1, x1
+    srli q2, q0, 8
+    mul p2, p2, x2
+    srli q3, q0, 12
+    mul p3, p3, x3
     and q1, q1, mask
     .if \row
     srai odd, odd, 48
     .endif
-    add even, start, p1
-    and q2, q2, mask
+    add even, start, p0
+    ld p0, 16 * \row + 16(values)
     .if \row
     fcvt.s.w fsum, odd
     .endif
-    add even, even, p2
-    and q3, q3, mask
+    add even, even, p1
+    and q2, q2, mask
     .if \row && \minimum
     fmadd.s \before, meven, offset, \before
     .endif
+    add even, even, p2
+    and q3, q3, mask
     add even, even, p3
     lw pair, 2 * \row(scales)
-    add even, even, p0
-    ld p0, 16 * \row + 16(values)
 
+    mul q0, q0, x4
+    srli p1, p0, 4
     mul q1, q1, x5
+    srli p2, p0, 8
+    mul q2, q2, x6
+    srli p3, p0, 12
+    mul q3, q3, x7
+    and p1, p1, mask
     .if \row
     fmadd.s \last, fsum, sodd, \last
     .endif
-    mul q2, q2, x6
-    srli p1, p0, 4
-    mul q3, q3, x7
-    srli p2, p0, 8
-    mul q0, q0, x4
-    srli p3, p0, 12
-    add even, even, q1
-    and p1, p1, mask
-    add even, even, q2
-    slli q1, pair, 16
-    fmv.w.x seven, q1
-    and p2, p2, mask
-    add even, even, q3
-    and pair, pair, high
     add even, even, q0
     ld q0, 16 * \row + 24(values)
-    fmv.w.x sodd, pair
+    add even, even, q1
+    and p2, p2, mask
+    slli q1, pair, 16
+    add even, even, q2
     and p3, p3, mask
+    fmv.w.x seven, q1
+    add even, even, q3
+    and pair, pair, high
+    fmv.w.x sodd, pair
 
-    mul p1, p1, x1
-    srai even, even, 48
-    mul p2, p2, x2
-    fcvt.s.w fsum, even
-    mul p3, p3, x3
-    srli q1, q0, 4
     mul p0, p0, x0
+    srli q1, q0, 4
+    mul p1, p1, x1
     srli q2, q0, 8
-    fmul.s seven, seven, sx
+    mul p2, p2, x2
     srli q3, q0, 12
-    add odd, start, p1
+    mul p3, p3, x3
     and q1, q1, mask
-    add odd, odd, p2
+    srai even, even, 48
+    .if \minimum
+    lw pair, MINIMA + 2 * \row(scales)
+    .endif
+    fcvt.s.w fsum, even
+    add odd, start, p0
+    .if \row < 14
+    ld p0, 16 * \row + 32(values)
+    .endif
+    fmul.s seven, seven, sx
+    add odd, odd, p1
     and q2, q2, mask
     .if \row && \minimum
     fmadd.s \last, modd, offset, \last
     .endif
-    add odd, odd, p3
-    .if \minimum
-    lw pair, MINIMA + 2 * \row(scales)
-    .endif
-    add odd, odd, p0
-    .if \row < 14
-    ld p0, 16 * \row + 32(values)
-    .endif
-    fmul.s sodd, sodd, sx
+    add odd, odd, p2
     and q3, q3, mask
+    fmul.s sodd, sodd, sx
+    add odd, odd, p3
 
-    mul q1, q1, x5
+    mul q0, q0, x4
     .if \row < 14
     srli p1, p0, 4
     .endif
-    mul q2, q2, x6
-    .if \minimum
-    slli p2, pair, 16
-    .endif
-    fmadd.s \a, fsum, seven, \a
-    .if \minimum
-    fmv.w.x meven, p2
-    .endif
-    mul q3, q3, x7
+    mul q1, q1, x5
     .if \row < 14
     srli p2, p0, 8
     .endif
-    mul q0, q0, x4
+    mul q2, q2, x6
     .if \row < 14
     srli p3, p0, 12
     .endif
-    .if \minimum
-    and pair, pair, high
-    .endif
-    add odd, odd, q1
-    .if \minimum
-    fmv.w.x modd, pair
-    .endif
+    mul q3, q3, x7
     .if \row < 14
     and p1, p1, mask
     .endif
-    add odd, odd, q2
-    .if \row < 14
-    and p2, p2, mask
-    .endif
-    add odd, odd, q3
-    .if \row < 14
-    and p3, p3, mask
-    .endif
+    fmadd.s \a, fsum, seven, \a
     add odd, odd, q0
     .if \row < 14
     ld q0, 16 * \row + 40(values)
     .endif
+    add odd, odd, q1
+    .if \minimum
+    slli q1, pair, 16
+    .endif
+    .if \row < 14
+    and p2, p2, mask
+    .endif
+    .if \minimum
+    fmv.w.x meven, q1
+    and pair, pair, high
+    .endif
+    add odd, odd, q2
+    .if \row < 14
+    and p3, p3, mask
+    .endif
+    .if \minimum
+    fmv.w.x modd, pair
+    .endif
+    add odd, odd, q3
     .endm
 
     .macro each_accumulator op
