@@ -103,12 +103,15 @@ def open_talk(
     log: Path | None = None,
     patience: float | None = None,
     chat: bool = False,
+    restore: bool = False,
+    resume: bool = False,
 ) -> Iterator[Talk]:
     """Start or open a target with an image, say hello, and end it all on leaving.
 
     console: gets the lines that the device prints. log: a file that gets all frames in words. patience: see Client; by
     default long for simulators, whose end is noticed at once anyway. chat: refuse an image without chat template
-    before anything is started.
+    before anything is started. restore: see Client; a simulator that has ended is started again. resume: leave what an
+    earlier host asked for running.
     """
     path = resolve_image(image, target, board)
     opened = Image(path)
@@ -116,7 +119,10 @@ def open_talk(
         ChatFormatter(opened.tokenizer)
     if patience is None:
         patience = PORT_PATIENCE if parse_spec(target).is_line else SIMULATOR_PATIENCE
-    with open_client(open_target(target, path, console), console, log, patience) as client:
+    again = parse_spec(target).port == "" and restore
+    reopen = (lambda: open_target(target, path, console)) if again else None
+    stream = open_target(target, path, console)
+    with open_client(stream, console, log, patience, restore=restore, reopen=reopen, resume=resume) as client:
         talk = Talk(opened, client)
         talk.check_image()
         yield talk
@@ -124,23 +130,30 @@ def open_talk(
 
 @contextmanager
 def open_client(
-    stream: ByteStream, console: Callable[[str], None] | None, log: Path | None, patience: float
+    stream: ByteStream,
+    console: Callable[[str], None] | None,
+    log: Path | None,
+    patience: float,
+    *,
+    restore: bool = False,
+    reopen: Callable[[], ByteStream] | None = None,
+    resume: bool = False,
 ) -> Iterator[Client]:
-    """Say hello over a stream; closes the stream on leaving."""
+    """Say hello over a stream; closes the stream on leaving. See Client, and ``resume`` of its connect."""
     try:
         file = log.open("w") if log else None
     except OSError as error:
         stream.close()
         raise UsageError(f"cannot write {log}: {error.strerror}; choose another file for --log") from error
+    trace = (lambda item: print(describe(item), file=file, flush=True)) if file else None
+    client = Client(stream, console, patience, trace, restore=restore, reopen=reopen)
     try:
-        trace = (lambda item: print(describe(item), file=file, flush=True)) if file else None
-        client = Client(stream, console, patience, trace)
         with deferred_interrupts(client):
-            client.connect(timeout=min(patience, 60.0))
+            client.connect(min(patience, 60.0), resume)
             client.check_interrupt()
         yield client
     finally:
-        stream.close()
+        client.stream.close()
         if file:
             file.close()
 
@@ -242,6 +255,10 @@ class Speaker:
         self.client.prompt(ids)
         run = self.client.generate(self.max_tokens, self.params, self._stop_ids, digest=self.digest, progress=progress)
         return Answer(run, self._stop_ids, TextStream(self._text), self._stops)
+
+    def resume(self) -> Answer:
+        """The answer that the device is making or made last, from its beginning. After ``open_talk(resume=True)``."""
+        return Answer(self.client.resume(), self._stop_ids, TextStream(self._text), self._stops)
 
     def complete_text(self, text: str, progress: Progress | None = None) -> Answer:
         """Continue a plain text, from an empty session."""

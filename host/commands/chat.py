@@ -122,7 +122,8 @@ class Console:
         typer.echo(
             f"frames to the device {stats.frames_received}, damaged {stats.frames_damaged}, doubled "
             f"{stats.frames_duplicate}, lost {stats.frames_lost}; to the host {client.decoder.frames}, damaged "
-            f"{client.decoder.damaged}, doubled {client.connection.duplicates}, lost {client.connection.lost}"
+            f"{client.decoder.damaged}, doubled {client.connection.duplicates}, lost {client.connection.lost}; "
+            f"repeated by the device {stats.frames_repeated}, by the host {client.connection.repeated}"
         )
         for line in cost_lines(stats, client.info.counters):
             typer.echo(line)
@@ -199,7 +200,9 @@ def register(app: typer.Typer) -> None:
         """Talk with the model on a target. /help lists what can be typed beside questions."""
         params = SamplerParams(temperature, top_k, top_p, min_p, repeat_penalty, repeat_last, seed)
         notices = Notices(quiet)
-        opened = open_talk(image, target, board=board, console=notices.line, log=log, patience=patience, chat=True)
+        opened = open_talk(
+            image, target, board=board, console=notices.line, log=log, patience=patience, chat=True, restore=True
+        )
         with opened as talk:
             talk.client.stats(enable=True, reset=True)
             conversation = Conversation(talk, params, max_tokens, tuple(stop or ()), system)

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from construct import Struct
@@ -24,11 +24,13 @@ from host.link.delivery import Delivery
 from host.link.frames import Damaged, Decoder, Frame, Text
 from host.link.messages import DeviceState, RunFlag, StatsFlag, Type
 from host.link.records import DeviceInfo, DeviceStats, Done, OpCost, SamplerParams
-from host.link.runs import Generation, Run, Scoring
+from host.link.runs import Again, Generation, Run, Scoring
 from host.link.stream import ByteStream
 
 POLL_SECONDS = 0.2
 HELLO_SECONDS = 0.5
+LOADER_SECONDS = 3.0
+"""Of silence after words of another program before the next HELLO; a device that is ready announces itself."""
 CHECKING_SECONDS = 1.0
 """Between two questions whether the image has been checked."""
 BOOTING_SECONDS = 2.0
@@ -38,10 +40,13 @@ PING_SECONDS = 0.5
 PING_MAX_SECONDS = 5.0
 DOUBT_SECONDS = 1.0
 """A device that seems to have restarted and does not answer for so long has."""
+RECOVER_TRIES = 5
 TAIL_LINES = 12
 BOOT_TEXT = re.compile(rf"{messages.RELEASE.split()[0]} \S+ on |OpenSBI v|U-Boot (SPL )?\d")
 HELLO_HEAD = 10
 """Bytes of HELLO_REPLY that are the same in all versions."""
+
+Value = TypeVar("Value")
 
 
 @dataclass
@@ -63,7 +68,9 @@ class Client:
 
     console: called with each text line that arrives outside frames. patience: seconds without any byte after which
     a device is given up; it is asked by PING in between. clock: seconds, where the stream is simulated with a time of
-    its own.
+    its own. restore: when the device restarts, connect again, give its sessions back what they held and go on with what
+    was asked, telling ``console``; else DeviceRestarted is raised. reopen: a new stream where the old one has ended,
+    such as a simulator's; that is then a restart, too.
     """
 
     def __init__(
@@ -73,9 +80,15 @@ class Client:
         patience: float = 120.0,
         trace: Callable[[Frame | Text | Damaged], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        restore: bool = False,
+        reopen: Callable[[], ByteStream] | None = None,
     ) -> None:
         self.stream = stream
+        self.restore = restore
+        self.reopen = reopen
         self.now = clock
+        self._text_at = float("-inf")
+        self._announced = False
         self.console = console
         self.patience = patience
         self.trace = trace
@@ -83,6 +96,8 @@ class Client:
         self.connection = Delivery()
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self.lengths: dict[int, int] = {}
+        self.history: dict[int, list[int]] = {}
+        """Tokens of each session that this client has filled."""
         self.active: Run[Any] | None = None
         self.interrupted = False
         self._info: DeviceInfo | None = None
@@ -126,6 +141,8 @@ class Client:
         self._heard = began = self.now()
         while True:
             booting = any(messages.RELEASE.split()[0] in line for line in self.tail)
+            if not booting and self.now() - self._text_at < LOADER_SECONDS:
+                self._await_silence(nonce)
             payload = messages.Hello.build(
                 {
                     "request": self._next_request(),
@@ -134,16 +151,23 @@ class Client:
                     "version_max": messages.VERSION_MAX,
                 }
             )
-            self.stream.write(self.connection.unnumbered(Type.HELLO, payload))
+            self._write(self.connection.unnumbered(Type.HELLO, payload))
             again = self.now() + (BOOTING_SECONDS if booting else HELLO_SECONDS)
             while (left := again - self.now()) > 0:
                 self._read(min(left, POLL_SECONDS), nonce)
                 if self._waiting:
                     self._accept(messages.HelloReply.parse(self._waiting.popleft().payload))
+                    self._doubt = None
                     return
             limit, now = self.patience if booting else timeout, self.now()
             if now - self._heard > limit or now - began > 2 * limit:
                 raise TargetError(self._no_answer(now - began))
+
+    def _await_silence(self, nonce: int) -> None:
+        """Say nothing while another program speaks: U-Boot takes any byte for a key that stops its countdown."""
+        self._announced = False
+        while not self._announced and not self._waiting and self.now() - self._text_at < LOADER_SECONDS:
+            self._read(POLL_SECONDS, nonce)
 
     def _check_version(self, head: Any) -> bool:
         if head.version_min > messages.VERSION_MAX or head.version_max < messages.VERSION_MIN:
@@ -168,6 +192,36 @@ class Client:
                 return
             self._read(POLL_SECONDS)
         raise TargetError(f"{self.stream.description} does not end the request that it was running; reset it")
+
+    def recover(self) -> None:
+        """Connect to a device that has restarted and give its sessions back what they held.
+
+        Raises TargetError when it does not come back, or runs another image.
+        """
+        root, held = self.info.root, {session: list(tokens) for session, tokens in self.history.items()}
+        restore, self.restore = self.restore, False
+        try:
+            for attempt in range(RECOVER_TRIES):
+                try:
+                    self._restore(root, held)
+                    break
+                except DeviceRestarted:
+                    if attempt + 1 == RECOVER_TRIES:
+                        raise
+        finally:
+            self.restore, self.history = restore, held
+        if self.console:
+            self.console(f"[{self.stream.description} restarted; its sessions are restored]")
+
+    def _restore(self, root: bytes, held: dict[int, list[int]]) -> None:
+        self.tail.clear()
+        self.connect(self.patience)
+        if self.info.root != root:
+            raise TargetError(f"{self.stream.description} restarted with another image; open it again with that one")
+        self.lengths.clear()
+        self.history = {}
+        for session, tokens in held.items():
+            self.prompt(tokens, session)
 
     def _no_answer(self, waited: float) -> str:
         seen = self._seen()
@@ -209,7 +263,18 @@ class Client:
 
     def _write(self, data: bytes) -> None:
         if data:
-            self.stream.write(data)
+            self._try(lambda: self.stream.write(data))
+
+    def _try(self, act: Callable[[], Value]) -> Value:
+        """Do something with the stream; where it has ended and can be opened anew, that is a restart."""
+        try:
+            return act()
+        except TargetError as error:
+            if self.reopen is None:
+                raise
+            self.stream.close()
+            self.stream = self.reopen()
+            raise DeviceRestarted(str(error)) from error
 
     def check_interrupt(self) -> None:
         """Raise the KeyboardInterrupt that ``deferred_interrupts`` has kept back."""
@@ -223,7 +288,7 @@ class Client:
         hello: only a HELLO_REPLY with this nonce is awaited.
         """
         self.check_interrupt()
-        data = self.stream.read(min(timeout, self.connection.wait(self.now())))
+        data = self._try(lambda: self.stream.read(min(timeout, self.connection.wait(self.now()))))
         now = self.now()
         if data:
             self._heard = now
@@ -240,6 +305,8 @@ class Client:
                 out += self._take_frame(item, now)
             elif self._is_reply(item, hello):
                 self._waiting.append(item)
+            else:
+                self._announced |= item.type == Type.HELLO_REPLY
         self._write(out + (self.connection.due(now) if hello is None else b""))
         if hello is None:
             self._check_doubt(now)
@@ -247,6 +314,7 @@ class Client:
     def _take_text(self, line: str) -> None:
         if line.strip():
             self.tail.append(line)
+            self._text_at = self.now()
         if self.console:
             self.console(line)
         if BOOT_TEXT.match(line) and self.connection.epoch:
@@ -355,9 +423,15 @@ class Client:
         )
 
     def _ask(self, kind: Type, struct: Struct, tail: bytes = b"", **values: Any) -> Any:
-        """A request that OK answers; returns the OK."""
-        request = self._send(kind, struct, tail, **values)
-        return messages.Ok.parse(self._answer(request, Type.OK))
+        """A request that OK answers; returns the OK. Asked again where the device has restarted and is restored."""
+        while True:
+            try:
+                request = self._send(kind, struct, tail, **values)
+                return messages.Ok.parse(self._answer(request, Type.OK))
+            except DeviceRestarted:
+                if not self.restore:
+                    raise
+                self.recover()
 
     # ---- requests ----
 
@@ -377,6 +451,7 @@ class Client:
     def truncate(self, length: int = 0, session: int = 0) -> int:
         """Roll a session back to ``length`` tokens; 0 empties it. Returns its length."""
         self.lengths[session] = int(self._ask(Type.TRUNCATE, messages.Truncate, session=session, length=length).value)
+        self.history[session] = self.history.get(session, [])[:length]
         return self.lengths[session]
 
     def length(self, session: int = 0) -> int:
@@ -407,6 +482,8 @@ class Client:
                 count=len(part),
             )
             self.lengths[session] = int(answer.value)
+            if session in self.history:
+                self.history[session] += part
         return self.length(session)
 
     def generate(
@@ -424,7 +501,26 @@ class Client:
         """
         params = params or SamplerParams()
         ids = list(stop_ids)[: messages.MAX_STOP_IDS]
-        request = self._send(
+
+        def ask(most: int) -> int:
+            return self._send_generate(most, params, ids, session, digest)
+
+        return Generation(self, ask(max_tokens), session, progress, Again(ask, max_tokens, tuple(ids)))
+
+    def resume(self, index: int = 0, progress: Callable[[int, int], None] | None = None) -> Generation:
+        """The tokens of the GENERATE that runs or ran last, whoever asked for it, from token ``index`` on.
+
+        After ``connect(resume=True)``. TargetError where there was none, DeviceFailure where they are not kept.
+        """
+        if not self.info.run:
+            raise TargetError(f"{self.stream.description} has made no answer that could be resumed")
+        self._open.add(self.info.run)
+        self.history.pop(self.info.run_session, None)
+        self._ask(Type.RESUME, messages.Resume, target=self.info.run, index=index)
+        return Generation(self, self.info.run, self.info.run_session, progress, first=index)
+
+    def _send_generate(self, max_tokens: int, params: SamplerParams, ids: list[int], session: int, digest: bool) -> int:
+        return self._send(
             Type.GENERATE,
             messages.Generate,
             session=session,
@@ -440,7 +536,6 @@ class Client:
             stop_count=len(ids),
             stop_ids=ids + [0] * (messages.MAX_STOP_IDS - len(ids)),
         )
-        return Generation(self, request, session, progress)
 
     def score(
         self,

@@ -6,13 +6,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
-from host.errors import DeviceFailure, TargetError
+from host.errors import DeviceFailure, DeviceRestarted, TargetError
 from host.link import messages
 from host.link.frames import Frame
 from host.link.messages import Reason, Type
@@ -73,9 +74,18 @@ class Run(ABC, Generic[Result]):
             frame = self._client.await_answer(self.request)
             if frame is not None:
                 self._take(frame)
+        except DeviceRestarted:
+            self._client.active = None
+            if not self._ask_again():
+                raise
+            self._client.active = self
         except (DeviceFailure, TargetError):
             self._client.active = None
             raise
+
+    def _ask_again(self) -> bool:
+        """After a restart: have the device go on. Returns whether it does."""
+        return False
 
     def _take(self, frame: Frame) -> None:
         if frame.type == Type.PROGRESS:
@@ -104,35 +114,75 @@ class Run(ABC, Generic[Result]):
         """Raise where DONE tells of results that have not arrived."""
 
 
-class Generation(Run[Token]):
-    """Tokens as they are sampled; ``tokens`` are the ids received so far, also those read by ``cancel``."""
+@dataclass(frozen=True)
+class Again:
+    """How to ask for the rest of a GENERATE: ``ask(max_tokens)`` sends it and returns its id."""
 
-    def __init__(self, client: Client, request: int, session: int, progress: Callable[[int, int], None] | None) -> None:
+    ask: Callable[[int], int]
+    max_tokens: int
+    stop_ids: tuple[int, ...]
+
+
+class Generation(Run[Token]):
+    """Tokens as they are sampled; ``tokens`` are the ids received so far, also those read by ``cancel``.
+
+    again: how to go on after a restart, where the client restores; first: index of the first token that will come.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        request: int,
+        session: int,
+        progress: Callable[[int, int], None] | None,
+        again: Again | None = None,
+        first: int = 0,
+    ) -> None:
         super().__init__(client, request, session, progress)
         self.tokens: list[int] = []
-        self._crc = 0
+        self._again = again
+        self._went_on = False
+        self._index = first
+        self._crc: int | None = None if first else 0
+
+    def _ask_again(self) -> bool:
+        # A restart while it is asked again is met by the next answer awaited.
+        if self._again is None or not self._client.restore:
+            return False
+        self._client.recover()
+        self._index, self._crc, self._went_on = 0, 0, True
+        self.request = self._again.ask(0 if self._has_stopped() else self._again.max_tokens - len(self.tokens))
+        return True
+
+    def _has_stopped(self) -> bool:
+        return self._again is not None and bool(self.tokens) and self.tokens[-1] in self._again.stop_ids
+
+    def _end(self, head: Any) -> None:
+        super()._end(head)
+        if self._went_on and self.done:
+            reason = Reason.STOP if self._has_stopped() else self.done.reason
+            self.done = replace(self.done, reason=reason, generated=len(self.tokens))
 
     def _result(self, frame: Frame) -> None:
         if frame.type != Type.TOKENS:
             return
         head = messages.Tokens.parse(frame.payload)
-        if head.index != len(self.tokens):
-            raise TargetError(
-                f"tokens {len(self.tokens)} to {head.index} were lost on the line; check the cable, lower the baud rate"
-            )
+        if head.index != self._index:
+            raise TargetError(f"token {self._index} was awaited, token {head.index} came: update host or firmware")
+        self._index += head.count
+        history = self._client.history.get(self.session, [])
         for i in range(head.count):
             at = messages.Tokens.sizeof() + i * messages.TokenRecord.sizeof()
             record = messages.TokenRecord.parse(frame.payload[at:])
             self.tokens.append(record.token)
-            self._crc = google_crc32c.extend(self._crc, int(record.token).to_bytes(4, "little"))
+            history.append(record.token)
+            if self._crc is not None:
+                self._crc = google_crc32c.extend(self._crc, int(record.token).to_bytes(4, "little"))
             self._ready.append(Token(record.token, record.time_us, record.digest))
 
     def _check(self, head: Any) -> None:
-        if head.generated != len(self.tokens) or head.tokens_crc != self._crc:
-            raise TargetError(
-                f"the device sent {head.generated} tokens, {len(self.tokens)} arrived; check the cable, lower the "
-                "baud rate"
-            )
+        if head.generated != self._index or self._crc not in (None, head.tokens_crc):
+            raise TargetError(f"the device sampled {head.generated} tokens, {self._index} came or others")
 
 
 class Scoring(Run[ScoreRow]):

@@ -69,6 +69,7 @@ class FakeDevice:
         self.process = subprocess.Popen(
             [str(build_device())], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **names}, bufsize=0
         )
+        self.settings = settings
         self.sent = bytearray()
 
     @property

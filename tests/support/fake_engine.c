@@ -69,6 +69,10 @@ int engine_load(const struct port *port, uint64_t *detail)
 int engine_verify(uint64_t *detail)
 {
     *detail = 3;
+    for (uint32_t leaf = 0; leaf < 50; leaf++) {
+        usleep(setting("FAKE_VERIFY_US", 0) / 50u);
+        (void)poll_fn(poll_context);
+    }
     return -(int)setting("FAKE_VERIFY_ERROR", 0);
 }
 

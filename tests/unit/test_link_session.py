@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from host.errors import DEVICE_ERRORS, DeviceFailure, TargetError
+from host.errors import DEVICE_ERRORS, DeviceFailure, DeviceRestarted, TargetError
 from host.link import messages
 from host.link.client import Client
 from host.link.frames import Decoder, Frame, Text, encode
 from host.link.messages import DeviceState, Reason, Type
 from host.link.records import SamplerParams
+from host.link.stream import ByteStream
 from tests.support.fake_device import FakeDevice
 
 NUMBERS = {error.name: error.number for error in DEVICE_ERRORS}
@@ -593,3 +594,142 @@ def test_a_shell_that_answers_every_hello_is_given_up() -> None:
     with pytest.raises(TargetError, match=r"(?s)it sends text but no frames: another program.*sh: 1: not found"):
         Client(Shell(), patience=30).connect(timeout=0.6)
     assert time.monotonic() - begun < 5
+
+
+def replace_process(client: Client) -> None:
+    """What a reset does: another process on the same line."""
+    stream = client.stream
+    assert isinstance(stream, FakeDevice)
+    fresh = FakeDevice(**stream.settings)
+    stream.process, fresh.process = fresh.process, stream.process
+    fresh.close()
+
+
+def test_a_restart_in_mid_answer_is_noticed_within_a_second(device: Open) -> None:
+    client = device(step_us=20_000)
+    client.prompt([1])
+    run = client.generate(1000)
+    next(run)
+    replace_process(client)
+    started = time.monotonic()
+    with pytest.raises(DeviceRestarted):
+        run.finish()
+    assert time.monotonic() - started < 1.0
+
+
+def test_a_restored_session_goes_on_with_the_same_tokens(device: Open) -> None:
+    lines: list[str] = []
+    client = device(step_us=2_000)
+    client.restore, client.console = True, lines.append
+    client.prompt(range(100, 140), session=0)
+    client.prompt([7], session=1)
+    run = client.generate(60)
+    got = [next(run).id for _ in range(20)]
+    replace_process(client)
+    got += [token.id for token in run]
+    assert got == list(range(140, 200))
+    assert run.done is not None
+    assert (run.done.generated, run.done.length, run.done.reason) == (60, 100, Reason.LENGTH)
+    assert any("sessions are restored" in line for line in lines)
+    assert [token.id for token in client.generate(2, session=1)] == [8, 9]
+    replace_process(client)
+    assert client.prompt([5]) == 101
+    assert [token.id for token in client.generate(1)] == [6]
+
+
+def test_a_stream_that_ended_is_opened_again(device: Open) -> None:
+    client = device(step_us=2_000)
+    client.restore = True
+    client.reopen = lambda: device(connect=False).stream
+    client.prompt([1])
+    run = client.generate(50)
+    next(run)
+    stream = client.stream
+    assert isinstance(stream, FakeDevice)
+    stream.process.kill()
+    assert [token.id for token in run] == list(range(3, 52))
+
+
+def test_a_new_host_takes_up_the_answer_of_the_one_before(device: Open) -> None:
+    client = device(step_us=10_000)
+    client.prompt([1])
+    run = client.generate(60)
+    next(run)
+    newcomer = Client(client.stream, patience=20)
+    info = newcomer.connect(resume=True)
+    assert info.state == DeviceState.RUNNING
+    resumed = newcomer.resume()
+    assert [token.id for token in resumed] == list(range(2, 62))
+    assert resumed.done is not None
+    assert resumed.done.generated == 60
+    latest = Client(client.stream, patience=20)
+    assert latest.connect(resume=True).state == DeviceState.READY
+    assert [token.id for token in latest.resume(50)] == list(range(52, 62))
+    with refused("RUN"):
+        latest.resume(61)
+
+
+def test_the_engine_does_not_wait_for_a_host_that_does_not_listen(device: Open) -> None:
+    client = device(context=256)
+    client.prompt([1])
+    run = client.generate(250)
+    time.sleep(1.0)
+    newcomer = Client(client.stream, patience=20)
+    info = newcomer.connect(resume=True)
+    assert (info.state, info.run, info.run_tokens) == (DeviceState.READY, run.request, 250)
+
+
+def test_hello_is_answered_while_the_image_is_checked(device: Open) -> None:
+    client = device(connect=False, verify_us=1_500_000)
+    heard: list[int] = []
+    client.trace = lambda item: (
+        heard.append(messages.HelloReply.parse(item.payload).state)
+        if isinstance(item, Frame) and item.type == Type.HELLO_REPLY
+        else None
+    )
+    assert client.connect().state == DeviceState.READY
+    assert DeviceState.CHECKING in heard
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_is_lost_on_a_line_that_loses_doubles_and_changes_bytes(device: Open, seed: int) -> None:
+    client = device()
+    line = Lossy(client.stream, seed)
+    client.stream = line
+    for _ in range(2):
+        client.truncate(0)
+        client.prompt(range(100, 140))
+        assert [token.id for token in client.generate(60)] == list(range(140, 200))
+        assert [row.argmax for row in client.score()] == [200]
+        client.truncate(0)
+        client.prompt([1, 2, 3])
+        assert [row.position for row in client.score(logits=True)] == [0, 1, 2]
+    assert line.faults > 10
+
+
+class Lossy:
+    """A stream that drops, doubles and changes one byte in a thousand, each way."""
+
+    description = "a bad line"
+
+    def __init__(self, inner: ByteStream, seed: int) -> None:
+        self.inner = inner
+        self.rng = random.Random(seed)
+        self.faults = 0
+
+    def spoil(self, data: bytes) -> bytes:
+        out = bytearray()
+        for byte in data:
+            fault = self.rng.randrange(3000)
+            self.faults += fault < 3
+            out += {0: b"", 1: bytes([byte, byte]), 2: bytes([byte ^ 16])}.get(fault, bytes([byte]))
+        return bytes(out)
+
+    def read(self, timeout: float) -> bytes:
+        return self.spoil(self.inner.read(timeout))
+
+    def write(self, data: bytes) -> None:
+        self.inner.write(self.spoil(data))
+
+    def close(self) -> None:
+        self.inner.close()
