@@ -134,7 +134,7 @@ def open_u_boot(board: Board, spec: TargetSpec, firmware: Firmware, image: Path 
     base += ["-bios", "default", "-kernel", str(uboot), "-drive", f"if=none,id=disk,format=raw,file={path}"]
     base += ["-device", "virtio-blk-device,drive=disk"]
     name = f"{board.name} (QEMU, OpenSBI, U-Boot, {_harts(spec.harts)})"
-    return FileTarget(lambda fd: [*base, *_line(fd)], name, path, on_socket=True)
+    return LoaderTarget(lambda fd: [*base, *_line(fd)], name, path, on_socket=True)
 
 
 def spike_isa(board: Board, spec: TargetSpec) -> str:
@@ -190,6 +190,25 @@ class FileTarget(ProcessTarget):
         """End the simulator and remove its file."""
         super().close()
         self._file.unlink(missing_ok=True)
+
+
+class LoaderTarget(FileTarget):
+    """A simulator that runs a boot loader first: nothing gets through to it, for any byte would stop its countdown."""
+
+    def _start(self) -> None:
+        self._framed = False
+        super()._start()
+
+    def read(self, timeout: float) -> bytes:
+        """As every target; the first 0, which begins a frame, tells that the firmware runs."""
+        data = super().read(timeout)
+        self._framed = self._framed or b"\0" in data
+        return data
+
+    def write(self, data: bytes) -> None:
+        """Send it; while the boot loader runs it is lost, as on a line that is not connected yet."""
+        if self._framed:
+            super().write(data)
 
 
 def open_hosted(board: Board, spec: TargetSpec, firmware: Firmware, image: Path | None) -> ProcessTarget:
