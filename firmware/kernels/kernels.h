@@ -81,6 +81,11 @@ struct kernel_table {
     float (*sum)(const float *x, uint32_t n);
     float (*sum_squares)(const float *x, float mean, uint32_t n); /* of x - mean */
 
+    /* y = (x - mean) * factor, times weight, plus bias; both at once in one rounding. NULL: left
+     * out. y may be x. */
+    void (*normalize)(const float *x, uint32_t n, float mean, float factor, const float *weight,
+                      const float *bias, float *y);
+
     void (*activate)(float *x, uint32_t n, uint32_t kind); /* IMAGE_ACTIVATION_*, in place */
 
     /* Index of the greatest, the first of several, NaN passed over; 0 where there is none. */
@@ -90,6 +95,7 @@ struct kernel_table {
      * heads that share it, 1 to KERNEL_HEADS. Scores and weights of a head stand 64 apart, its
      * accumulators acc_stride. head_dim is a multiple of 8, at least 8; count is 1 to 64.
      *
+     * quantize_head: values with one scale, which is returned, to to[i * step].
      * score_i8: out[h][j] = (float)(q[h] . key j) * (scales[h] * key_scales[j]) for j in [0,
      * count); q is [heads][head_dim], k [head_dim][64], so lanes are positions.
      * softmax: max[h] is raised to the greatest of x[h][j], j in [0, count), NaN passed over; then
@@ -105,6 +111,7 @@ struct kernel_table {
                     float *sum);
     void (*axpy_i8)(const float *p, uint32_t heads, const int8_t *v, uint32_t head_dim,
                     uint32_t count, float *acc, uint32_t acc_stride);
+    float (*quantize_head)(const float *x, uint32_t head_dim, int8_t *to, uint32_t step);
     void (*dot_f32)(const float *q, const float *k, uint32_t head_dim, uint32_t count, float *out);
     void (*axpy_f32)(const float *p, const float *v, uint32_t head_dim, uint32_t count, float *acc);
 };

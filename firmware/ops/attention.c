@@ -78,8 +78,8 @@ static void unit_open(struct unit *u, const struct op_attention *a, const struct
     for (size_t h = 0; h < u->heads; h++) {
         u->scales[h] = a->scale;
         if (u->state->format == IMAGE_FORMAT_KV8)
-            u->scales[h] *= kv_quantize_head(u->q + h * head_dim, (uint32_t)head_dim,
-                                             u->q_i8 + h * head_dim, 1);
+            u->scales[h] *= kernels.quantize_head(u->q + h * head_dim, (uint32_t)head_dim,
+                                                  u->q_i8 + h * head_dim, 1);
     }
 }
 

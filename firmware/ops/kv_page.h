@@ -2,18 +2,21 @@
 #ifndef OPS_KV_PAGE_H
 #define OPS_KV_PAGE_H
 
-/* What lies where in a page of 64 positions, and how a head is quantized.
+/* What lies where in a page of 64 positions.
  *
- *   KV8: keys   int8 [kv_heads][head_dim][64]   positions as lanes, so that scores need no
- * reduction values int8 [kv_heads][64][head_dim]   dimensions as lanes, for the same reason scales
- * f32  [kv_heads][64] of keys, then [kv_heads][64] of values F32: keys   f32
- * [kv_heads][64][head_dim] values f32  [kv_heads][64][head_dim]
+ * KV8:
+ * - keys, int8 [kv_heads][head_dim][64]: positions as lanes, so that scores need no reduction
+ * - values, int8 [kv_heads][64][head_dim]: dimensions as lanes, for the same reason
+ * - scales, f32 [kv_heads][64] of keys, then [kv_heads][64] of values
+ *
+ * F32:
+ * - keys, f32 [kv_heads][64][head_dim]
+ * - values, f32 [kv_heads][64][head_dim]
  *
  * The size is page_bytes() of host/image/format.py. head_dim is a multiple of 8, so all parts are
  * aligned to 64 bytes and rows of int8 to 8.
  */
 
-#include "kernels/quantize.h"
 #include "ops/ops.h"
 
 #define KV_PAGE_TOKENS 64u
@@ -53,16 +56,6 @@ static inline float *kv_page_keys_f32(const struct step_state *s, uint8_t *page,
 static inline float *kv_page_values_f32(const struct step_state *s, uint8_t *page, uint32_t head)
 {
     return kv_page_keys_f32(s, page, s->kv_heads + head);
-}
-
-/* n floats to int8 with one scale, value i at to[i * step]. Returns the scale. */
-static inline float kv_quantize_head(const float *x, uint32_t n, int8_t *to, size_t step)
-{
-    float inverse;
-    float scale = quantize_scale(quantize_amax(x, n), &inverse);
-    for (uint32_t i = 0; i < n; i++)
-        to[i * step] = (int8_t)quantize_value(x[i], inverse);
-    return scale;
 }
 
 #endif

@@ -12,8 +12,8 @@ static void store_i8(const struct step_state *s, uint8_t *page, uint32_t head, u
     int8_t *keys = kv_page_keys_i8(s, page, head) + slot;
     int8_t *values = kv_page_values_i8(s, page, head) + (size_t)slot * s->head_dim;
     kv_page_key_scales(s, page, head)[slot] =
-        kv_quantize_head(k, s->head_dim, keys, KV_PAGE_TOKENS);
-    kv_page_value_scales(s, page, head)[slot] = kv_quantize_head(v, s->head_dim, values, 1);
+        kernels.quantize_head(k, s->head_dim, keys, KV_PAGE_TOKENS);
+    kv_page_value_scales(s, page, head)[slot] = kernels.quantize_head(v, s->head_dim, values, 1);
 }
 
 static void store_f32(const struct step_state *s, uint8_t *page, uint32_t head, uint32_t slot,

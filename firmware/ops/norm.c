@@ -27,17 +27,8 @@ static struct moments norm_moments(const struct op_norm *n, const float *x)
 static void norm_columns(const struct op_norm *n, const struct moments *m, const float *x,
                          uint32_t k0, uint32_t count, float *y)
 {
-    for (uint32_t k = 0; k < count; k++)
-        y[k] = (x[k] - m->mean) * m->inverse;
-    if (n->weight && n->bias)
-        for (uint32_t k = 0; k < count; k++)
-            y[k] = math_fma(y[k], n->weight[k0 + k], n->bias[k0 + k]);
-    else if (n->weight)
-        for (uint32_t k = 0; k < count; k++)
-            y[k] *= n->weight[k0 + k];
-    else if (n->bias)
-        for (uint32_t k = 0; k < count; k++)
-            y[k] += n->bias[k0 + k];
+    kernels.normalize(x + k0, count, m->mean, m->inverse, n->weight ? n->weight + k0 : NULL,
+                      n->bias ? n->bias + k0 : NULL, y);
 }
 
 static void norm_quantized(const struct op_norm *n, const struct moments *m, const float *x,
@@ -49,7 +40,7 @@ static void norm_quantized(const struct op_norm *n, const struct moments *m, con
     for (uint32_t k = 0; k < n->width; k += CHUNK) {
         float y[CHUNK];
         uint32_t count = n->width - k < CHUNK ? n->width - k : CHUNK;
-        norm_columns(n, m, x + k, k, count, y);
+        norm_columns(n, m, x, k, count, y);
         kernels.quantize(y, count, values + k, scales + k / 32, sums + k / 32);
     }
 }

@@ -195,6 +195,19 @@ def test_softmax(native: Native, n: int, scaled: bool) -> None:
     same(found[:, n:], x[:, n:])
 
 
+@pytest.mark.parametrize("head_dim", [8, 24, 128])
+def test_quantize_head(native: Native, head_dim: int) -> None:
+    native.lib.scalar_quantize_head.restype = ctypes.c_float
+    x = np.random.default_rng(head_dim).normal(size=head_dim)
+    for size in (1, 1e30, 1e-36, 1e-44, 0):
+        sample, found = (x * size).astype(np.float32), np.full((head_dim, 5), 77, np.int8)
+        scale = native.lib.scalar_quantize_head(pointer(sample), head_dim, pointer(found), 5)
+        values, expected = reference.quantize_one(sample)
+        assert scale == expected
+        np.testing.assert_array_equal(found[:, 0], values)
+        assert (found[:, 1:] == 77).all()
+
+
 @pytest.mark.parametrize("n", [1, 63, 64, 1000])
 def test_argmax(native: Native, n: int) -> None:
     native.lib.scalar_argmax.restype = ctypes.c_uint32

@@ -9,6 +9,7 @@
  */
 
 #include "kernels/load.h"
+#include "kernels/quantize.h"
 #include "kernels/rvv/rvv.h"
 
 #if KERNELS_RVV
@@ -27,6 +28,26 @@ static inline size_t strip(size_t left)
     size_t vl;
     __asm__ volatile("vsetvli %0, %1, e32, m8, ta, ma" : "=r"(vl) : "r"(left));
     return vl;
+}
+
+float rvv_quantize_head(const float *x, uint32_t head_dim, int8_t *to, uint32_t step)
+{
+    vfloat32m1_t most = __riscv_vfmv_s_f_f32m1(0.0f, 1);
+    float inverse;
+    size_t vl;
+    for (size_t i = 0; i < head_dim; i += vl) {
+        vl = __riscv_vsetvl_e32m8(head_dim - i);
+        vfloat32m8_t v = __riscv_vfabs_v_f32m8(__riscv_vle32_v_f32m8(x + i, vl), vl);
+        most = __riscv_vfredmax_vs_f32m8_f32m1(v, most, vl);
+    }
+    float scale = quantize_scale(__riscv_vfmv_f_s_f32m1_f32(most), &inverse);
+    for (size_t i = 0; i < head_dim; i += vl) {
+        vl = __riscv_vsetvl_e32m8(head_dim - i);
+        vfloat32m8_t v = __riscv_vfmul_vf_f32m8(__riscv_vle32_v_f32m8(x + i, vl), inverse, vl);
+        vint16m4_t q = __riscv_vfncvt_x_f_w_i16m4(__riscv_vfmin_vf_f32m8(v, 127.0f, vl), vl);
+        __riscv_vsse8_v_i8m2(to + i * step, step, __riscv_vncvt_x_x_w_i8m2(q, vl), vl);
+    }
+    return scale;
 }
 
 /* ---- scores ---- */

@@ -25,9 +25,12 @@ void rvv_linear_bf16(const struct kernel_weight *w, const float *const *x, uint3
 void rvv_quantize(const float *x, uint32_t n, int8_t *values, float *scales, int32_t *sums);
 float rvv_sum(const float *x, uint32_t n);
 float rvv_sum_squares(const float *x, float mean, uint32_t n);
+void rvv_normalize(const float *x, uint32_t n, float mean, float factor, const float *weight,
+                   const float *bias, float *y);
 void rvv_activate(float *x, uint32_t n, uint32_t kind);
 uint32_t rvv_argmax(const float *x, uint32_t n);
 
+float rvv_quantize_head(const float *x, uint32_t head_dim, int8_t *to, uint32_t step);
 void rvv_score_i8(const int8_t *q, const float *scales, uint32_t heads, const int8_t *k,
                   const float *key_scales, uint32_t head_dim, uint32_t count, float *out);
 void rvv_softmax(float *x, uint32_t heads, uint32_t count, const float *scales, float *max,

@@ -62,6 +62,27 @@ float rvv_sum_squares(const float *x, float mean, uint32_t n)
     return rvv_fold(lanes);
 }
 
+void rvv_normalize(const float *x, uint32_t n, float mean, float factor, const float *weight,
+                   const float *bias, float *y)
+{
+    size_t vl;
+    for (size_t i = 0; i < n; i += vl) {
+        vl = __riscv_vsetvl_e32m8(n - i);
+        vfloat32m8_t v = __riscv_vfsub_vf_f32m8(__riscv_vle32_v_f32m8(x + i, vl), mean, vl);
+        v = __riscv_vfmul_vf_f32m8(v, factor, vl);
+        vfloat32m8_t b = __riscv_vfmv_v_f_f32m8(0.0f, vl);
+        if (bias)
+            b = __riscv_vle32_v_f32m8(bias + i, vl);
+        if (weight && bias)
+            v = __riscv_vfmadd_vv_f32m8(v, __riscv_vle32_v_f32m8(weight + i, vl), b, vl);
+        else if (weight)
+            v = __riscv_vfmul_vv_f32m8(v, __riscv_vle32_v_f32m8(weight + i, vl), vl);
+        else if (bias)
+            v = __riscv_vfadd_vv_f32m8(v, b, vl);
+        __riscv_vse32_v_f32m8(y + i, v, vl);
+    }
+}
+
 /* A loop of its own for each function, with no more constants than it needs. */
 #define ACTIVATE(name, value)                                                                      \
     static __attribute__((noinline)) void name(float *x, size_t n)                                 \

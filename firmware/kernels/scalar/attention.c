@@ -13,6 +13,17 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
+float scalar_quantize_head(const float *x, uint32_t head_dim, int8_t *to, uint32_t step)
+{
+    float inverse;
+    float scale = quantize_scale(quantize_amax(x, head_dim), &inverse);
+    for (size_t i = 0; i < head_dim; i++)
+        to[i * step] = (int8_t)quantize_value(x[i], inverse);
+    return scale;
+}
+
+/* ---- scores ---- */
+
 void scalar_dot_i8(const int8_t *q, const int8_t *k, uint32_t head_dim, uint32_t count,
                    int32_t *out)
 {

@@ -24,6 +24,8 @@ void scalar_linear_bf16(const struct kernel_weight *w, const float *const *x, ui
 void scalar_quantize(const float *x, uint32_t n, int8_t *values, float *scales, int32_t *sums);
 float scalar_sum(const float *x, uint32_t n);
 float scalar_sum_squares(const float *x, float mean, uint32_t n);
+void scalar_normalize(const float *x, uint32_t n, float mean, float factor, const float *weight,
+                      const float *bias, float *y);
 void scalar_activate(float *x, uint32_t n, uint32_t kind);
 uint32_t scalar_argmax(const float *x, uint32_t n);
 
@@ -31,6 +33,7 @@ uint32_t scalar_argmax(const float *x, uint32_t n);
 void scalar_dot_i8(const int8_t *q, const int8_t *k, uint32_t head_dim, uint32_t count,
                    int32_t *out);
 
+float scalar_quantize_head(const float *x, uint32_t head_dim, int8_t *to, uint32_t step);
 void scalar_score_i8(const int8_t *q, const float *scales, uint32_t heads, const int8_t *k,
                      const float *key_scales, uint32_t head_dim, uint32_t count, float *out);
 void scalar_softmax(float *x, uint32_t heads, uint32_t count, const float *scales, float *max,

@@ -80,6 +80,22 @@ float scalar_sum_squares(const float *x, float mean, uint32_t n)
     return reduce(x, mean, n, 1);
 }
 
+void scalar_normalize(const float *x, uint32_t n, float mean, float factor, const float *weight,
+                      const float *bias, float *y)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = (x[i] - mean) * factor;
+    if (weight && bias)
+        for (size_t i = 0; i < n; i++)
+            y[i] = math_fma(y[i], weight[i], bias[i]);
+    else if (weight)
+        for (size_t i = 0; i < n; i++)
+            y[i] *= weight[i];
+    else if (bias)
+        for (size_t i = 0; i < n; i++)
+            y[i] += bias[i];
+}
+
 void scalar_activate(float *x, uint32_t n, uint32_t kind)
 {
     if (kind == IMAGE_ACTIVATION_SILU)

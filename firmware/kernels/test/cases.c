@@ -297,6 +297,16 @@ static void test_vectors(uint32_t n, enum values kind)
     /* The bits of a NaN that an operation makes differ between targets. */
     if (kind == LARGEST || kind == SMALLEST)
         return;
+    float *y = data.floats[1];
+    uint64_t hash = 0;
+    for (uint32_t i = 0; i < 4; i++) {
+        kernels.normalize(x, n, 0.75f, 3.0f, i & 1 ? x : 0, i & 2 ? data.floats[2] : 0, y);
+        hash = 31 * hash + checksum(y, n * sizeof(float));
+    }
+    line_word("normalize");
+    line_word(value_names[kind]);
+    line_number(n, 10);
+    line_end(hash, 0);
     float sums[2] = {kernels.sum(x, n), kernels.sum_squares(x, 0.25f, n)};
     line_word("sums");
     line_word(value_names[kind]);
@@ -338,6 +348,18 @@ static void line_attention(const char *name, uint32_t heads, uint32_t head_dim, 
     line_number(heads, 10);
     line_number(head_dim, 10);
     line_number(count, 10);
+}
+
+static void test_quantize_head(uint32_t head_dim, enum values kind)
+{
+    seed = 555 + head_dim;
+    fill_floats(head_dim, kind);
+    __builtin_memset(data.page, 1, sizeof data.page);
+    uint64_t t0 = port->instret();
+    float scale = kernels.quantize_head(data.floats[0], head_dim, data.page, 3);
+    uint64_t t1 = port->instret();
+    line_attention("quantize_head", 1, head_dim, 1, kind);
+    line_end(checksum(data.page, sizeof data.page) ^ checksum(&scale, sizeof scale), t1 - t0);
 }
 
 /* `heads` query heads; their weights are behind one another in data.floats. */
@@ -428,9 +450,11 @@ void test_run(const struct test_port *to)
             test_vectors(sizes[i], kind), test_rows(sizes[i], kind);
     static const uint32_t heads[][2] = {{8, 1}, {24, 63}, {64, 64}, {128, 33}, {256, 64}};
     for (uint32_t i = 0; i < sizeof heads / sizeof *heads; i++) {
-        for (uint32_t kind = 0; kind < (heads[i][0] < 64 ? VALUES : 1); kind++)
+        for (uint32_t kind = 0; kind < (heads[i][0] < 64 ? VALUES : 1); kind++) {
             for (uint32_t h = 1; h <= KERNEL_HEADS; h++)
                 test_attention_i8(h, heads[i][0], heads[i][1], kind);
+            test_quantize_head(heads[i][0], kind);
+        }
         test_attention_f32(heads[i][0], heads[i][1]);
     }
     test_functions(-110.0f, 0.573f, 390);
