@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every linear kernel by shape and VLEN: instructions on Spike, cycles and bytes a cycle on core models.
 
-usage: python -m tools.bench.kernels [--json] [--vlen N ...] [--core NAME ... | --no-cycles]
+usage: python -m tools.bench.kernels [--json] [--vlen N ...] [--register-work] [--core NAME ... | --no-cycles]
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import argparse
 import json
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -20,6 +21,7 @@ from rich.table import Table
 from host.errors import HostError, TargetError
 from tools.bench.bare import BARE, CASES, LAYOUTS, bare_toolchain, compile_kernels, run_spike
 from tools.bench.cores import Case, Core, Cycles, core_names, load_core, measure_core
+from tools.bench.register_work import register_work
 
 VLENS = [128, 256, 512, 1024]
 FORMATS = ("q4", "q4m", "q8")
@@ -27,31 +29,35 @@ FORMATS = ("q4", "q4m", "q8")
 
 @dataclass(frozen=True)
 class Count:
-    """What Spike counts for one call; VLEN 0 is scalar."""
+    """What Spike counts for one call; VLEN 0 is scalar. registers: its register work, 0 where it was not asked for."""
 
     vlen: int
     case: Case
     instructions: int
-
-    @property
-    def per_mac(self) -> float:
-        """Instructions a weight and input row."""
-        return self.instructions / self.case.macs
+    registers: int = 0
 
 
-def parse_counts(output: str, family: str, vlen: int) -> list[Count]:
-    """The linear kernels among the lines of the test program, those on random values."""
+def linear_lines(output: str, family: str) -> list[list[str]]:
+    """The linear kernels among the lines of the test program, in words, the first the kernel's name."""
     names = {f"{fmt}_{LAYOUTS[family]}": fmt for fmt in FORMATS} | {"f32": "f32", "bf16": "bf16"}
-    counts = []
-    for words in map(str.split, output.splitlines()):
-        if len(words) == 7 and words[0] in names and words[1] == "random":
-            counts.append(Count(vlen, Case(names[words[0]], *map(int, words[2:5])), int(words[6])))
-    if not counts:
+    lines = [line.split() for line in output.splitlines()]
+    return [[names[words[0]], *words[1:]] for words in lines if len(words) == 7 and words[0] in names]
+
+
+def count_program(elf: Path, family: str, vlen: int, registers: bool) -> list[Count]:
+    """Every linear kernel on random values, with ``registers`` its register work too."""
+    output = run_spike(elf, vlen)
+    lines = linear_lines(output, family)
+    if not lines:
         raise TargetError(f"Spike ran no linear kernel at VLEN {vlen}; it said:\n{output}")
-    return counts
+    counts = [Count(vlen, Case(words[0], *map(int, words[2:5])), int(words[6])) for words in lines]
+    if registers and vlen:
+        work = register_work(elf, vlen, [f"rvv_linear_{words[0]}" for words in lines])
+        counts = [replace(count, registers=n) for count, n in zip(counts, work, strict=True)]
+    return [count for count, words in zip(counts, lines, strict=True) if words[1] == "random"]
 
 
-def count_instructions(vlens: list[int]) -> list[Count]:
+def count_instructions(vlens: list[int], registers: bool) -> list[Count]:
     """The scalar kernels, then the RVV ones at each VLEN."""
     counts: list[Count] = []
     console = Console(stderr=True)
@@ -61,7 +67,7 @@ def count_instructions(vlens: list[int]) -> list[Count]:
             elf = Path(name) / f"{family}.elf"
             if not elf.exists():
                 compile_kernels(elf, family, bare_toolchain(family), [*BARE, *CASES], [])
-            counts += parse_counts(run_spike(elf, vlen), family, vlen)
+            counts += count_program(elf, family, vlen, registers)
     return counts
 
 
@@ -73,15 +79,15 @@ def count_cycles(cores: list[Core]) -> list[Cycles]:
     return found
 
 
-def instruction_table(counts: list[Count]) -> Table:
-    """A row a kernel and shape, a column a VLEN."""
+def spike_table(title: str, counts: list[Count], value: Callable[[Count], int]) -> Table:
+    """``value`` a weight and input row: a row a kernel and shape, a column a VLEN."""
     vlens = sorted({c.vlen for c in counts})
-    shown = Table(title="instructions a weight and input row, Spike", box=None)
+    shown = Table(title=f"{title} a weight and input row, Spike", box=None)
     for title in ("kernel", "columns", "input rows", "weight rows", *(f"VLEN {v}" if v else "scalar" for v in vlens)):
         shown.add_column(title, justify="left" if title == "kernel" else "right")
     rows: dict[Case, dict[int, float]] = {}
     for c in counts:
-        rows.setdefault(c.case, {})[c.vlen] = c.per_mac
+        rows.setdefault(c.case, {})[c.vlen] = value(c) / c.case.macs
     for case, values in rows.items():
         cells = (f"{values[v]:.3f}" if v in values else "-" for v in vlens)
         shown.add_row(case.kernel, *map(str, (case.columns, case.inputs, case.outputs)), *cells)
@@ -107,7 +113,7 @@ def cycle_table(core: Core, found: list[Cycles]) -> Table:
 def facts(counts: list[Count], cycles: list[Cycles]) -> dict[str, object]:
     """Everything that was counted, for ``--json``."""
     return {
-        "instructions": [asdict(c.case) | {"vlen": c.vlen, "instructions": c.instructions} for c in counts],
+        "instructions": [asdict(c.case) | {k: v for k, v in asdict(c).items() if k != "case"} for c in counts],
         "cycles": [asdict(c) for c in cycles],
     }
 
@@ -118,19 +124,23 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
     parser.add_argument("--vlen", type=int, action="append", choices=VLENS, help="only this VLEN on Spike; repeatable")
     parser.add_argument("--core", action="append", choices=core_names(), help="only this core model; repeatable")
+    parser.add_argument("--register-work", action="store_true", help="count that too, from Spike's log")
     parser.add_argument("--no-cycles", action="store_true", help="Spike only, which needs no rvsim")
     parser.add_argument("--no-spike", action="store_true", help="core models only")
     options = parser.parse_args()
     cores = [] if options.no_cycles else [load_core(name) for name in options.core or core_names()]
     try:
         cycles = count_cycles(cores)
-        counts = [] if options.no_spike else count_instructions(options.vlen or VLENS)
+        counts = [] if options.no_spike else count_instructions(options.vlen or VLENS, options.register_work)
     except HostError as error:
         sys.exit(f"kernels: {error}")
     if options.json:
         print(json.dumps(facts(counts, cycles), indent=1))
         return
-    tables = [instruction_table(counts)] if counts else []
+    tables = [spike_table("instructions", counts, lambda c: c.instructions)] if counts else []
+    if counts and options.register_work:
+        vector = [c for c in counts if c.vlen]
+        tables.append(spike_table("register work (instructions by LMUL)", vector, lambda c: c.registers))
     tables += [cycle_table(core, [c for c in cycles if c.core == core.name]) for core in cores]
     Console(width=None if sys.stdout.isatty() else 140).print(*tables, sep="\n")
 
