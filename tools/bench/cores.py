@@ -33,6 +33,7 @@ GIB = 1 << 30
 LANE_BITS = 64
 COLUMNS = 384
 TILE = 64
+INPUTS = (1, 4, 8)
 MAX_CYCLES = 500_000_000
 
 
@@ -75,7 +76,8 @@ class Case:
 class Cycles:
     """A case on one model, hart 0's counts. cold: its bytes of weights come from memory; warm: once more, from a cache.
 
-    ``case.kernel`` is ``read`` for plain loads of so many bytes, ``barrier`` for a call of nothing on all harts.
+    ``case.kernel`` is ``read`` for plain loads of so many bytes, ``barrier`` for a call of nothing on all harts,
+    ``norm`` and ``gelu`` for ops that are not linear.
     """
 
     core: str
@@ -93,6 +95,11 @@ class Cycles:
     def bytes_a_cycle(self) -> float:
         """Speed at which all harts together read weights from memory."""
         return self.bytes / self.cold_cycles
+
+    @property
+    def cycles_an_instruction(self) -> float:
+        """From the cache."""
+        return self.warm_cycles / self.warm_instructions
 
 
 def core_names() -> list[str]:
@@ -158,19 +165,19 @@ def simulate(elf: Path, core: Core, model: str, vlen: int, harts: int) -> list[C
     return found
 
 
-def shapes(kernel: str, harts: int) -> list[Case]:
-    """One hart: a tile that stays in 32 KiB, for 1, 4 and 8 input rows, and 8 tiles; several harts: 4 tiles each."""
+def shapes(kernel: str, harts: int, inputs: Sequence[int]) -> list[Case]:
+    """One hart: a tile that stays in 32 KiB, and 8 tiles for one input row; several harts: 4 tiles each."""
     if harts > 1:
         return [Case(kernel, COLUMNS, 1, 4 * TILE * harts)]
-    return [Case(kernel, COLUMNS, inputs, TILE) for inputs in (1, 4, 8)] + [Case(kernel, COLUMNS, 1, 8 * TILE)]
+    return [Case(kernel, COLUMNS, count, TILE) for count in inputs] + [Case(kernel, COLUMNS, 1, 8 * TILE)]
 
 
-def measure_core(core: Core, kernels: Sequence[str]) -> list[Cycles]:
-    """Every kernel and shape on each model, VLEN and number of harts of a core."""
+def measure_core(core: Core, kernels: Sequence[str], inputs: Sequence[int] = INPUTS) -> list[Cycles]:
+    """Every kernel with so many input rows on each model, VLEN and number of harts of a core."""
     family, found = "rvv" if core.vlens[0] else "scalar", []
     with tempfile.TemporaryDirectory() as folder:
         for harts in core.harts:
-            cases = [case for kernel in kernels for case in shapes(kernel, harts)]
+            cases = [case for kernel in kernels for case in shapes(kernel, harts, inputs)]
             elf = build(Path(folder), core, family, harts, cases)
             for vlen, model in itertools.product(core.vlens, core.models):
                 found += simulate(elf, core, model, vlen, harts)

@@ -6,7 +6,8 @@
  *   name columns inputs outputs bytes cold_cycles cold_instructions warm_cycles warm_instructions
  *
  * "read" is a loop of plain 64-bit loads, the memory speed that the core can see at all; "barrier"
- * is a call of an empty function on all harts, its barrier included. CASES, HARTS, LAYOUT and the
+ * is a call of an empty function on all harts, its barrier included; "norm" and "gelu" stand for
+ * the ops that are not linear, on hart 0. CASES, HARTS, LAYOUT and the
  * bytes of all cases' weights are given when it is compiled.
  */
 
@@ -25,6 +26,7 @@
 #define WARM_COLS   64u
 #define WARM_BYTES  65536u /* more than a warm-up's weights */
 #define READ_BYTES  131072u
+#define NORM_WIDTH  768u
 
 struct run_case {
     const char *name;
@@ -42,6 +44,7 @@ static uint8_t weights[WARM_BYTES + WEIGHT_BYTES + READ_BYTES] __attribute__((al
 static struct {
     uint8_t values[MAX_INPUTS][MAX_COLS + MAX_COLS / KERNEL_GROUP * 8];
     float dst[MAX_INPUTS][MAX_OUTPUTS];
+    float weight[NORM_WIDTH], bias[NORM_WIDTH];
 } rows __attribute__((aligned(64)));
 
 static struct port port = {.harts = HARTS};
@@ -161,8 +164,41 @@ static void run_case(const struct run_case *c)
     used += bytes;
 }
 
+static void make_norm(void)
+{
+    for (uint32_t i = 0; i < NORM_WIDTH; i++)
+        rows.dst[0][i] = (float)(int32_t)(i % 41u - 20u) * 0.25f;
+    op = (struct op){.id = IMAGE_OP_ID_NORM, .run = op_norm};
+    op.norm = (struct op_norm){
+        .src = {rows.dst[0], MAX_OUTPUTS},
+        .dst_q8a = {rows.values[0], sizeof rows.values[0], NORM_WIDTH,
+                    NORM_WIDTH + 4 * NORM_WIDTH / KERNEL_GROUP},
+        .weight = rows.weight,
+        .bias = rows.bias,
+        .kind = IMAGE_NORM_KIND_LAYER,
+        .width = NORM_WIDTH,
+        .segments = 1,
+        .eps = 1e-5f,
+        .dst_format = IMAGE_FORMAT_Q8A,
+    };
+    step.row_count = 1;
+}
+
+static void run_gelu(void *context, uint32_t hart, uint32_t harts)
+{
+    (void)context;
+    (void)harts;
+    if (hart == 0)
+        kernels.activate(rows.dst[0], NORM_WIDTH, IMAGE_ACTIVATION_GELU_TANH);
+}
+
 static void run_others(void)
 {
+    make_norm();
+    put_case("norm", &(struct run_case){0}, 0);
+    measure_twice(run_op, NULL);
+    put_case("gelu", &(struct run_case){0}, 0);
+    measure_twice(run_gelu, NULL);
     uint64_t bytes = READ_BYTES;
     put_case("read", &(struct run_case){0}, bytes);
     measure_twice(run_read, &bytes);
