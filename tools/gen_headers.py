@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make the C headers of image format, wire messages and errors from their Python declarations.
+"""Make the C headers of image format, wire messages, errors and selector from their Python declarations.
 
 Offsets and little-endian accessors, never packed structs: nothing is cast over bytes from flash or wire.
-usage: gen_headers.py {image|wire|errors} OUT.h
+usage: gen_headers.py {image|wire|errors|selector} OUT.h
 """
 
 from __future__ import annotations
@@ -154,8 +154,12 @@ def main(argv: list[str]) -> int:
         from host.link import messages
 
         text = module_header(messages, "WIRE", "host/link/messages.py")
+    elif kind == "selector":
+        from host.medium import selector
+
+        text = module_header(selector, "SELECTOR", "host/medium/selector.py")
     else:
-        raise SystemExit(f"unknown header {kind!r}: image, wire or errors")
+        raise SystemExit(f"unknown header {kind!r}: image, wire, errors or selector")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text)
     return 0
