@@ -26,6 +26,7 @@ else:
 
 BOARDS = Path(__file__).resolve().parents[1] / "boards"
 PAGE = 4096
+SIMULATORS = ("spike", "qemu", "u-boot", "twin", "qemu-user", "process", "none")
 UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 UNITS |= {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
 
@@ -91,11 +92,13 @@ class Timer:
 
     hz: int
     clint: int = 0
+    mtime: bool = True
+    """Whether the CLINT shows the time; T-Head's does not."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Privilege mode in which the firmware starts (``m`` or ``s``) and how it ends (``test``, ``htif`` or ``sbi``)."""
+    """Privilege mode in which the firmware starts (``m`` or ``s``) and how it ends (a key of gen_board.POWER)."""
 
     mode: str
     power: str
@@ -104,7 +107,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Simulator:
-    """What runs the firmware here: ``spike``, ``qemu``, ``u-boot``, ``twin``, ``qemu-user`` or ``process``."""
+    """What runs the firmware here: one of SIMULATORS; ``none`` where nothing does."""
 
     kind: str
     isa: str = ""
@@ -143,6 +146,8 @@ class Board:
     harts: Harts
     flash: Flash
     simulator: Simulator
+    untried: bool = False
+    """Whether it never ran on the real thing."""
     tune: str = ""
     vlen: int = 0
     """Bits of a vector register; 0 without V. On simulators the default."""
@@ -249,13 +254,13 @@ def _check(board: Board) -> None:
         "port": (board.port, ("bare", "hosted")),
         "kernels": (board.kernels, tuple(board.isa)),
         "loader": (board.loader, ("", "u-boot")),
-        "simulator.kind": (board.simulator.kind, ("spike", "qemu", "u-boot", "twin", "qemu-user", "process")),
+        "simulator.kind": (board.simulator.kind, SIMULATORS),
     }
     if board.entry:
         one_of["entry.mode"] = (board.entry.mode, ("m", "s"))
-        one_of["entry.power"] = (board.entry.power, ("test", "htif", "sbi"))
+        one_of["entry.power"] = (board.entry.power, ("test", "htif", "sbi", "none"))
     if board.uart:
-        one_of["uart.driver"] = (board.uart.driver, ("ns16550",))
+        one_of["uart.driver"] = (board.uart.driver, ("ns16550", "xscale"))
         one_of["uart.width"] = (str(board.uart.width), ("1", "4"))
     for key, (value, allowed) in one_of.items():
         if value not in allowed:
@@ -272,14 +277,26 @@ def _check(board: Board) -> None:
         _check_memory(board, board.memory)
 
 
-def read_board(path: Path, dram: int | None = None) -> Board:
-    """The checked board in ``path``; ``dram`` replaces the DRAM size in bytes. Raises UsageError."""
+def _read_table(path: Path) -> dict[str, Any]:
+    """The file's keys over those of the board that it is ``like``."""
     try:
         table = tomllib.loads(path.read_text())
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not TOML: {error}") from None
+    like = table.pop("like", None)
+    if like is None:
+        return table
+    other = BOARDS / f"{like}.toml"
+    if not isinstance(like, str) or other == path or not other.is_file():
+        raise UsageError(f"{path}: like is {like!r}, which is no other board; known are {', '.join(board_names())}")
+    return _read_table(other) | table
+
+
+def read_board(path: Path, dram: int | None = None) -> Board:
+    """The checked board in ``path``; ``dram`` replaces the DRAM size in bytes. Raises UsageError."""
+    table = _read_table(path)
     board: Board = _build(Board, table, str(path), name=path.stem, file=path)
     if dram is not None:
         if board.memory is None:

@@ -14,7 +14,11 @@ uint64_t clint_time(uintptr_t base)
 
 void clint_set_timer(uintptr_t base, uint32_t hart_id, uint64_t when)
 {
-    mmio_put_u64(base + MTIMECMP + 8u * hart_id, when);
+    uintptr_t at = base + MTIMECMP + 8u * hart_id;
+    /* Halves, as T-Head's takes nothing wider; never a moment that is past in between. */
+    mmio_put_u32(at + 4, UINT32_MAX);
+    mmio_put_u32(at, (uint32_t)when);
+    mmio_put_u32(at + 4, (uint32_t)(when >> 32));
 }
 
 void clint_set_software(uintptr_t base, uint32_t hart_id, uint32_t pending)

@@ -31,9 +31,4 @@ static inline void mmio_put_u32(uintptr_t at, uint32_t value)
     *(volatile uint32_t *)at = value;
 }
 
-static inline void mmio_put_u64(uintptr_t at, uint64_t value)
-{
-    *(volatile uint64_t *)at = value;
-}
-
 #endif

@@ -56,7 +56,7 @@ static bool put_lcr(const struct ns16550 *uart, uint32_t value)
 void ns16550_init(const struct ns16550 *uart, uint32_t clock, uint32_t baud)
 {
     ns16550_flush(uart);
-    put(uart, REG_IER, 0);
+    put(uart, REG_IER, uart->enable);
     /* Without DLAB the divisor would be sent as characters. */
     if (clock && put_lcr(uart, LCR_DLAB | LCR_8N1)) {
         uint32_t divisor = (clock + 8 * baud) / (16 * baud);

@@ -2,14 +2,15 @@
 #ifndef DRIVERS_NS16550_H
 #define DRIVERS_NS16550_H
 
-/* ns16550 UARTs and their kin (dw-apb-uart): polled, 8N1, FIFOs on. */
+/* ns16550 UARTs and their kin (dw-apb-uart, xscale-uart): polled, 8N1, FIFOs on. */
 
 #include <stdint.h>
 
 struct ns16550 {
     uintptr_t base;
-    uint32_t shift; /* register n lies at base + (n << shift) */
-    uint32_t width; /* bytes of an access: 1 or 4 */
+    uint32_t shift;  /* register n lies at base + (n << shift) */
+    uint32_t width;  /* bytes of an access: 1 or 4 */
+    uint32_t enable; /* bits of IER that stay set: an xscale-uart sleeps without bit 6 */
 };
 
 /* Sets the line up; clock 0 (Hz) keeps the divisor that is set. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "drivers/sbi.h"
 
+#define EXT_BASE 0x10
 #define EXT_TIME 0x54494d45
 #define EXT_IPI  0x735049
 #define EXT_HSM  0x48534d
@@ -41,6 +42,22 @@ void sbi_send_ipi(uint32_t hart_id)
 void sbi_set_timer(uint64_t when)
 {
     call(EXT_TIME, 0, when, 0, 0);
+}
+
+static uint64_t base_value(long function)
+{
+    struct sbi_result result = call(EXT_BASE, function, 0, 0, 0);
+    return result.error ? 0 : (uint64_t)result.value;
+}
+
+uint64_t sbi_vendor(void)
+{
+    return base_value(4);
+}
+
+uint64_t sbi_implementation(void)
+{
+    return base_value(6);
 }
 
 void sbi_shutdown(int failed)

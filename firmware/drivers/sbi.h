@@ -23,6 +23,10 @@ void sbi_send_ipi(uint32_t hart_id);
 /* Timer interrupt of the calling hart at a time as rdtime counts. */
 void sbi_set_timer(uint64_t when);
 
+/* mvendorid and mimpid of the cores; 0 where SBI does not tell. */
+uint64_t sbi_vendor(void);
+uint64_t sbi_implementation(void);
+
 /* Powers off; returns where SBI cannot. */
 void sbi_shutdown(int failed);
 

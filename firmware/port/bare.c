@@ -10,11 +10,13 @@
 #include "link/ring.h"
 #include "port/bare_machine.h"
 #include "port/port.h"
+#include "port/vector.h"
 
 #define FIFO_TICKS  (BOARD_TIMER_HZ * 80ull / BOARD_UART_BAUD) /* half a 16-byte FIFO has come */
 #define START_TICKS BOARD_TIMER_HZ /* a second for the harts to come up */
 
-static const struct ns16550 uart = {BOARD_UART_BASE, BOARD_UART_SHIFT, BOARD_UART_WIDTH};
+static const struct ns16550 uart = {BOARD_UART_BASE, BOARD_UART_SHIFT, BOARD_UART_WIDTH,
+                                    BOARD_UART_ENABLE};
 static uint32_t hart_ids[BOARD_HARTS];
 static uint32_t harts_ready;
 static uint32_t pool_open;
@@ -97,17 +99,6 @@ static void try_counters(void)
     machine_cycles();
 }
 
-static uint32_t read_vlen(void)
-{
-#if KERNELS_RVV
-    uint64_t bytes;
-    __asm__ volatile("csrr %0, 0xc22" : "=r"(bytes)); /* vlenb */
-    return (uint32_t)bytes * 8;
-#else
-    return 0;
-#endif
-}
-
 static void print(const char *text)
 {
     uint32_t size = 0;
@@ -124,6 +115,31 @@ static void print_hex(const char *name, uint64_t value)
     print(name);
     print(digits);
 }
+
+#if KERNELS_RVV
+static struct vector_answer vector;
+
+static void ask_vector(void)
+{
+    vector_ask(&vector);
+}
+
+/* A core without V, or with another, would end in a trap that tells nobody what to do. */
+static void check_vector(void)
+{
+    const char *problem = VECTOR_OLD;
+    if (machine_vendor() != VECTOR_OLD_VENDOR ||
+        machine_implementation() != VECTOR_OLD_IMPLEMENTATION)
+        problem = bare_probe(ask_vector) ? vector_problem(&vector) : VECTOR_NONE;
+    port.vlen = (uint32_t)vector.bytes * 8u;
+    if (!problem)
+        return;
+    print("\r\nTRAP: ");
+    print(problem);
+    print("\r\n");
+    port_exit(1);
+}
+#endif
 
 void bare_trap(uint64_t cause, uint64_t epc, uint64_t tval, uint64_t hart)
 {
@@ -173,7 +189,6 @@ static void fill_port(void)
 {
     port.board = BOARD_NAME;
     port.isa = BOARD_ISA;
-    port.vlen = read_vlen();
     port.uart_clock_hz = BOARD_UART_CLOCK;
     port.memory =
         (struct port_memory){(const uint8_t *)(uintptr_t)BOARD_IMAGE_BASE, BOARD_IMAGE_LIMIT,
@@ -194,6 +209,9 @@ void bare_main(uint64_t a0, uint64_t a1)
 {
     ns16550_init(&uart, BOARD_UART_CLOCK, BOARD_UART_BAUD);
     fill_port();
+#if KERNELS_RVV
+    check_vector();
+#endif
     uint32_t found = machine_find_harts(a0, a1, hart_ids);
     if (found == 0) {
         print("TRAP: SBI reports none of this board's harts as started\r\n");

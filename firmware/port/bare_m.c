@@ -17,7 +17,13 @@ uint32_t bare_gate __attribute__((section(".data"))) = 0;
 
 uint64_t machine_time(void)
 {
+#if BOARD_CLINT_MTIME
     return clint_time(BOARD_CLINT_BASE);
+#else
+    uint64_t value;
+    __asm__ volatile("rdtime %0" : "=r"(value));
+    return value;
+#endif
 }
 
 void machine_set_timer(uint32_t hart_id, uint64_t when)
@@ -66,6 +72,20 @@ uint32_t machine_find_harts(uint64_t a0, uint64_t a1, uint32_t *ids)
     return count;
 }
 
+uint64_t machine_vendor(void)
+{
+    uint64_t value;
+    __asm__ volatile("csrr %0, mvendorid" : "=r"(value));
+    return value;
+}
+
+uint64_t machine_implementation(void)
+{
+    uint64_t value;
+    __asm__ volatile("csrr %0, mimpid" : "=r"(value));
+    return value;
+}
+
 int machine_start_hart(uint32_t hart_id, uint32_t number)
 {
     (void)hart_id, (void)number;
@@ -97,7 +117,10 @@ void machine_exit(int code)
 {
 #if BOARD_POWER == POWER_TEST
     power_off_test(BOARD_POWER_BASE, code);
-#else
+#elif BOARD_POWER == POWER_HTIF
     power_off_htif(code);
+#else
+    (void)code;
+    machine_halt();
 #endif
 }

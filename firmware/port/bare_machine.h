@@ -20,6 +20,10 @@ uint32_t machine_find_harts(uint64_t a0, uint64_t a1, uint32_t *ids);
 
 /* Lets the hart enter bare_hart_main(number). Returns 0, or not where it will not come. */
 int machine_start_hart(uint32_t hart_id, uint32_t number);
+/* mvendorid and mimpid; 0 where nobody tells. */
+uint64_t machine_vendor(void);
+uint64_t machine_implementation(void);
+
 
 /* Lets the timer interrupt the calling hart into bare_tick(), or no longer; off at first, and off
  * it must be in machine_wait(). */

@@ -79,6 +79,16 @@ uint32_t machine_find_harts(uint64_t a0, uint64_t a1, uint32_t *ids)
     return count;
 }
 
+uint64_t machine_vendor(void)
+{
+    return sbi_vendor();
+}
+
+uint64_t machine_implementation(void)
+{
+    return sbi_implementation();
+}
+
 int machine_start_hart(uint32_t hart_id, uint32_t number)
 {
     return sbi_hart_start(hart_id, (uintptr_t)bare_hart_entry, number) != 0;

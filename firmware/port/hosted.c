@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/perf_event.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +19,7 @@
 #include "gen/errors.h"
 #include "port/hosted_harts.h"
 #include "port/hosted_line.h"
+#include "port/vector.h"
 
 #define IDLE_MS 20 /* repetitions are due after 150 */
 #define USAGE                                                                                      \
@@ -168,16 +171,38 @@ static void parse_options(int argc, char **argv)
     exit(2);
 }
 
+#if KERNELS_RVV
+static sigjmp_buf without_vectors;
+
+static void on_illegal(int number)
+{
+    (void)number;
+    siglongjmp(without_vectors, 1);
+}
+
+/* The kernel's own word for it came late (AT_HWCAP) and means less than a try. */
 static uint32_t read_vlen(void)
 {
-#if KERNELS_RVV
-    unsigned long bytes;
-    __asm__ volatile("csrr %0, vlenb" : "=r"(bytes));
-    return (uint32_t)bytes * 8;
-#else
-    return 0;
-#endif
+    struct sigaction before, action = {.sa_handler = on_illegal};
+    struct vector_answer vector = {0, 0};
+    const char *volatile problem = VECTOR_NONE;
+    sigaction(SIGILL, &action, &before);
+    if (!sigsetjmp(without_vectors, 1)) {
+        vector_ask(&vector);
+        problem = vector_problem(&vector);
+    }
+    sigaction(SIGILL, &before, NULL);
+    errno = 0;
+    if (problem)
+        fail(problem, NULL);
+    return (uint32_t)vector.bytes * 8;
 }
+#else
+static uint32_t read_vlen(void)
+{
+    return 0;
+}
+#endif
 
 int main(int argc, char **argv)
 {

@@ -33,6 +33,7 @@ def describe(board: Board) -> str:
     isas = ", ".join(f"{kernels}: {isa}" for kernels, isa in board.isa.items())
     lines += [f"  kernels {isas} (default {board.kernels})", f"  harts {', '.join(map(str, board.harts.ids))}"]
     lines += [f"  ran on {tested}" for tested in board.tested]
+    lines += ["  never yet on the board itself"] if board.untried else []
     return "\n".join([*lines, *(f"  {line}" for line in board.flash.how.splitlines())])
 
 
@@ -53,4 +54,4 @@ def register(app: typer.Typer) -> None:
             typer.echo(describe(found[0]))
         else:
             for board in found:
-                typer.echo(f"{board.name:<14}{board.title:<36}{board.isa[board.kernels]:<18}{memory_text(board)}")
+                typer.echo(f"{board.name:<14}{board.title:<40}{board.isa[board.kernels]:<18}{memory_text(board)}")

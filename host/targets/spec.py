@@ -108,12 +108,17 @@ def parse_spec(spec: str) -> TargetSpec:
     name, _, text = spec.partition(":")
     name = name.removesuffix("@spike")
     if name not in board_names():
-        known = ", ".join(board_names()).replace("visionfive2", "visionfive2@spike")
+        kinds = {one: load_board(one).simulator.kind for one in board_names()}
+        known = ", ".join(one + "@spike" * (kind == "twin") for one, kind in kinds.items() if kind != "none")
         raise TargetError(
             f"there is no target {spec!r}; known are {known}, a serial device such as /dev/ttyUSB0@115200 "
             "(`host ports` lists them), socket://host:port, rfc2217://host:port and farm:place"
         )
     board = load_board(name)
+    if board.simulator.kind == "none":
+        raise TargetError(
+            f"target {spec!r}: nothing here simulates board {name}; name the serial port that it is on (`host ports`)"
+        )
     if "@spike" in spec and board.simulator.kind != "twin":
         raise TargetError(f"target {spec!r}: @spike is for a board's twin (visionfive2@spike)")
     options = _parse_options(spec, text)

@@ -64,7 +64,7 @@ def add_table(env: Any, options: Options, elf: Any, model: Any) -> Any:
 
 def target_spec(options: Options) -> str:
     """The host's name for what was built, e.g. ``qemu-virt:rvv,build=/tmp/b``."""
-    kind = "visionfive2@spike" if options.board.simulator.kind == "twin" else options.board.name
+    kind = options.board.name + ("@spike" if options.board.simulator.kind == "twin" else "")
     parts = [options.kernels] if options.kernels != options.board.kernels else []
     parts += [f"harts={options.harts}"] if options.harts else []
     parts += [f"build={options.base}"] if options.base.resolve() != ROOT / "build" else []
