@@ -68,6 +68,22 @@ static inline float math_exp2_int(int32_t n)
     return math_from_bits((uint32_t)(n + 127) << 23);
 }
 
+/* p * 2^n, rounded once; p near 1 and n in -151..128. 2^128 and 2^-150 are no floats, but products
+ * with one factor of two, or in double, are exact. */
+static inline float math_scale(float p, int32_t n)
+{
+#if defined(__riscv) && !defined(__riscv_vector)
+    union {
+        uint64_t u;
+        double d;
+    } power = {.u = (uint64_t)(int64_t)(n + 1023) << 52};
+    return (float)((double)p * power.d);
+#else
+    int32_t half = n >> 1;
+    return (p * math_exp2_int(half)) * math_exp2_int(n - half);
+#endif
+}
+
 static inline float math_exp(float x)
 {
     x = x < 89.0f ? x : 89.0f;
@@ -80,10 +96,7 @@ static inline float math_exp(float x)
     q = math_fma(q, r, 0x1.55548ep-3f);
     q = math_fma(q, r, 0.5f);
     float p = math_fma(r * r, q, r) + 1.0f;
-    /* Two factors, since 2^128 and 2^-150 are no floats; the first product is exact. */
-    int32_t i = (int32_t)n;
-    int32_t half = i >> 1;
-    return (p * math_exp2_int(half)) * math_exp2_int(i - half);
+    return math_scale(p, (int32_t)n);
 }
 
 static inline float math_tanh(float x)

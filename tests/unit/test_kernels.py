@@ -158,9 +158,9 @@ def test_int8_attention(native: Native, head_dim: int, heads: int, kind: str) ->
     keys[:] = integers(rng, kind, -127, 127, keys.shape)
     dots = q.astype(np.int32) @ keys.astype(np.int32)
     for name in ("scalar_dot_i8", "swar_dot_i8"):
-        out = np.zeros(64, np.int32)
-        getattr(native.lib, name)(pointer(q), pointer(keys), head_dim, 64, pointer(out))
-        np.testing.assert_array_equal(out, dots[0])
+        out = np.zeros((heads, 64), np.int32)
+        getattr(native.lib, name)(pointer(q), heads, pointer(keys), head_dim, 64, pointer(out))
+        np.testing.assert_array_equal(out, dots)
     scales, key_scales = (rng.uniform(0, 1, n).astype(np.float32) for n in (heads, 64))
     scores = np.full((heads, 64), np.nan, np.float32)
     arguments = pointer(q), pointer(scales), heads, pointer(keys), pointer(key_scales), head_dim, 50

@@ -24,15 +24,18 @@ float scalar_quantize_head(const float *x, uint32_t head_dim, int8_t *to, uint32
 
 /* ---- scores ---- */
 
-void scalar_dot_i8(const int8_t *q, const int8_t *k, uint32_t head_dim, uint32_t count,
-                   int32_t *out)
+void scalar_dot_i8(const int8_t *q, uint32_t heads, const int8_t *k, uint32_t head_dim,
+                   uint32_t count, int32_t *out)
 {
     (void)count;
-    int32_t sums[KERNEL_TILE] = {0};
-    for (uint32_t d = 0; d < head_dim; d += 2, k += 2 * KERNEL_TILE)
-        for (uint32_t j = 0; j < KERNEL_TILE; j++)
-            sums[j] += (int16_t)(k[j] * q[d] + k[j + KERNEL_TILE] * q[d + 1]);
-    __builtin_memcpy(out, sums, sizeof sums);
+    for (uint32_t h = 0; h < heads; h++, q += head_dim, out += KERNEL_TILE) {
+        int32_t sums[KERNEL_TILE] = {0};
+        const int8_t *key = k;
+        for (uint32_t d = 0; d < head_dim; d += 2, key += 2 * KERNEL_TILE)
+            for (uint32_t j = 0; j < KERNEL_TILE; j++)
+                sums[j] += (int16_t)(key[j] * q[d] + key[j + KERNEL_TILE] * q[d + 1]);
+        __builtin_memcpy(out, sums, sizeof sums);
+    }
 }
 
 /* On a core with vectors the plain loop becomes one; without, two positions share a multiply. */
@@ -45,11 +48,12 @@ void scalar_dot_i8(const int8_t *q, const int8_t *k, uint32_t head_dim, uint32_t
 void scalar_score_i8(const int8_t *q, const float *scales, uint32_t heads, const int8_t *k,
                      const float *key_scales, uint32_t head_dim, uint32_t count, float *out)
 {
-    for (uint32_t h = 0; h < heads; h++, q += head_dim, out += KERNEL_TILE) {
-        int32_t dots[KERNEL_TILE];
-        DOT(q, k, head_dim, count, dots);
+    int32_t dots[KERNEL_HEADS][KERNEL_TILE];
+    DOT(q, heads, k, head_dim, count, dots[0]);
+    for (size_t h = 0; h < heads; h++) {
+        KERNEL_UNROLL(4)
         for (size_t j = 0; j < count; j++)
-            out[j] = (float)dots[j] * (scales[h] * key_scales[j]);
+            out[h * KERNEL_TILE + j] = (float)dots[h][j] * (scales[h] * key_scales[j]);
     }
 }
 
@@ -60,12 +64,14 @@ void scalar_softmax(float *x, uint32_t heads, uint32_t count, const float *scale
 {
     for (uint32_t h = 0; h < heads; h++, x += KERNEL_TILE) {
         float most = max[h];
+        KERNEL_UNROLL(4)
         for (size_t j = 0; j < count; j++)
             most = QUANTIZE_MAX(x[j], most);
         for (size_t j = 0; j < count; j++)
             x[j] = math_exp(x[j] - most);
         max[h] = most;
         sum[h] = scalar_sum(x, count);
+        KERNEL_UNROLL(4)
         for (size_t j = 0; scales && j < count; j++)
             x[j] *= scales[j];
     }
@@ -80,6 +86,7 @@ INLINE void axpy_i8(const float *p, const float *end, const int8_t *v, size_t he
     float sums[KERNEL_HEADS][MAX_WIDTH];
     for (size_t h = 0; h < heads; h++)
         __builtin_memcpy(sums[h], acc + h * acc_stride, width * sizeof(float));
+    KERNEL_UNROLL(2)
     for (; p != end; p++, v += head_dim)
         for (size_t i = 0; i < width; i++) {
             float value = (float)v[i];

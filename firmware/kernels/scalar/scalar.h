@@ -30,8 +30,8 @@ void scalar_activate(float *x, uint32_t n, uint32_t kind);
 uint32_t scalar_argmax(const float *x, uint32_t n);
 
 /* As swar_dot_i8 (kernels/swar/swar.h). */
-void scalar_dot_i8(const int8_t *q, const int8_t *k, uint32_t head_dim, uint32_t count,
-                   int32_t *out);
+void scalar_dot_i8(const int8_t *q, uint32_t heads, const int8_t *k, uint32_t head_dim,
+                   uint32_t count, int32_t *out);
 
 float scalar_quantize_head(const float *x, uint32_t head_dim, int8_t *to, uint32_t step);
 void scalar_score_i8(const int8_t *q, const float *scales, uint32_t heads, const int8_t *k,

@@ -28,7 +28,7 @@ struct masks {
     uint64_t signs, bytes, halves;
 };
 
-/* Two dimensions and their bias; `key` is the word of the first one. */
+/* Two dimensions of a query and their bias. */
 struct pair {
     uint64_t q0, q1, bias;
 };
@@ -37,16 +37,6 @@ INLINE void lanes_add(struct lanes *lanes, uint64_t word, const struct masks *m)
 {
     lanes->all += word;
     lanes->high += word >> 16 & m->halves;
-}
-
-/* Eight positions of two dimensions. */
-INLINE void dot_pair(struct lanes lanes[2], const int8_t *key, const struct pair *p,
-                     const struct masks *m)
-{
-    uint64_t a = kernel_load_u64(key) ^ m->signs;
-    uint64_t b = kernel_load_u64(key + KERNEL_TILE) ^ m->signs;
-    lanes_add(&lanes[0], (a & m->bytes) * p->q0 + (b & m->bytes) * p->q1 + p->bias, m);
-    lanes_add(&lanes[1], (a >> 8 & m->bytes) * p->q0 + (b >> 8 & m->bytes) * p->q1 + p->bias, m);
 }
 
 /* Positions 0, 2, 4 and 6 behind `out`. */
@@ -59,27 +49,51 @@ INLINE void lanes_store(const struct lanes *lanes, int32_t offset, int32_t *out)
     out[6] = (int32_t)(lanes->high >> 32) - offset;
 }
 
-void swar_dot_i8(const int8_t *q, const int8_t *k, uint32_t head_dim, uint32_t count, int32_t *out)
+/* The even positions of `words` times eight, the odd ones, or both: `first` and `last` are 0 or 1.
+ * The sums of all `heads` stay in registers, and the heads share the unpacked keys. All four are
+ * constants. */
+INLINE void dot_columns(const struct pair *p, const struct pair *end, const int8_t *key,
+                        const struct masks *m, size_t words, size_t first, size_t last,
+                        size_t heads, int32_t offset, int32_t *out)
 {
-    struct pair pairs[MAX_PAIRS], *end = pairs;
+    struct lanes sums[KERNEL_HEADS][2][2] = {0};
+    for (; p != end; p += heads, key += 2 * KERNEL_TILE)
+        for (size_t w = 0; w < words; w++) {
+            uint64_t a = kernel_load_u64(key + 8 * w) ^ m->signs;
+            uint64_t b = kernel_load_u64(key + 8 * w + KERNEL_TILE) ^ m->signs;
+            for (size_t odd = first; odd <= last; odd++) {
+                uint64_t a4 = a >> 8 * odd & m->bytes, b4 = b >> 8 * odd & m->bytes;
+                for (size_t h = 0; h < heads; h++)
+                    lanes_add(&sums[h][w][odd], a4 * p[h].q0 + b4 * p[h].q1 + p[h].bias, m);
+            }
+        }
+    for (size_t h = 0; h < heads; h++)
+        for (size_t w = 0; w < words; w++)
+            for (size_t odd = first; odd <= last; odd++)
+                lanes_store(&sums[h][w][odd], offset, out + h * KERNEL_TILE + 8 * w + odd);
+}
+
+void swar_dot_i8(const int8_t *q, uint32_t heads, const int8_t *k, uint32_t head_dim,
+                 uint32_t count, int32_t *out)
+{
+    struct pair pairs[MAX_PAIRS * KERNEL_HEADS], *end = pairs;
     for (size_t d = 0; d < head_dim; d += 2)
-        *end++ = (struct pair){(uint64_t)(int64_t)q[d], (uint64_t)(int64_t)q[d + 1],
-                               ONES * (uint64_t)(int64_t)(0x8000 - 128 * (q[d] + q[d + 1]))};
-    int32_t offset = (int32_t)(end - pairs) * 0x8000;
+        for (size_t h = 0; h < heads; h++) {
+            int64_t q0 = q[h * head_dim + d], q1 = q[h * head_dim + d + 1];
+            *end++ = (struct pair){(uint64_t)q0, (uint64_t)q1,
+                                   ONES * (uint64_t)(0x8000 - 128 * (q0 + q1))};
+        }
+    int32_t offset = (int32_t)head_dim / 2 * 0x8000;
     struct masks m = {SIGNS, BYTES, HALVES};
     KERNEL_KEEP(m.signs);
     KERNEL_KEEP(m.bytes);
     KERNEL_KEEP(m.halves);
-    for (size_t j = 0; j < count; j += 16) {
-        struct lanes first[2] = {{0, 0}, {0, 0}}, second[2] = {{0, 0}, {0, 0}};
-        const int8_t *key = k + j;
-        for (const struct pair *p = pairs; p != end; p++, key += 2 * KERNEL_TILE) {
-            dot_pair(first, key, p, &m);
-            dot_pair(second, key + 8, p, &m);
-        }
-        for (size_t i = 0; i < 2; i++) {
-            lanes_store(&first[i], offset, out + j + i);
-            lanes_store(&second[i], offset, out + j + 8 + i);
-        }
+    for (size_t j = 0; heads == 1 && j < count; j += 16)
+        dot_columns(pairs, end, k + j, &m, 2, 0, 1, 1, offset, out + j);
+    for (size_t j = 0; heads == 2 && j < count; j += 8)
+        dot_columns(pairs, end, k + j, &m, 1, 0, 1, 2, offset, out + j);
+    for (size_t j = 0; heads == 3 && j < count; j += 8) {
+        dot_columns(pairs, end, k + j, &m, 1, 0, 0, 3, offset, out + j);
+        dot_columns(pairs, end, k + j, &m, 1, 1, 1, 3, offset, out + j);
     }
 }

@@ -20,7 +20,9 @@ void swar_linear_q8(const struct kernel_weight *w, const struct kernel_q8a *x, u
 /* The version for packed rows. */
 const struct kernel_packed *swar_packed(uint32_t format);
 
-/* out[j] = q . key j for j in [0, count), and some beyond, up to 64; k as in kernels.h. */
-void swar_dot_i8(const int8_t *q, const int8_t *k, uint32_t head_dim, uint32_t count, int32_t *out);
+/* out[h][j] = q[h] . key j for h in [0, heads) and j in [0, count), and some j beyond, up to 64;
+ * operands as of score_i8 in kernels.h. */
+void swar_dot_i8(const int8_t *q, uint32_t heads, const int8_t *k, uint32_t head_dim,
+                 uint32_t count, int32_t *out);
 
 #endif
