@@ -94,6 +94,8 @@ class Timer:
     clint: int = 0
     mtime: bool = True
     """Whether the CLINT shows the time; T-Head's does not."""
+    watchdog_ms: int = 10_000
+    """What may pass on this time base without a look at the line before the firmware restarts: the longest op."""
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from host.boards import Board
+from host.boards import Board, Region, Size
 
 POWER = {"test": 0, "htif": 1, "sbi": 2, "none": 3}
 UART_ENABLE = {"ns16550": 0, "xscale": 0x40}
 """Bits of IER that a driver keeps set: the XScale's unit enable."""
+HANDOFF_BYTES = 64
+"""At the end of the firmware's region, for what the applet tells it (firmware/flash/handoff.h)."""
+APPLET_BYTES = 1 << 20
 TEMPLATE = Path(__file__).resolve().parents[1] / "linker" / "firmware.ld.in"
 
 
@@ -33,6 +36,7 @@ def header(board: Board, kernels: str, limit: int | None = None) -> str:
         memory, uart, timer, entry = board.memory, board.uart, board.timer, board.entry
         lines += [f"#define BOARD_HART_IDS {', '.join(map(str, board.harts.ids))}"]
         lines += [f"#define BOARD_LINK_BASE {memory.firmware.base:#x}u"]
+        lines += [f"#define BOARD_HANDOFF {memory.firmware.end - HANDOFF_BYTES:#x}u"]
         lines += [f"#define BOARD_STACK_BYTES {int(memory.stack):#x}"]
         lines += [
             f"#define BOARD_ARENA_BASE {memory.arena.base:#x}u",
@@ -43,6 +47,7 @@ def header(board: Board, kernels: str, limit: int | None = None) -> str:
         lines += [f"#define BOARD_UART_WIDTH {uart.width}", f"#define BOARD_UART_CLOCK {uart.clock}u"]
         lines += [f"#define BOARD_UART_ENABLE {UART_ENABLE[uart.driver]:#x}u"]
         lines += [f"#define BOARD_UART_BAUD {uart.baud}u", f"#define BOARD_TIMER_HZ {timer.hz}u"]
+        lines += [f"#define BOARD_WATCHDOG_MS {timer.watchdog_ms}u"]
         lines += [f"#define BOARD_CLINT_BASE {timer.clint:#x}u", f"#define BOARD_S_MODE {int(entry.mode == 's')}"]
         lines += [f"#define BOARD_CLINT_MTIME {int(timer.mtime)}"]
         lines += [f"#define BOARD_POWER {POWER[entry.power]}", f"#define BOARD_POWER_BASE {entry.power_base:#x}u"]
@@ -51,16 +56,24 @@ def header(board: Board, kernels: str, limit: int | None = None) -> str:
     return "\n".join([*lines, "", "#endif", ""])
 
 
-def linker(board: Board, limit: int | None = None, below: bool = False) -> str:
-    """The linker script: the one template with the board's regions; ``below``: for what lies between the start of DRAM
-    and the firmware (the SBI shim). ``@NAME@`` are its parameters.
+def linker(board: Board, limit: int | None = None, part: str = "firmware") -> str:
+    """The linker script of a part: the one template with the board's regions. ``@NAME@`` are its parameters.
+
+    part: ``firmware``; ``shim``, the SBI between the start of DRAM and the firmware; ``applet``, which U-Boot runs
+    before the firmware, where later the arena is.
     """
     assert board.memory
     dram, firmware = board.memory.dram, board.memory.firmware
+    regions = {
+        "firmware": Region(firmware.base, Size(firmware.size - HANDOFF_BYTES)),
+        "shim": Region(dram.base, Size(firmware.base - dram.base)),
+        "applet": Region(board.memory.arena.base, Size(APPLET_BYTES)),
+    }
+    stacks = 0 if part == "applet" else board.memory.stack * hart_count(board, limit)
     values = {
         "BOARD": board.name,
-        "BASE": f"{dram.base if below else firmware.base:#x}",
-        "SIZE": f"{firmware.base - dram.base if below else int(firmware.size):#x}",
-        "STACKS": f"{board.memory.stack * hart_count(board, limit):#x}",
+        "BASE": f"{regions[part].base:#x}",
+        "SIZE": f"{int(regions[part].size):#x}",
+        "STACKS": f"{stacks:#x}",
     }
     return re.sub(r"@([A-Z]+)@", lambda match: values[match[1]], TEMPLATE.read_text())

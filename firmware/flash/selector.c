@@ -69,7 +69,8 @@ static int put_record(struct selector *s, const struct selector *next)
     selector_record_set_tries(sector, next->tries);
     for (uint32_t i = 0; i < SELECTOR_SLOTS; i++)
         le_put_u64(sector + SELECTOR_RECORD_BYTES_OFFSET + i * sizeof(uint64_t), next->bytes[i]);
-    selector_record_set_crc(sector, crc32c_extend(0, sector, SELECTOR_RECORD_SIZE - sizeof(uint32_t)));
+    selector_record_set_crc(sector,
+                            crc32c_extend(0, sector, SELECTOR_RECORD_SIZE - sizeof(uint32_t)));
     int error = s->medium->write(s->medium->context, copy, sector);
     if (!error)
         take_record(s, copy, sector);

@@ -16,7 +16,7 @@ from construct import Bytes, Int8ub, Int32ub, Struct
 
 from host.boards import Board, Memory
 from host.errors import UsageError
-from host.medium import disk
+from host.medium import disk, selector
 from host.medium.fat import fat_image
 
 LEGACY = Struct(
@@ -34,6 +34,11 @@ LEGACY = Struct(
     "name" / Bytes(32),
 )
 MAGIC, OS_LINUX, ARCH_RISCV, TYPE_SCRIPT = 0x27051956, 5, 26, 6
+WORK_OFFSET = 1 << 20
+"""From the applet to its work memory: the selector's sectors, a word, then text (firmware/flash/applet.c)."""
+SECTORS = selector.COPIES * selector.COPY_STRIDE // 512
+TEXT_OFFSET = SECTORS * 512 + 256
+TEXT_BYTES = 256
 BOOTI_OFFSET = 0x200000
 """Where booti puts a RISC-V image, from the start of DRAM: the text offset in our header."""
 
@@ -70,40 +75,72 @@ def start_command(board: Board) -> str:
 
 
 def disk_script(board: Board) -> str:
-    """boot.scr of the disk: reads firmware and a slot into DRAM and starts.
+    """boot.scr of the disk: has the selector choose a slot, reads firmware and model into DRAM and starts.
 
     Distro boot sets ``devtype``, ``devnum``, ``distro_bootpart`` and ``prefix``; by hand, ``source`` takes defaults.
+    What is read is checked before it is started; a slot that is not whole is passed over.
     """
     memory = _memory(board)
+    applet, work = memory.arena.base, memory.arena.base + WORK_OFFSET
+    limit = board.image_limit
     return f"""\
-# hartspeak for {board.title}: firmware, then the model of the chosen slot, both read by U-Boot.
+# hartspeak for {board.title}: firmware, then the model of the slot that the selector chooses.
 test -n "$devtype" || setenv devtype mmc
 test -n "$devnum" || setenv devnum 1
 test -n "$distro_bootpart" || setenv distro_bootpart 1
-test -n "$hsp_slot" || setenv hsp_slot a
 $devtype dev $devnum
 load $devtype $devnum:$distro_bootpart {memory.firmware.base:#x} ${{prefix}}firmware.bin
-part start $devtype $devnum model_$hsp_slot hsp_start
-part size $devtype $devnum model_$hsp_slot hsp_size
-echo "hartspeak: reading slot $hsp_slot"
-$devtype read {memory.image:#x} $hsp_start $hsp_size
+load $devtype $devnum:$distro_bootpart {applet:#x} ${{prefix}}selector.bin
+part start $devtype $devnum selector hsp_selector
+$devtype read {work:#x} $hsp_selector {SECTORS:x}
+mw.l {work + SECTORS * 512:#x} 0
+setenv hsp_good 0
+for hsp_try in 1 2 3; do
+  if test $hsp_good = 0; then
+    go {applet:#x} choose {work:#x}
+    env import -t {work + TEXT_OFFSET:#x} {TEXT_BYTES:x}
+    if test -n "$hsp_write"; then
+      setexpr hsp_write $hsp_selector + $hsp_write
+      $devtype write $hsp_from $hsp_write 1
+    fi
+    if test $hsp_slot != none; then
+      part start $devtype $devnum model_$hsp_slot hsp_start
+      part size $devtype $devnum model_$hsp_slot hsp_size
+      test $hsp_blocks = 0 || setenv hsp_size $hsp_blocks
+      echo "hartspeak: reading slot $hsp_slot"
+      $devtype read {memory.image:#x} $hsp_start $hsp_size
+      go {applet:#x} check {work:#x} {memory.image:#x} {limit:#x} $hsp_slot
+      env import -t {work + TEXT_OFFSET:#x} {TEXT_BYTES:x}
+      test $hsp_good = 1 || echo "hartspeak: slot $hsp_slot holds no whole image"
+    fi
+  fi
+done
 {start_command(board)}
 """
 
 
-def write_boot_disk(path: Path, board: Board, firmware: Path, image: Path | None) -> None:
-    """The board's disk image: GPT, boot files with ``firmware`` (firmware.bin), ``image`` in slot a."""
-    script = script_image(disk_script(board), f"hartspeak {board.name}")
-    boot = fat_image({"boot.scr": script, "firmware.bin": firmware.read_bytes()}, disk.BOOT_BYTES)
+def boot_partition(board: Board, build: Path) -> bytes:
+    """The FAT with firmware.bin and selector.bin from the directory ``build``, and boot.scr."""
+    files = {name: (build / name).read_bytes() for name in ("firmware.bin", "selector.bin")}
+    files["boot.scr"] = script_image(disk_script(board), f"hartspeak {board.name}")
+    return fat_image(files, disk.BOOT_BYTES)
+
+
+def disk_chunks(board: Board, layout: disk.Layout, build: Path, image: Path | None) -> Iterator[tuple[int, bytes]]:
+    """A whole disk as (offset, bytes): GPT, boot files, a new selector, ``image`` in slot a."""
+    size = image.stat().st_size if image else 0
+    yield from disk.partition_tables(layout)
+    yield from disk.partition_data(layout.parts["firmware"], "the boot partition", boot_partition(board, build))
+    for copy, sector in enumerate(selector.first_selector(size)):
+        yield layout.parts["selector"].offset + copy * selector.COPY_STRIDE, sector
+    if image:
+        yield from disk.partition_data(layout.parts["model_a"], str(image), image)
+
+
+def write_boot_disk(path: Path, board: Board, build: Path, image: Path | None) -> None:
+    """The board's disk as a file, as small as it can be."""
     layout = disk.plan_disk(disk.slot_bytes(image.stat().st_size if image else 0))
-
-    def chunks() -> Iterator[tuple[int, bytes]]:
-        yield from disk.partition_tables(layout)
-        yield from disk.partition_data(layout.parts["firmware"], "the boot partition", boot)
-        if image:
-            yield from disk.partition_data(layout.parts["model_a"], str(image), image)
-
-    disk.write_disk(path, layout.size, chunks())
+    disk.write_disk(path, layout.size, disk_chunks(board, layout, build, image))
 
 
 def tftp_script(board: Board) -> str:

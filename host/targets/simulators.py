@@ -129,7 +129,7 @@ def open_u_boot(board: Board, spec: TargetSpec, firmware: Firmware, image: Path 
 
     uboot = uboot_program()
     path = Path(tempfile.mkstemp(prefix="hartspeak-", suffix=".img")[1])
-    write_boot_disk(path, board, firmware.directory / "firmware.bin", image)
+    write_boot_disk(path, board, firmware.directory, image)
     base = qemu_machine(board, spec.kernels, spec.vlen, spec.harts)
     base += ["-bios", "default", "-kernel", str(uboot), "-drive", f"if=none,id=disk,format=raw,file={path}"]
     base += ["-device", "virtio-blk-device,drive=disk"]

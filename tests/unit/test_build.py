@@ -183,7 +183,7 @@ def test_compile_commands_name_every_core_file() -> None:
 def test_linker_script_and_header_come_from_the_boards_file() -> None:
     board = load_board("visionfive2")
     assert "ORIGIN = 0x40200000, LENGTH = 0xe00000" in gen_board.linker(board)
-    assert "ORIGIN = 0x40000000, LENGTH = 0x200000" in gen_board.linker(board, below=True)
+    assert "ORIGIN = 0x40000000, LENGTH = 0x200000" in gen_board.linker(board, part="shim")
     header = gen_board.header(board, "scalar", 2)
     assert "#define BOARD_HART_IDS 1, 2, 3, 4\n" in header
     assert "#define BOARD_HARTS 2\n" in header

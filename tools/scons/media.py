@@ -30,7 +30,7 @@ def write_fit(target: list[Any], source: list[Any], env: Any) -> int:
 def write_disk(target: list[Any], source: list[Any], env: Any) -> int:
     """Action: the disk image of firmware.bin and the model."""
     firmware, model = (Path(str(node)) for node in source[:2])
-    uboot.write_boot_disk(Path(str(target[0])), env["OPTIONS"].board, firmware, model)
+    uboot.write_boot_disk(Path(str(target[0])), env["OPTIONS"].board, firmware.parent, model)
     return 0
 
 
@@ -47,8 +47,8 @@ def add(env: Any, options: Options, built: list[Any], model: Any) -> None:
         sources = ["host/medium/uboot.py", board]
         made += env.Command(str(folder / name), sources, Action(write_script, line), OPTIONS=options)
     if model is not None:
-        code = ["host/medium/uboot.py", "host/medium/disk.py", "host/medium/fat.py"]
-        sources = [binary, model, *code, board]
+        code = [f"host/medium/{name}.py" for name in ("uboot", "disk", "fat", "selector")]
+        sources = [binary, model, *(node for node in built if str(node).endswith("selector.bin")), *code, board]
         made += env.Command(str(folder / "firmware.itb"), sources, Action(write_fit, line), OPTIONS=options)
         made += env.Command(str(folder / "disk.img"), sources, Action(write_disk, line), OPTIONS=options)
     env.Default(made)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ GENERATED = {
     "image": ("image_format.h", "host/image/format.py"),
     "wire": ("wire.h", "host/link/messages.py"),
     "errors": ("errors.h", "host/errors.py"),
+    "selector": ("selector.h", "host/medium/selector.py"),
     "unicode": ("unicode.h", "tools/gen_unicode.py"),
 }
 CORE = ("engine", "ops", "link", "kernels")
@@ -63,6 +64,10 @@ def make_options(board: Board, env: Any) -> Options:
         if not env["harts"].isdigit() or not 1 <= int(env["harts"]) <= len(board.harts.ids):
             raise UsageError(f"harts={env['harts']}: board {board.name} has 1 to {len(board.harts.ids)}")
         harts = int(env["harts"])
+    if env["watchdog"]:
+        if not env["watchdog"].isdigit() or not board.timer:
+            raise UsageError(f"watchdog={env['watchdog']} is no number of milliseconds, or {board.name} has no timer")
+        board = replace(board, timer=replace(board.timer, watchdog_ms=int(env["watchdog"])))
     return Options(board, kernels, env["toolchain"], Path(env["build"]), harts, env["model"], make_trust(env))
 
 
@@ -162,7 +167,7 @@ def write_board(target: list[Any], source: list[Any], env: Any) -> int:  # noqa:
     options = env["OPTIONS"]
     path = Path(str(target[0]))
     if path.suffix == ".ld":
-        path.write_text(gen_board.linker(options.board, options.harts, below=path.stem == "shim"))
+        path.write_text(gen_board.linker(options.board, options.harts, path.stem))
     else:
         path.write_text(gen_board.header(options.board, options.kernels, options.harts))
     return 0
@@ -211,7 +216,8 @@ def generated(env: Any, options: Options) -> None:
     for kind, (name, source) in GENERATED.items():
         sources = [source, "tools/gen_headers.py"]
         env.Command(str(gen / name), sources, Action(write_header, line), KIND=kind)
-    names = ["board.h", *(["firmware.ld"] if options.board.memory else []), *(["shim.ld"] if has_shim(options) else [])]
+    parts = {"firmware": options.board.memory, "shim": has_shim(options), "applet": options.board.loader}
+    names = ["board.h", *(f"{part}.ld" for part, there in parts.items() if there)]
     if options.trust:
         node = env.Command(str(gen / "trust.h"), ["host/trust/keys.py"], Action(write_trust, line), OPTIONS=options)
         env.Depends(node, env.Value(str(options.trust)))
@@ -269,8 +275,9 @@ def build_bare(env: Any, options: Options) -> list[Any]:
     sources = [p.relative_to(ROOT) for p in own]
     nodes += objects(bare, options, sources, "obj", CCFLAGS=scalar, ASPPFLAGS=[*scalar, "-D__ASSEMBLER__=1"])
     elf = link_bare(bare, options, nodes, "firmware")
-    shim = build_shim(bare, options) if has_shim(options) else []
-    return [*elf, *flat_binary(bare, options, elf, "firmware.bin"), *shim]
+    made = [*elf, *flat_binary(bare, options, elf, "firmware.bin")]
+    made += build_shim(bare, options) if has_shim(options) else []
+    return made + (build_applet(bare, options, scalar) if options.board.loader else [])
 
 
 def has_shim(options: Options) -> bool:
@@ -284,6 +291,15 @@ def build_shim(env: Any, options: Options) -> list[Any]:
     drivers = [ROOT / f"firmware/drivers/{name}.c" for name in ("clint", "fdt", "ns16550", "power")]
     sources = [p.relative_to(ROOT) for p in [*sorted(folder.glob("*.[cS]")), *drivers]]
     return link_bare(env, options, objects(env, options, sources, "shim"), "shim")
+
+
+def build_applet(env: Any, options: Options, flags: list[str]) -> list[Any]:
+    """The selector as a program of U-Boot: its flat binary, ``selector.bin``."""
+    named = ["flash/applet.c", "flash/selector.c", "flash/handoff.c", "link/crc32c.c"]
+    named += ["engine/image_header.c", "engine/sha256.c", "boot/memory.c"]
+    nodes = objects(env, options, [Path("firmware") / name for name in named], "applet", CCFLAGS=flags)
+    nodes += trust_objects(env, options, "applet", CCFLAGS=flags)
+    return flat_binary(env, options, link_bare(env, options, nodes, "applet"), "selector.bin")
 
 
 def link_bare(env: Any, options: Options, nodes: list[Any], name: str) -> list[Any]:
