@@ -89,6 +89,18 @@ static int read_q8a(const struct reader *r, const uint8_t *p, uint32_t domain, u
     return 0;
 }
 
+/* All rows of what is quantized lie apart from all rows of the result: the greatest magnitude, from
+ * which the scale is made, would not bound values that were overwritten since. */
+static int check_apart(const struct reader *r, uint32_t domain, const uint8_t *a, const uint8_t *b)
+{
+    uint64_t rows = domain_rows(r, domain);
+    uint64_t a_first = image_operand_offset(a), b_first = image_operand_offset(b);
+    uint64_t a_end = a_first + rows * image_operand_stride(a);
+    uint64_t b_end = b_first + rows * image_operand_stride(b);
+
+    return a_end <= b_first || b_end <= a_first ? 0 : E_IMAGE_OP;
+}
+
 static const uint8_t *find_tensor(const struct reader *r, uint32_t index)
 {
     if (index >= r->plan->tensor_count)
@@ -191,7 +203,7 @@ static int read_embed(struct reader *r, const uint8_t *p, struct op *op)
 static int read_norm(struct reader *r, const uint8_t *p, struct op *op)
 {
     struct op_norm *o = &op->norm;
-    const uint8_t *dst = p + IMAGE_OP_NORM_DST_OFFSET;
+    const uint8_t *src = p + IMAGE_OP_NORM_SRC_OFFSET, *dst = p + IMAGE_OP_NORM_DST_OFFSET;
     uint64_t width;
 
     op->run = op_norm;
@@ -204,13 +216,14 @@ static int read_norm(struct reader *r, const uint8_t *p, struct op *op)
     if (o->kind > IMAGE_NORM_KIND_LAYER || check_width(o->width) || check_width(o->segments) ||
         check_float(o->eps, 1e-30f, 1.0f))
         return E_IMAGE_OP;
-    if (read_f32(r, p + IMAGE_OP_NORM_SRC_OFFSET, op->domain, width, &o->src) ||
+    if (read_f32(r, src, op->domain, width, &o->src) ||
         read_optional_vector(r, image_op_norm_weight(p), o->width, &o->weight) ||
         read_optional_vector(r, image_op_norm_bias(p), o->width, &o->bias))
         return E_IMAGE_OP;
     if (o->dst_format == IMAGE_FORMAT_F32)
         return read_f32(r, dst, op->domain, width, &o->dst);
-    if (o->dst_format != IMAGE_FORMAT_Q8A || o->segments != 1)
+    if (o->dst_format != IMAGE_FORMAT_Q8A || o->segments != 1 ||
+        check_apart(r, op->domain, src, dst))
         return E_IMAGE_OP;
     return read_q8a(r, dst, op->domain, o->width, &o->dst_q8a);
 }
@@ -218,13 +231,14 @@ static int read_norm(struct reader *r, const uint8_t *p, struct op *op)
 static int read_quantize(struct reader *r, const uint8_t *p, struct op *op)
 {
     struct op_quantize *o = &op->quantize;
+    const uint8_t *src = p + IMAGE_OP_QUANTIZE_SRC_OFFSET, *dst = p + IMAGE_OP_QUANTIZE_DST_OFFSET;
 
     op->run = op_quantize;
     o->width = image_op_quantize_width(p);
-    if (check_width(o->width) ||
-        read_f32(r, p + IMAGE_OP_QUANTIZE_SRC_OFFSET, op->domain, o->width, &o->src))
+    if (check_width(o->width) || read_f32(r, src, op->domain, o->width, &o->src) ||
+        check_apart(r, op->domain, src, dst))
         return E_IMAGE_OP;
-    return read_q8a(r, p + IMAGE_OP_QUANTIZE_DST_OFFSET, op->domain, o->width, &o->dst);
+    return read_q8a(r, dst, op->domain, o->width, &o->dst);
 }
 
 /* The source is quantized exactly where the weight is. */

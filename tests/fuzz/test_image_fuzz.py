@@ -11,34 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from host.compiler.compile import Options
-from host.compiler.passes import PASSES
-from host.image.format import Format, Layout, Overflow
+from tests.fuzz.images import write_gpt2, write_llama
 from tests.support.native import ROOT, build_library
-from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama
-
-SMALL = {
-    "hidden_size": 32,
-    "intermediate_size": 32,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 16,
-}
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The fused program of a Llama whose context slides, and the unfused one of a GPT-2: all ops between them."""
     folder = tmp_path_factory.mktemp("fuzz")
-    llama, gpt2 = folder / "llama.hsp", folder / "gpt2.hsp"
-    slide = Options(
-        weights=Format.Q4M, context=48, sessions=2, max_rows=8, overflow=Overflow.SLIDE, sinks=4, layout=Layout.SWAR
-    )
-    tiny_image(llama, tiny_llama(**SMALL), slide)
-    plain = Options(weights=Format.Q8, context=40, sessions=2, max_rows=8, kv=Format.F32, without=tuple(PASSES))
-    tiny_image(gpt2, tiny_gpt2(n_embd=32, n_inner=32, n_layer=1, n_head=2), plain)
-    return {"llama": llama, "gpt2": gpt2}
+    return {"llama": write_llama(folder / "llama.hsp"), "gpt2": write_gpt2(folder / "gpt2.hsp")}
 
 
 def fuzz(image: Path, *arguments: str) -> dict[str, int]:

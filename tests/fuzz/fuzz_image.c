@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* libFuzzer target: the image loader, and a step of what it accepts.
+ *
+ * The input chooses one of the images in $FUZZ_IMAGES (paths with ':' between) and edits what the
+ * loader reads of it, word by word. Digests are all zeros here, so that every edit gets behind
+ * them; image and arena are allocations of exactly their sizes, between AddressSanitizer's zones.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/engine.h"
+#include "engine/limits.h"
+#include "engine/pool.h"
+#include "engine/sha256.h"
+#include "engine/tokenizer.h"
+#include "gen/image_format.h"
+#include "kernels/kernels.h"
+
+#ifndef EVERY_EDIT
+#define EVERY_EDIT 0
+#endif
+
+#define MAX_IMAGES  8u
+#define MAX_WORDS   (1u << 18)
+#define EDIT_BYTES  7u
+#define MAX_EDITS   24u
+#define ROWS_A_TURN 16u
+
+enum edit { SET, ADD, COPY, XOR_BYTE, SHIFT, COPY_RECORD, CUT };
+
+struct base {
+    uint8_t *bytes;
+    uint32_t size;
+    uint64_t arena_size;
+    uint32_t *words; /* offsets of what the loader reads */
+    uint32_t word_count;
+};
+
+static struct base bases[MAX_IMAGES];
+static uint32_t base_count;
+static uint8_t *image, *arena;
+
+void sha256_digest(const uint8_t *data, uint64_t size, uint8_t digest[SHA256_BYTES])
+{
+    (void)data;
+    (void)size;
+    memset(digest, 0, SHA256_BYTES);
+}
+
+static uint64_t zero(void)
+{
+    return 0;
+}
+
+static struct port port = {
+    .board = "fuzz", .isa = "none", .harts = 1, .instret = zero, .cycles = zero};
+
+/* ---- the images ---- */
+
+static void add_words(struct base *base, uint64_t offset, uint64_t size)
+{
+    for (uint64_t at = offset; at + 4u <= offset + size && base->word_count < MAX_WORDS; at += 4u)
+        base->words[base->word_count++] = (uint32_t)at;
+}
+
+static void find_words(struct base *base)
+{
+    uint32_t count = image_header_section_count(base->bytes);
+    base->words = malloc(MAX_WORDS * sizeof *base->words);
+    add_words(base, 0, 72);
+    add_words(base, IMAGE_SECTION_TABLE_OFFSET, (uint64_t)count * IMAGE_SECTION_SIZE);
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t *entry = base->bytes + IMAGE_SECTION_TABLE_OFFSET + i * IMAGE_SECTION_SIZE;
+        uint32_t id = image_section_id(entry);
+        uint64_t offset = image_section_offset(entry), size = image_section_size(entry);
+        if (id == IMAGE_SECTION_ID_HASHES)
+            memset(base->bytes + offset, 0, size);
+        else if (id <= IMAGE_SECTION_ID_PROGRAM || id == IMAGE_SECTION_ID_BPE)
+            add_words(base, offset, size);
+    }
+    memset(base->bytes + IMAGE_HEADER_ROOT_OFFSET, 0, IMAGE_HASH_BYTES);
+    memset(base->bytes + IMAGE_HEADER_DIGEST_OFFSET, 0, SHA256_BYTES);
+}
+
+static void place(const struct base *base, uint64_t limit)
+{
+    free(image);
+    free(arena);
+    image = aligned_alloc(64, base->size);
+    arena = aligned_alloc(64, base->arena_size);
+    memcpy(image, base->bytes, base->size);
+    port.memory = (struct port_memory){image, limit, arena, base->arena_size};
+}
+
+static void read_base(const char *path)
+{
+    struct base *base = &bases[base_count];
+    uint64_t detail;
+    FILE *file = fopen(path, "rb");
+    if (!file || base_count == MAX_IMAGES)
+        abort();
+    fseek(file, 0, SEEK_END);
+    base->size = (uint32_t)ftell(file);
+    base->bytes = malloc(base->size);
+    rewind(file);
+    if (fread(base->bytes, 1, base->size, file) != base->size)
+        abort();
+    fclose(file);
+    find_words(base);
+    base->arena_size = 1u << 24;
+    place(base, base->size);
+    if (engine_load(&port, &detail) || engine_verify(&detail))
+        abort();
+    base->arena_size = engine_info()->arena_bytes + engine_info()->runtime_bytes;
+    base_count++;
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    const char *paths = getenv("FUZZ_IMAGES");
+    (void)argc;
+    (void)argv;
+    if (!paths) {
+        fputs("FUZZ_IMAGES names no image to edit; tools/assure.sh sets it\n", stderr);
+        exit(2);
+    }
+    pool_init(&port);
+    char *list = strdup(paths);
+    for (char *path = strtok(list, ":"); path; path = strtok(NULL, ":"))
+        read_base(path);
+    free(list);
+    return 0;
+}
+
+/* ---- edits ---- */
+
+static void copy_record(const struct base *base, uint32_t to, uint32_t from)
+{
+    if (to <= base->size - IMAGE_OP_BYTES && from <= base->size - IMAGE_OP_BYTES)
+        memmove(image + to, image + from, IMAGE_OP_BYTES);
+}
+
+static uint64_t apply(const struct base *base, const uint8_t *edit, uint64_t limit)
+{
+    uint32_t value = le_u32(edit + 3);
+    uint32_t at = base->words[(le_u16(edit) * 4u + (edit[2] >> 3 & 3u)) % base->word_count];
+    uint32_t from = base->words[value % base->word_count], word = le_u32(image + at);
+    switch (edit[2] % 8u) {
+    case SET:
+        le_put_u32(image + at, value);
+        break;
+    case ADD:
+        le_put_u32(image + at, word + (uint32_t)(int8_t)value);
+        break;
+    case COPY:
+        le_put_u32(image + at, le_u32(image + from));
+        break;
+    case XOR_BYTE:
+        image[at + (value >> 8 & 3u)] ^= (uint8_t)value;
+        break;
+    case SHIFT:
+        le_put_u32(image + at, value & 32u ? word >> (value & 31u) : word << (value & 31u));
+        break;
+    case COPY_RECORD:
+        copy_record(base, at, from);
+        break;
+    case CUT:
+        return value % (base->size + 1u);
+    }
+    return limit;
+}
+
+/* ---- use ---- */
+
+static void step_rows(const struct engine_info *info, uint32_t session)
+{
+    struct engine_row rows[ROWS_A_TURN];
+    uint32_t first = engine_length(session), count = info->max_rows / 2u;
+    count = count < ROWS_A_TURN ? count : ROWS_A_TURN;
+    for (uint32_t i = 0; i < count; i++)
+        rows[i] = (struct engine_row){session, first + i, (7u * i + session) % info->vocab,
+                                      i == count - 1u};
+    if (!count || engine_step(rows, count))
+        return;
+    struct sampler_params params = {0.9f, 0, 0.9f, 0.0f, 1.1f, 64, 1};
+    if (engine_logits(0) && engine_sample(&params, session, engine_logits(0)) >= info->vocab)
+        abort();
+}
+
+static void use_tokenizer(void)
+{
+    static const char text[] = "The quick  brown\n\nfox's 123 \xc3\xa9\xff.<|im_start|>";
+    uint32_t ids[128];
+    volatile uint8_t sum = 0;
+    int count = engine_tokenizer() ? tokenizer_encode(engine_tokenizer(), (const uint8_t *)text,
+                                                      sizeof text - 1u, ids, 128)
+                                   : 0;
+    for (int i = 0; i < count; i++) {
+        struct tokenizer_text part = tokenizer_decode(engine_tokenizer(), ids[i]);
+        for (uint32_t k = 0; k < part.size; k++)
+            sum ^= part.at[k];
+    }
+}
+
+/* Bounded: a vocabulary of a million or a context of four is as harmless, but slow. */
+static void use(void)
+{
+    const struct engine_info *info = engine_info();
+    for (uint32_t turn = 0; turn < 2u; turn++)
+        for (uint32_t session = 0; session < info->sessions && session < 2u; session++)
+            step_rows(info, session);
+    (void)engine_truncate(0, engine_length(0) / 2u);
+    struct engine_row last = {0, engine_length(0), info->vocab - 1u, 1};
+    (void)engine_step(&last, 1);
+    use_tokenizer();
+}
+
+/* Whether what the edits made was accepted. */
+static int try_edits(const uint8_t *data, size_t size)
+{
+    uint64_t detail;
+    const struct base *base = &bases[data[0] % base_count];
+    uint64_t limit = base->size;
+    place(base, limit);
+    for (uint32_t i = 0; i < MAX_EDITS && (i + 1u) * EDIT_BYTES < size; i++)
+        limit = apply(base, data + 1u + i * EDIT_BYTES, limit);
+    port.memory.image_limit = limit;
+    if (engine_load(&port, &detail) || engine_verify(&detail))
+        return 0;
+    use();
+    return 1;
+}
+
+#if EVERY_EDIT
+/* All other values of all bytes that the loader reads, or each $EDIT_STRIDE-th of them. */
+int main(void)
+{
+    uint64_t tried = 0, accepted = 0;
+    uint32_t stride = (uint32_t)atoi(getenv("EDIT_STRIDE"));
+    LLVMFuzzerInitialize(NULL, NULL);
+    for (uint32_t which = 0; which < base_count; which++)
+        for (uint32_t at = 0; at < bases[which].word_count * 4u; at++)
+            for (uint32_t value = 1 + at % stride; value < 256u; value += stride, tried++) {
+                uint32_t word = at / 4u;
+                uint8_t edit[1 + EDIT_BYTES] = {(uint8_t)which};
+                le_put_u16(edit + 1, (uint16_t)(word / 4u));
+                edit[3] = (uint8_t)(word % 4u << 3 | XOR_BYTE);
+                edit[4] = (uint8_t)value;
+                edit[5] = (uint8_t)(at % 4u);
+                accepted += (uint64_t)try_edits(edit, sizeof edit);
+            }
+    printf("%llu edits: %llu refused, %llu accepted and stepped\n", (unsigned long long)tried,
+           (unsigned long long)(tried - accepted), (unsigned long long)accepted);
+    return 0;
+}
+#else
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size)
+        (void)try_edits(data, size);
+    return 0;
+}
+#endif
