@@ -7,21 +7,17 @@
 #define POOL_SPINS 2000u
 #define CACHE_LINE 64
 
-/* Written by its own hart alone, but for `awake`'s last word, which a waker reads: one line each,
- * or the barrier costs the harts a bus transfer for every neighbour. */
-struct pool_hart {
-    _Alignas(CACHE_LINE) uint32_t sleeping; /* 1 while the hart may be in port->hart_sleep() */
-    uint32_t sense;                         /* barrier generation the hart waits for next */
-};
-
+/* A line each for what is written at different times: what a hart spins on is written once a
+ * barrier, and while no hart sleeps, a waker finds `sleepers` in its own cache. */
 static struct {
     const struct port *port;
     _Alignas(CACHE_LINE) uint32_t generation; /* counts pool_run() calls */
     pool_fn fn;
     void *context;
-    _Alignas(CACHE_LINE) uint32_t arrived; /* harts in the barrier */
-    _Alignas(CACHE_LINE) uint32_t sense;   /* counts completed barriers */
-    struct pool_hart hart[POOL_MAX_HARTS];
+    _Alignas(CACHE_LINE) uint32_t arrived;  /* harts in the barrier */
+    _Alignas(CACHE_LINE) uint32_t barriers; /* counts completed ones */
+    _Alignas(CACHE_LINE) uint32_t sleepers; /* harts that may be in port->hart_sleep() ... */
+    uint32_t sleeping[POOL_MAX_HARTS];      /* ... and which */
 } pool;
 
 static inline uint32_t load(const uint32_t *p)
@@ -50,20 +46,24 @@ static inline void relax(void)
 static void pool_wait(const uint32_t *word, uint32_t old, uint32_t hart)
 {
     for (uint32_t i = 0; i < POOL_SPINS; i++) {
-        if (load(word) != old)
+        if (__atomic_load_n(word, __ATOMIC_ACQUIRE) != old)
             return;
         relax();
     }
-    store(&pool.hart[hart].sleeping, 1);
+    store(&pool.sleeping[hart], 1);
+    __atomic_add_fetch(&pool.sleepers, 1, __ATOMIC_SEQ_CST);
     while (load(word) == old)
         pool.port->hart_sleep(hart);
-    store(&pool.hart[hart].sleeping, 0);
+    __atomic_sub_fetch(&pool.sleepers, 1, __ATOMIC_SEQ_CST);
+    store(&pool.sleeping[hart], 0);
 }
 
 static void pool_wake(uint32_t waker)
 {
+    if (load(&pool.sleepers) == 0)
+        return;
     for (uint32_t i = 0; i < pool.port->harts; i++)
-        if (i != waker && load(&pool.hart[i].sleeping))
+        if (i != waker && load(&pool.sleeping[i]))
             pool.port->hart_wake(i);
 }
 
@@ -72,9 +72,10 @@ void pool_init(const struct port *port)
     pool.port = port;
     pool.arrived = 0;
     store(&pool.generation, 0);
-    store(&pool.sense, 0);
+    store(&pool.barriers, 0);
+    store(&pool.sleepers, 0);
     for (uint32_t i = 0; i < POOL_MAX_HARTS; i++)
-        pool.hart[i] = (struct pool_hart){0, 0};
+        store(&pool.sleeping[i], 0);
 }
 
 void pool_barrier(uint32_t hart)
@@ -82,14 +83,14 @@ void pool_barrier(uint32_t hart)
     uint32_t harts = pool.port->harts;
     if (harts == 1)
         return;
-    uint32_t sense = pool.hart[hart].sense;
-    pool.hart[hart].sense = sense + 1;
+    /* It cannot change before this hart arrives. */
+    uint32_t completed = load(&pool.barriers);
     if (__atomic_add_fetch(&pool.arrived, 1, __ATOMIC_SEQ_CST) < harts) {
-        pool_wait(&pool.sense, sense, hart);
+        pool_wait(&pool.barriers, completed, hart);
         return;
     }
-    store(&pool.arrived, 0);
-    store(&pool.sense, sense + 1);
+    __atomic_store_n(&pool.arrived, 0, __ATOMIC_RELAXED);
+    store(&pool.barriers, completed + 1);
     pool_wake(hart);
 }
 

@@ -314,12 +314,18 @@ static void merge_partials(const struct op_attention *a, const struct step *step
     }
 }
 
+/* Whether the row sees positions of more than one partial result. */
+static int has_partials(const struct step_state *s, uint32_t position)
+{
+    return chunk_next(s, position, chunk_next(s, position, 0) + 1) <= position / PARTIAL_TOKENS;
+}
+
 void op_attention(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts)
 {
     const struct op_attention *a = &op->attention;
     const struct step_state *s = &step->states[a->state];
     uint32_t units = s->kv_heads * unit_parts(a, s);
-    if (step->row_count == 1 && harts > 1) {
+    if (step->row_count == 1 && harts > 1 && has_partials(s, step->rows[0].position)) {
         uint32_t count = attend_partials(a, step, hart, harts);
         pool_barrier(hart);
         merge_partials(a, step, count, hart, harts);

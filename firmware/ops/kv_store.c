@@ -28,8 +28,10 @@ void op_kv_store(const struct op *op, const struct step *step, uint32_t hart, ui
 {
     const struct op_kv_store *o = &op->kv_store;
     const struct step_state *s = &step->states[o->state];
-    for (uint32_t u = hart; u < step->row_count * s->kv_heads; u += harts) {
-        uint32_t row = u / s->kv_heads, head = u % s->kv_heads;
+    /* Head by head, for neighbouring positions of a key share cache lines. */
+    uint32_t rows = step->row_count, units = rows * s->kv_heads;
+    for (uint32_t u = units * hart / harts; u < units * (hart + 1) / harts; u++) {
+        uint32_t row = u % rows, head = u / rows;
         const struct step_row *r = &step->rows[row];
         uint8_t *page = step_page(step, s, r->session, r->position);
         const float *k = op_f32_row(&o->k, row) + head * s->head_dim;
