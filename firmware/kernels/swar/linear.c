@@ -35,8 +35,8 @@ static void clear(uint32_t count, size_t rows, float *acc, size_t acc_stride)
  * small cache for the next two. */
 #define STRETCH 16u
 
-static void run_single(swar_loop *loop, const struct swar_rows *rows, const uint8_t *in,
-                       size_t in_stride, uint32_t groups, float *acc)
+void swar_run_single(swar_loop *loop, const struct swar_rows *rows, const uint8_t *in,
+                     size_t in_stride, uint32_t groups, float *acc)
 {
     for (size_t r = 0; r < rows->count; r += SINGLE_ROWS)
         loop(rows->values + r * rows->bytes, rows->scales + 2 * r, rows->record, in, in_stride,
@@ -65,7 +65,7 @@ void swar_run_loops(const struct swar_loops *loops, const struct swar_rows *rows
     for (uint32_t n; count; count -= n, block += n * rows->packed, acc += n * acc_stride) {
         n = count >= 8 ? 8 : count >= 4 ? 4 : count >= 2 ? 2 : 1;
         if (n == 1)
-            run_single(loops->single, rows, block, in_stride, groups, acc);
+            swar_run_single(loops->single, rows, block, in_stride, groups, acc);
         else
             run_several(n == 8   ? loops->eight
                         : n == 4 ? loops->four

@@ -35,6 +35,10 @@ struct swar_loops {
     swar_loop *single, *two, *four, *eight;
 };
 
+/* A run by one loop, for one input row. */
+void swar_run_single(swar_loop *loop, const struct swar_rows *rows, const uint8_t *in,
+                     size_t in_stride, uint32_t groups, float *acc);
+
 /* A run by such loops. */
 void swar_run_loops(const struct swar_loops *loops, const struct swar_rows *rows,
                     const uint8_t *block, uint32_t count, uint32_t groups, float *acc,

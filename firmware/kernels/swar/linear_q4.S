@@ -11,77 +11,14 @@
  * row, values and scales by record. */
 #if defined(__riscv)
 
+#include "kernels/swar/loop.inc"
+
 #define START   64 /* of struct packed */
 #define SCALE   72
 #define OFFSET  76
 #define PACKED  80
+#define MASK    0x000F000F000F000F
 #define MINIMA  128 /* from a record's scales */
-
-    .macro function name
-    .section .text.\name, "ax"
-    .balign 4
-    .globl \name
-    .type \name, @function
-\name:
-    .endm
-
-/* s0 to s11 and ra; 16 bytes more for the loops, then fs0 to fs7. */
-#define FRAME 192
-
-    .macro save
-    addi sp, sp, -FRAME
-    sd ra, 0(sp)
-    sd s0, 8(sp)
-    sd s1, 16(sp)
-    sd s2, 24(sp)
-    sd s3, 32(sp)
-    sd s4, 40(sp)
-    sd s5, 48(sp)
-    sd s6, 56(sp)
-    sd s7, 64(sp)
-    sd s8, 72(sp)
-    sd s9, 80(sp)
-    sd s10, 88(sp)
-    sd s11, 96(sp)
-    fsd fs0, 120(sp)
-    fsd fs1, 128(sp)
-    fsd fs2, 136(sp)
-    fsd fs3, 144(sp)
-    fsd fs4, 152(sp)
-    fsd fs5, 160(sp)
-    fsd fs6, 168(sp)
-    .endm
-
-    .macro restore
-    ld ra, 0(sp)
-    ld s0, 8(sp)
-    ld s1, 16(sp)
-    ld s2, 24(sp)
-    ld s3, 32(sp)
-    ld s4, 40(sp)
-    ld s5, 48(sp)
-    ld s6, 56(sp)
-    ld s7, 64(sp)
-    ld s8, 72(sp)
-    ld s9, 80(sp)
-    ld s10, 88(sp)
-    ld s11, 96(sp)
-    fld fs0, 120(sp)
-    fld fs1, 128(sp)
-    fld fs2, 136(sp)
-    fld fs3, 144(sp)
-    fld fs4, 152(sp)
-    fld fs5, 160(sp)
-    fld fs6, 168(sp)
-    addi sp, sp, FRAME
-    ret
-    .endm
-
-    .macro load_mask to
-    li \to, 0x000F000F
-    slli ra, \to, 32
-    or \to, \to, ra
-    .endm
 
 /* ---- 16 weight rows, one input row ----
  *
@@ -247,32 +184,13 @@
     add odd, odd, q3
     .endm
 
-    .macro each_accumulator op
-    \op fa0, 0(a6)
-    \op fa1, 4(a6)
-    \op fa2, 8(a6)
-    \op fa3, 12(a6)
-    \op fa4, 16(a6)
-    \op fa5, 20(a6)
-    \op fa6, 24(a6)
-    \op fa7, 28(a6)
-    \op ft0, 32(a6)
-    \op ft1, 36(a6)
-    \op ft2, 40(a6)
-    \op ft3, 44(a6)
-    \op ft4, 48(a6)
-    \op ft5, 52(a6)
-    \op ft6, 56(a6)
-    \op ft7, 60(a6)
-    .endm
-
 /* Plain loads of the next group's lines, or of this one's again in the last group: there is no
  * prefetch instruction, and nothing may be read beyond the weight. */
     .macro single minimum
     save
     each_accumulator flw
-    sd a6, 104(sp)
-    load_mask mask
+    sd a6, LOCAL0(sp)
+    li mask, MASK
     lui high, 0xFFFF0
 1:
     ld p0, 0(values)
@@ -329,7 +247,7 @@
     fmadd.s ft7, modd, offset, ft7
     .endif
     bnez groups, 1b
-    ld a6, 104(sp)
+    ld a6, LOCAL0(sp)
     each_accumulator fsw
     restore
     .endm
@@ -514,10 +432,10 @@
 
     .macro several count, minimum
     save
-    sd a6, 104(sp)
-    sd a7, 112(sp)
+    sd a6, LOCAL0(sp)
+    sd a7, LOCAL1(sp)
     accumulators flw, \count
-    load_mask t0
+    li t0, MASK
     fmv.d.x mask, t0
 1:
     ld u0, 0(values)
@@ -566,8 +484,8 @@
     last_input 7, ft6, ft7, \minimum
     .endif
     bnez groups, 1b
-    ld a6, 104(sp)
-    ld a7, 112(sp)
+    ld a6, LOCAL0(sp)
+    ld a7, LOCAL1(sp)
     accumulators fsw, \count
     restore
     .endm
