@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from host.faults import BrokenStream
 from host.image.reader import Image
 from host.link.client import Client
 from host.link.stream import ByteStream
@@ -55,7 +56,8 @@ class Device:
         """Start the target anew, a simulator with the image, and return its line. Raises TargetError, FitError."""
         self.close()
         self._target = open_target(self.spec, image, hooks=self._hooks)
-        self._recorder = Recorder(self._target)
+        line = self._target if self._faults is None else BrokenStream(self._target, self._faults)
+        self._recorder = Recorder(line)
         return self._recorder
 
     def connect(self, image: Path | None = None) -> Client:

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A pseudo terminal that stands for the serial device of a board, with a stream behind it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import tty
+from collections.abc import Callable
+
+from host.link.stream import ByteStream
+
+TICK_SECONDS = 0.002
+CHUNK = 4096
+
+
+class PtyLine:
+    """``path`` can be opened as a serial device, again and again, while ``run`` passes bytes on."""
+
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream = stream
+        # The other end stays open here, too, so that the line outlives each of its hosts.
+        self._master, self._slave = pty.openpty()
+        tty.setraw(self._slave)
+        self.path = os.ttyname(self._slave)
+
+    def run(self, stopped: Callable[[], bool]) -> None:
+        """Pass bytes on until ``stopped()``. Raises TargetError when the stream ends."""
+        while not stopped():
+            if select.select([self._master], [], [], 0)[0]:
+                self._stream.write(os.read(self._master, CHUNK))
+            data = self._stream.read(TICK_SECONDS)
+            while data:
+                data = data[os.write(self._master, data) :]
+
+    def close(self) -> None:
+        """Remove the device and close the stream."""
+        os.close(self._master)
+        os.close(self._slave)
+        self._stream.close()

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The native firmware in a child process whose clock its parent moves: a device and a line without any waiting.
+
+Nothing depends on how fast the machine is: the same seed gives the same run, and minutes of silence cost nothing.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import mmap
+import os
+import signal
+import socket
+import struct
+from collections import Counter
+from pathlib import Path
+from typing import Any, NoReturn
+
+from host.errors import TargetError
+from host.faults import Faults, Kind, Way
+from tests.support.native import COUNTER, Port, build_library
+
+ARENA_BYTES = 16 << 20
+STEP_SECONDS = 0.002
+"""Between two looks of device and host at each other."""
+LEAST_SECONDS = 1e-6
+"""That reading takes, or a host that only looks would stop the time."""
+OP_SECONDS = 20e-6
+"""What the device takes for an op, between two looks at its line."""
+IDLE_SECONDS = 0.02
+"""The same while the device idles and nothing is under way."""
+HEAD = struct.Struct("<d?I")
+"""To the device: time to run to; from it: its time, whether it idles; then the number of bytes that follow."""
+
+_READ = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_uint8), ctypes.c_uint32)
+_TIME = ctypes.CFUNCTYPE(ctypes.c_uint64)
+_VOID = ctypes.CFUNCTYPE(None)
+_EXIT = ctypes.CFUNCTYPE(None, ctypes.c_int)
+
+
+class _Child:
+    """The port of the firmware in the child; ``line`` leads to the parent."""
+
+    def __init__(self, line: socket.socket, baud: float, op_seconds: float) -> None:
+        self._line = line.makefile("rwb")
+        self._byte_seconds = 10 / baud if baud else 0.0
+        self._op_seconds = op_seconds
+        self._now = self._until = 0.0
+        self._received = bytearray()
+        self._sent = bytearray()
+        # Callbacks must outlive the call that the firmware never returns from.
+        self._callbacks: dict[str, Any] = {
+            "read": _READ(self._read),
+            "write": _READ(self._write),
+            "idle": _VOID(self._idle),
+            "time_us": _TIME(lambda: int(self._now * 1e6)),
+            "exit": _EXIT(os._exit),
+        }
+
+    def run(self, library: ctypes.CDLL, image: Path) -> NoReturn:
+        """Be the device for ever."""
+        data = image.read_bytes()
+        size = -(-len(data) // mmap.PAGESIZE) * mmap.PAGESIZE
+        places = [mmap.mmap(-1, size), mmap.mmap(-1, ARENA_BYTES)]
+        places[0].write(data)
+        port = Port(board=b"native", isa=b"native", harts=1)
+        library.hosted_start_harts(ctypes.byref(port))
+        for name, callback in self._callbacks.items():
+            setattr(port, name, ctypes.cast(callback, ctypes.c_void_p))
+        port.instret = port.cycles = COUNTER(lambda: 0)
+        addresses = [ctypes.addressof(ctypes.c_uint8.from_buffer(place)) for place in places]
+        port.memory.image, port.memory.arena = addresses
+        port.memory.image_limit, port.memory.arena_size = len(data), ARENA_BYTES
+        self._exchange()
+        library.device_run(ctypes.byref(port))
+        os._exit(0)
+
+    def _exchange(self, idle: bool = False) -> None:
+        """Give the parent what was sent; go on when it says so."""
+        self._line.write(HEAD.pack(self._now, idle, len(self._sent)) + self._sent)
+        self._line.flush()
+        self._sent.clear()
+        head = self._line.read(HEAD.size)
+        if len(head) < HEAD.size:
+            os._exit(0)
+        self._until, _, count = HEAD.unpack(head)
+        self._received += self._line.read(count)
+
+    def _advance(self, seconds: float) -> None:
+        self._now += seconds
+        while self._now >= self._until:
+            self._exchange()
+
+    def _read(self, to: Any, size: int) -> int:
+        self._advance(self._op_seconds)
+        count = min(size, len(self._received))
+        if count:
+            ctypes.memmove(to, bytes(self._received[:count]), count)
+            del self._received[:count]
+        return count
+
+    def _write(self, data: Any, size: int) -> int:
+        self._sent += ctypes.string_at(data, size)
+        self._advance(size * self._byte_seconds)
+        return 0
+
+    def _idle(self) -> None:
+        if not self._received:
+            self._now = max(self._now, self._until)
+            self._exchange(idle=True)
+
+
+class LockstepLine:
+    """A ByteStream to a device of its own with a line of any speed and any faults in between; ``now`` is its clock.
+
+    faults: of both ways, with seeds made from its own. baud: bits a second, 0 for a line without timing. op_seconds:
+    what the device takes for an op.
+    """
+
+    description = "the lockstep device"
+
+    def __init__(
+        self, image: Path, faults: Faults | None = None, baud: float = 0, op_seconds: float = OP_SECONDS
+    ) -> None:
+        self._image = image
+        self._baud = baud
+        self._op_seconds = op_seconds
+        self._library = ctypes.CDLL(str(build_library()))
+        self.seconds = 0.0
+        self.set_faults(faults)
+        self._start()
+
+    def set_faults(self, faults: Faults | None) -> None:
+        """Begin with other faults; what is under way is lost."""
+        ways = [Faults(f"{faults.seed}/{way}", faults.gap, faults.kinds) if faults else None for way in ("to", "from")]
+        self.to_device, self.to_host = (Way(way, self._baud) for way in ways)
+
+    def now(self) -> float:
+        """Seconds on the line's clock."""
+        return self.seconds
+
+    @property
+    def faults(self) -> Counter[Kind]:
+        """Those since they were set."""
+        return self.to_device.counts + self.to_host.counts
+
+    @property
+    def noise(self) -> int:
+        """Bytes of both ways that noise has replaced since the faults were set."""
+        return self.to_device.noise + self.to_host.noise
+
+    @property
+    def alive(self) -> bool:
+        """Whether the device runs; it dies only of itself."""
+        return bool(self._pid)
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        gc.freeze()
+        self._pid = os.fork()
+        if self._pid == 0:
+            try:
+                ours.close()
+                # What the parent meant to flush is not the child's.
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                _Child(theirs, self._baud, self._op_seconds).run(self._library, self._image)
+            finally:
+                os._exit(70)
+        theirs.close()
+        self._socket = ours
+        self._line = ours.makefile("rwb")
+        self._born = self.seconds
+        self._output()
+
+    def _output(self) -> bytes:
+        head = self._line.read(HEAD.size)
+        if len(head) < HEAD.size:
+            _, status = os.waitpid(self._pid, 0)
+            self._pid = 0
+            raise TargetError(f"the device died: status {status:#x}")
+        _, self._idle, count = HEAD.unpack(head)
+        return self._line.read(count)
+
+    def read(self, timeout: float) -> bytes:
+        """See ByteStream; time passes only here."""
+        end = self.seconds + max(timeout, LEAST_SECONDS)
+        while not (data := self.to_host.take(self.seconds)) and self.seconds < end:
+            self._step(min(end, self._next()))
+        return data
+
+    def _next(self) -> float:
+        """When host and device look at each other again."""
+        if not self._idle or self.to_device.due is not None:
+            return self.seconds + STEP_SECONDS
+        return max(self.seconds + STEP_SECONDS, min(self.seconds + IDLE_SECONDS, self.to_host.due or float("inf")))
+
+    def _step(self, until: float) -> None:
+        if not self._pid:
+            raise TargetError("the device is dead")
+        data = self.to_device.take(self.seconds)
+        self._line.write(HEAD.pack(until - self._born, False, len(data)) + data)
+        self._line.flush()
+        output = self._output()
+        self.seconds = until
+        if output:
+            self.to_host.put(output, until)
+
+    def write(self, data: bytes) -> None:
+        """See ByteStream."""
+        self.to_device.put(data, self.seconds)
+
+    def reset(self) -> None:
+        """Kill the device and start it anew."""
+        self.close()
+        self._start()
+
+    def close(self) -> None:
+        """End the device."""
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+            self._pid = 0
+        self._line.close()
+        self._socket.close()

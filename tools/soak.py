@@ -1,0 +1,455 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Breaks the line between host and firmware, and checks that no token is lost, doubled, altered or out of order.
+
+``python tools/soak.py [--sessions N] [--faults N] [--seed S]`` prints a table and fails where a target is missed. The
+native firmware runs in lockstep with the host (tests/support/lockstep.py), so nothing waits and a seed gives the same
+run everywhere. A failure names its batch; ``--batch K`` runs that one again, alone, with its frames in words.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import itertools
+import json
+import math
+import os
+import random
+import resource
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType, SimpleNamespace
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from host.errors import HostError  # noqa: E402
+from host.faults import Faults, Kind  # noqa: E402
+from host.link import client as client_module  # noqa: E402
+from host.link.client import Client  # noqa: E402
+from host.link.describe import describe  # noqa: E402
+from host.link.frames import Damaged, Frame, Text  # noqa: E402
+from host.link.records import SamplerParams  # noqa: E402
+from host.link.runs import Generation  # noqa: E402
+from tests.support.lockstep import LockstepLine  # noqa: E402
+from tests.support.native import build_library  # noqa: E402
+from tests.support.tiny import tiny_image, tiny_llama  # noqa: E402
+
+BATCH = 20
+"""Sessions on one device, one after the other."""
+SCENARIOS = 12
+PATIENCE = 20.0
+"""Seconds without a byte after which the host gives a device up: the documented limit is twice that to connect."""
+SESSION_LIMIT = 600.0
+"""Seconds on the line's clock after which a session hangs."""
+REAL_LIMIT = 120
+"""Seconds after which a session hangs that makes no time pass."""
+ATTEMPTS = 20
+KILL_CHANCE, RESET_CHANCE = 0.2, 0.1
+RESYNC_BAUD = 115200
+RESYNC_TARGET_MS = 250.0
+RESYNC_TOKENS = 400
+OP_SECONDS = (20e-6, 200e-6, 2e-3)
+GAP_BYTES = 300.0
+LEAK_BYTES = 32 << 20
+
+Answer = list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Tokens that are said, and how many are to be answered, how."""
+
+    prompt: tuple[int, ...]
+    count: int
+    params: SamplerParams
+
+
+@dataclass
+class Tally:
+    """What happened."""
+
+    sessions: int = 0
+    complete: int = 0
+    connections: int = 0
+    tokens: int = 0
+    kills: int = 0
+    resumed: int = 0
+    resets: int = 0
+    faults: Counter[Kind] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    untyped: list[str] = field(default_factory=list)
+    hangs: list[str] = field(default_factory=list)
+    crashes: list[str] = field(default_factory=list)
+    leaks: list[str] = field(default_factory=list)
+    resident: list[tuple[int, int]] = field(default_factory=list)
+    """Process and its bytes in memory after each batch."""
+
+    def add(self, other: Tally) -> None:
+        """Take another one's in."""
+        for name in self.__dataclass_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    @property
+    def failures(self) -> list[str]:
+        """Everything that must not happen."""
+        return [*self.wrong, *self.untyped, *self.hangs, *self.crashes, *self.leaks]
+
+
+def seed_epochs(seed: str) -> None:
+    """Have clients choose their epochs and nonces by a seed."""
+    rng = random.Random(seed)
+    chosen = SimpleNamespace(randbits=rng.getrandbits, randbelow=rng.randrange)
+    setattr(client_module, "secrets", chosen)  # noqa: B010 - it is no name that the module offers
+
+
+class HostKilled(Exception):
+    """The host ends in the middle of an answer."""
+
+
+class Hang(BaseException):
+    """A session has gone past its limit: past every handler of errors."""
+
+
+def make_scenario(number: int) -> list[Turn]:
+    """A conversation: some greedy, most sampled, for sampled tokens differ from their neighbours."""
+    rng = random.Random(f"scenario {number}")
+    turns = []
+    for _ in range(rng.randint(1, 3)):
+        prompt = tuple(rng.randrange(3, 130) for _ in range(rng.choice((1, 7, 30, 90))))
+        params = SamplerParams(temperature=rng.choice((0.0, 1.0, 1.5)), seed=number)
+        turns.append(Turn(prompt, rng.choice((5, 20, 40)), params))
+    return turns
+
+
+class Session:
+    """One conversation of a robust host: what fails is tried again on a new connection, from the host's history.
+
+    expected: what each turn is answered with; None where the line is good and this is to be found out.
+    """
+
+    def __init__(
+        self, line: LockstepLine, rng: random.Random, tally: Tally, expected: list[Answer] | None, log: bool = False
+    ) -> None:
+        self._line = line
+        self._log = log
+        self._rng = rng
+        self._tally = tally
+        self._expected = expected
+        self._limit = line.now() + SESSION_LIMIT
+        self._history: list[int] = []
+        self._client: Client | None = None
+        self._request = 0
+        self._left = 0
+        """Id of the run that a killed host leaves to the next one; 0 where that begins anew."""
+
+    def run(self, turns: list[Turn]) -> list[Answer]:
+        """All turns; each token is compared as it comes. HostError where it cannot go on."""
+        answers = []
+        for number, turn in enumerate(turns):
+            answer: Answer = []
+            for attempt in itertools.count():
+                try:
+                    self._speak(number, turn, answer)
+                    break
+                except HostKilled:
+                    self._tally.kills += 1
+                except HostError as error:
+                    self._tally.errors[f"{type(error).__name__}: {str(error)[:60]}"] += 1
+                    if attempt >= ATTEMPTS or not self._line.alive:
+                        raise
+                self._client = None
+            self._history += [*turn.prompt, *(token for token, _ in answer)]
+            answers.append(answer)
+        return answers
+
+    def _speak(self, number: int, turn: Turn, answer: Answer) -> None:
+        client, run = self._client, None
+        if client is None:
+            client, run = self._connect(turn, answer)
+        else:
+            client.prompt(turn.prompt)
+        run = run or client.generate(turn.count - len(answer), turn.params, digest=True)
+        self._request = run.request
+        for token in run:
+            answer.append((token.id, token.digest))
+            self._check(number, answer)
+            self._strike(len(answer), turn.count)
+        if len(answer) != turn.count:
+            self._tally.wrong.append(f"turn {number} ended after {len(answer)} of {turn.count} tokens")
+
+    def _connect(self, turn: Turn, answer: Answer) -> tuple[Client, Generation | None]:
+        """A new host: takes up the answer that the last one left, or begins the session anew from the history."""
+        left, self._left = self._left, 0
+        self._tally.connections += 1
+        client = Client(self._line, patience=PATIENCE, trace=self._trace, clock=self._line.now)
+        info = client.connect(resume=left > 0)
+        self._client = client
+        if left and info.run == left:
+            self._tally.resumed += 1
+            return client, client.resume(len(answer))
+        client.truncate(0)
+        client.prompt([*self._history, *turn.prompt, *(token for token, _ in answer)])
+        return client, None
+
+    def _trace(self, item: Frame | Text | Damaged) -> None:
+        if self._log:
+            print(f"{self._line.now():9.3f} {describe(item)}", file=sys.stderr)
+
+    def _check(self, number: int, answer: Answer) -> None:
+        self._tally.tokens += 1
+        if self._line.now() > self._limit:
+            raise Hang(f"{SESSION_LIMIT:.0f} s on the line's clock")
+        place = len(answer) - 1
+        if self._expected and answer[place] != self._expected[number][place]:
+            there = [i for i, token in enumerate(self._expected[number]) if token == answer[place]]
+            self._tally.wrong.append(f"turn {number}: token {place} is the one of place {there or 'none'}")
+
+    def _strike(self, done: int, count: int) -> None:
+        """Kill the host or reset the device in the middle of an answer, now and then."""
+        if self._expected is None or done >= count or self._rng.random() > (KILL_CHANCE + RESET_CHANCE) / count:
+            return
+        if self._rng.random() < KILL_CHANCE / (KILL_CHANCE + RESET_CHANCE):
+            self._left = self._rng.choice((0, self._request))
+            raise HostKilled
+        self._tally.resets += 1
+        self._line.reset()
+
+
+class Batch:
+    """Sessions on one device, one after the other, in a process of its own."""
+
+    def __init__(self, image: Path, seed: int, number: int, gap: float, log: bool = False) -> None:
+        self.tally = Tally()
+        self._name = f"seed {seed} batch {number}"
+        self._gap = gap
+        self._log = log
+        self._line = LockstepLine(image)
+        self._expected: dict[int, list[Answer]] = {}
+
+    def run(self) -> Tally:
+        """All its sessions."""
+        seed_epochs(self._name)
+        signal.signal(signal.SIGALRM, _stop_waiting)
+        for index in range(BATCH):
+            self._session(f"{self._name} session {index}")
+            if not self._line.alive:
+                self._line.reset()
+        self._line.close()
+        return self.tally
+
+    def _session(self, name: str) -> None:
+        rng, tally = random.Random(name), self.tally
+        number = rng.randrange(SCENARIOS)
+        scenario = make_scenario(number)
+        if number not in self._expected:
+            self._line.set_faults(None)
+            self._expected[number] = Session(self._line, rng, Tally(), None).run(scenario)
+        self._line.set_faults(Faults(name, self._gap))
+        signal.alarm(REAL_LIMIT)
+        seen = len(tally.wrong)
+        try:
+            Session(self._line, rng, tally, self._expected[number], self._log).run(scenario)
+            tally.complete += 1
+        except HostError as error:
+            if not self._line.alive:
+                tally.crashes.append(f"{name}: {error}")
+        except Hang as error:
+            tally.hangs.append(f"{name}: {error}\n{traceback.format_exc()}")
+        except Exception:
+            tally.untyped.append(f"{name}: {traceback.format_exc()}")
+        signal.alarm(0)
+        tally.wrong[seen:] = [f"{name}: {words}" for words in tally.wrong[seen:]]
+        tally.sessions += 1
+        tally.faults += self._line.faults
+
+
+def _stop_waiting(_number: int, _frame: FrameType | None) -> None:
+    raise Hang(f"{REAL_LIMIT} s without the line's clock moving on")
+
+
+def open_files() -> int:
+    """Of this process."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def run_batch(image: Path, seed: int, number: int, gap: float) -> Tally:
+    """One batch, and whether it left anything behind."""
+    open_before = open_files()
+    tally = Batch(image, seed, number, gap).run()
+    gc.collect()
+    if (left := open_files() - open_before) > 0:
+        tally.leaks.append(f"batch {number}: {left} files are open")
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    tally.resident.append((os.getpid(), pages * resource.getpagesize()))
+    return tally
+
+
+def soak(image: Path, seed: int, sessions: int, faults: int, gap: float, jobs: int) -> Tally:
+    """Batches in processes of their own until there were so many sessions and faults."""
+    total, started = Tally(), itertools.count()
+    with ProcessPoolExecutor(jobs) as pool:
+        running: set[Future[Tally]] = set()
+        while True:
+            while len(running) < 2 * jobs and (total.sessions < sessions or total.faults.total() < faults):
+                running.add(pool.submit(run_batch, image, seed, next(started), gap))
+            if not running:
+                return total
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                total.add(future.result())
+            if sys.stderr.isatty():
+                print(
+                    f"\r{total.sessions} sessions, {total.faults.total()} faults ", end="", file=sys.stderr, flush=True
+                )
+
+
+def measure_resync(image: Path, seed: int, bursts: int) -> list[float]:
+    """Milliseconds from the end of each burst on a line at 115200 until a token comes, all before it having come.
+
+    Bursts last 0.1 to 50 ms, on either way or both, while the device answers at about 15, 150 and 1,500 tokens/s.
+    """
+    seed_epochs(f"resync {seed}")
+    found: list[float] = []
+    for op_seconds in OP_SECONDS:
+        line = LockstepLine(image, baud=RESYNC_BAUD, op_seconds=op_seconds)
+        rng, mine = random.Random(f"resync {seed} {op_seconds}"), list[float]()
+        while len(mine) < bursts // len(OP_SECONDS):
+            mine += _resync_answer(line, rng)
+        line.close()
+        found += mine
+    return sorted(found)
+
+
+def _resync_answer(line: LockstepLine, rng: random.Random) -> list[float]:
+    """Of the bursts in one answer."""
+    client = Client(line, patience=PATIENCE, clock=line.now)
+    client.connect()
+    client.truncate(0)
+    client.prompt([5, 6, 7])
+    found: list[float] = []
+    end, begin, noise = 0.0, line.now() + rng.uniform(0.05, 0.3), 0
+    for _ in client.generate(RESYNC_TOKENS, SamplerParams(temperature=1.5, seed=rng.getrandbits(32))):
+        now = line.now()
+        if end and now > end:
+            if line.noise > noise:
+                found.append(1000 * (now - end))
+            end, begin = 0.0, now + rng.uniform(0.2, 0.6)
+        elif not end and now >= begin:
+            end, noise = now + rng.uniform(1e-4, 0.05), line.noise
+            for way in rng.choice(([line.to_host], [line.to_device], [line.to_host, line.to_device])):
+                way.garble(end)
+    return found
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    what: str
+    found: str
+    target: str
+    good: bool
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value that ``share`` of the sorted values do not exceed."""
+    return values[min(len(values) - 1, math.ceil(share * len(values)) - 1)]
+
+
+def growth(resident: list[tuple[int, int]]) -> int:
+    """Bytes that the process which grew most took beyond what it had after a fifth of its batches."""
+    worst = 0
+    for pid in {pid for pid, _ in resident}:
+        sizes = [size for process, size in resident if process == pid]
+        worst = max(worst, sizes[-1] - sizes[len(sizes) // 5])
+    return worst
+
+
+def rows(tally: Tally, resync: list[float], sessions: int, faults: int) -> list[Row]:
+    """The table of a soak."""
+    leaked, none = growth(tally.resident), "0"
+    incomplete = tally.sessions - tally.complete - len(tally.untyped) - len(tally.hangs) - len(tally.crashes)
+    p99 = percentile(resync, 0.99)
+    return [
+        Row("faults injected", f"{tally.faults.total():,}", f">= {faults:,}", tally.faults.total() >= faults),
+        Row("sessions", f"{tally.sessions:,}", f">= {sessions:,}", tally.sessions >= sessions),
+        Row("hosts killed in mid-answer, answers taken up", f"{tally.kills:,}, {tally.resumed:,}", "", True),
+        Row("devices reset in mid-answer", f"{tally.resets:,}", "", True),
+        Row("tokens compared", f"{tally.tokens:,}", "", True),
+        Row("lost, doubled, altered or reordered tokens", str(len(tally.wrong)), none, not tally.wrong),
+        Row("sessions that ended in a typed error", str(incomplete), "", True),
+        Row("sessions that ended otherwise", str(len(tally.untyped)), none, not tally.untyped),
+        Row("hangs", str(len(tally.hangs)), none, not tally.hangs),
+        Row("crashes of the device", str(len(tally.crashes)), none, not tally.crashes),
+        Row("files left open", str(len(tally.leaks)), none, not tally.leaks),
+        Row("growth of memory, MiB", f"{leaked / 2**20:.1f}", f"<= {LEAK_BYTES >> 20}", leaked <= LEAK_BYTES),
+        Row(
+            f"in step again after a burst at {RESYNC_BAUD}, p99 of {len(resync)}, ms",
+            f"{p99:.0f}",
+            f"<= {RESYNC_TARGET_MS:.0f}",
+            p99 <= RESYNC_TARGET_MS,
+        ),
+    ]
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="soak.py", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--sessions", type=int, default=10_000)
+    parser.add_argument("--faults", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--gap", type=float, default=GAP_BYTES, help="bytes from fault to fault on average (%(default)g)"
+    )
+    parser.add_argument("--bursts", type=int, default=1000, help="bursts whose end is measured (%(default)s)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--batch", type=int, help="run this batch alone, with its frames on stderr")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run and print; 1 where a target is missed."""
+    options = parse(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        image = Path(folder) / "tiny.hsp"
+        tiny_image(image, tiny_llama())
+        build_library()
+        if options.batch is not None:
+            tally = Batch(image, options.seed, options.batch, options.gap, log=True).run()
+            print("\n".join(tally.failures) or f"{tally.complete} of {tally.sessions} sessions complete")
+            return bool(tally.failures)
+        started = time.monotonic()
+        tally = soak(image, options.seed, options.sessions, options.faults, options.gap, options.jobs)
+        took = time.monotonic() - started
+        table = rows(tally, measure_resync(image, options.seed, options.bursts), options.sessions, options.faults)
+    if options.json:
+        print(json.dumps({row.what: {"found": row.found, "target": row.target, "good": row.good} for row in table}))
+    else:
+        show(tally, table, options.seed, took)
+    return not all(row.good for row in table)
+
+
+def show(tally: Tally, table: list[Row], seed: int, took: float) -> None:
+    """Print it all for people."""
+    print(f"soak: seed {seed}, {took:.0f} s\n\n| measured | found | target | |\n|---|---|---|---|")
+    for row in table:
+        print(f"| {row.what} | {row.found} | {row.target} | {'' if row.good else 'MISSED'} |")
+    print("\nfaults:", ", ".join(f"{kind.value} {count:,}" for kind, count in tally.faults.most_common()))
+    for words, count in tally.errors.most_common(12):
+        print(f"{count} times the host connected again after: {words}")
+    for failure in tally.failures[:12]:
+        print(f"\n{failure}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
