@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from host.boards import load_board
 from host.chat_template import ChatFormatter, TextStream, encode_prompt
 from host.commands.pack import pack_image
-from host.errors import ImageError, TargetError, UsageError
+from host.errors import HostError, ImageError, TargetError, UsageError
 from host.image.format import MAGIC
 from host.image.reader import Image
 from host.importer.recipe import cache_folder, find_recipe
@@ -105,13 +105,14 @@ def open_talk(
     chat: bool = False,
     restore: bool = False,
     resume: bool = False,
+    baud: str | None = None,
 ) -> Iterator[Talk]:
     """Start or open a target with an image, say hello, and end it all on leaving.
 
     console: gets the lines that the device prints. log: a file that gets all frames in words. patience: see Client; by
     default long for simulators, whose end is noticed at once anyway. chat: refuse an image without chat template
     before anything is started. restore: see Client; a simulator that has ended is started again. resume: leave what an
-    earlier host asked for running.
+    earlier host asked for running. baud: change the line's rate to it, or with "auto" to the fastest that works.
     """
     path = resolve_image(image, target, board)
     opened = Image(path)
@@ -125,7 +126,31 @@ def open_talk(
     with open_client(stream, console, log, patience, restore=restore, reopen=reopen, resume=resume) as client:
         talk = Talk(opened, client)
         talk.check_image()
-        yield talk
+        with line_rate(client, baud):
+            yield talk
+
+
+@contextmanager
+def line_rate(client: Client, baud: str | None) -> Iterator[None]:
+    """Change the line's rate while within: to a number, or with "auto" to the fastest offered one that works."""
+    if baud is None:
+        yield
+        return
+    if baud != "auto" and not baud.isdigit():
+        raise UsageError(f"--baud {baud} is neither a number nor auto")
+    before = client.info.baud
+    wanted = sorted(client.info.bauds, reverse=True) if baud == "auto" else [int(baud)]
+    for rate in wanted:
+        if rate == before or (baud == "auto" and rate < before) or client.set_baud(rate):
+            break
+    else:
+        raise TargetError(f"nothing came through at {baud}; the line is at {before} again: choose a lower --baud")
+    try:
+        yield
+    finally:
+        # A device that is left at another rate finds back by itself, only later.
+        with suppress(HostError):
+            client.set_baud(before)
 
 
 @contextmanager

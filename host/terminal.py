@@ -33,6 +33,12 @@ class Notices:
             print(f"\rreading the prompt: {done} of {total} tokens", end="", file=sys.stderr, flush=True)
             self.shown = True
 
+    def transfer(self, done: int, total: int) -> None:
+        """Show how much of an image or session was compared and sent."""
+        if not self.quiet and sys.stderr.isatty():
+            print(f"\r{done >> 10} of {total >> 10} KiB", end="", file=sys.stderr, flush=True)
+            self.shown = True
+
     def clear(self) -> None:
         """Remove the progress."""
         if self.shown:

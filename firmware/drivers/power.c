@@ -3,8 +3,9 @@
 
 #include "drivers/mmio.h"
 
-#define TEST_PASS 0x5555u
-#define TEST_FAIL 0x3333u
+#define TEST_PASS  0x5555u
+#define TEST_FAIL  0x3333u
+#define TEST_RESET 0x7777u
 
 /* Spike finds both by name in the ELF. */
 volatile uint64_t tohost __attribute__((section(".htif"), aligned(64)));
@@ -13,6 +14,13 @@ volatile uint64_t fromhost __attribute__((section(".htif"), aligned(64)));
 void power_off_test(uintptr_t base, int code)
 {
     mmio_put_u32(base, code ? (uint32_t)code << 16 | TEST_FAIL : TEST_PASS);
+    for (;;)
+        __asm__ volatile("wfi");
+}
+
+void power_reset_test(uintptr_t base)
+{
+    mmio_put_u32(base, TEST_RESET);
     for (;;)
         __asm__ volatile("wfi");
 }

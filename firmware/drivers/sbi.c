@@ -64,3 +64,8 @@ void sbi_shutdown(int failed)
 {
     call(EXT_SRST, 0, 0, failed != 0, 0);
 }
+
+void sbi_reset(void)
+{
+    call(EXT_SRST, 0, 1, 1, 0);
+}

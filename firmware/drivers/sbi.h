@@ -30,4 +30,7 @@ uint64_t sbi_implementation(void);
 /* Powers off; returns where SBI cannot. */
 void sbi_shutdown(int failed);
 
+/* Starts the machine again, boot loaders and all; returns where SBI cannot. */
+void sbi_reset(void);
+
 #endif

@@ -54,6 +54,9 @@ struct engine_op_stats {
  * 0 or an image error. */
 int engine_load(const struct port *port, uint64_t *detail);
 
+/* Instructions that the last engine_load() took; 0 where they cannot be counted. */
+uint64_t engine_load_instret(void);
+
 /* Checks the hash tree, on all harts; must have returned 0 before the first step. Returns 0,
  * E_IMAGE_HASH with the first wrong leaf in detail, or E_NOT_READY. */
 int engine_verify(uint64_t *detail);
@@ -86,6 +89,26 @@ int engine_truncate(uint32_t session, uint32_t length);
 /* Tokens of the session as they were stepped: the token at `position`, for repetition penalties.
  * IMAGE_NO_TENSOR where the session has none, or a sliding context has overwritten it. */
 uint32_t engine_token(uint32_t session, uint32_t position);
+
+/* ---- a session as bytes, to be carried away and back; the session must exist ---- */
+
+/* The newest tokens that the context holds, u32 each, in a ring by position; then what each state
+ * keeps. Sizes follow from the session's length and engine_high(). */
+uint64_t engine_state_bytes(uint32_t session);
+uint64_t engine_state_history_bytes(uint32_t session);
+
+/* The bytes from `offset` on, `*size` of them in one piece; NULL behind the end. */
+uint8_t *engine_state_at(uint32_t session, uint64_t offset, uint64_t *size);
+
+/* Positions ever written since the session was empty: more than its length after a roll-back. */
+uint32_t engine_high(uint32_t session);
+
+/* Gives an empty session a length, its tokens 0 and the rest whatever lay there. Returns 0,
+ * E_POSITION (it is not empty), E_CONTEXT_FULL or E_ROLLBACK. */
+int engine_state_adopt(uint32_t session, uint32_t length, uint32_t high);
+
+/* Forgets the model; engine_load() may follow. */
+void engine_unload(void);
 
 /* Per-op statistics in the order of the program; counting costs nothing while off, and
  * engine_load() turns it off. engine_stats() fills `out` with up to `capacity` ops from `first` on

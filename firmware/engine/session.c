@@ -18,8 +18,7 @@ static void page_release(struct sessions *s, uint32_t page)
         s->free[s->free_count++] = page;
 }
 
-/* Pages of a state that so many positions take. */
-static uint32_t pages_held(const struct step_state *state, uint32_t length)
+uint32_t session_pages(const struct step_state *state, uint32_t length)
 {
     uint32_t pages = (length + IMAGE_PAGE_TOKENS - 1) / IMAGE_PAGE_TOKENS;
 
@@ -45,7 +44,7 @@ void session_hold(struct sessions *s, uint32_t session, uint32_t from, uint32_t 
     for (uint32_t i = 0; i < s->state_count; i++) {
         struct step_state *state = &s->states[i];
         uint32_t *table = state->table + (uint64_t)session * state->pages;
-        uint32_t held = pages_held(state, from), wanted = pages_held(state, to);
+        uint32_t held = session_pages(state, from), wanted = session_pages(state, to);
         for (; held < wanted; held++)
             table[held] = page_take(s);
         for (; held > wanted; held--)

@@ -35,6 +35,9 @@ struct sessions {
 /* All sessions empty, all `pages` free. */
 void session_init(struct sessions *sessions, uint32_t pages);
 
+/* Pages of a state that so many positions of a session take. */
+uint32_t session_pages(const struct step_state *state, uint32_t length);
+
 /* Takes or gives back pages, so that the session, which holds pages for `from` positions, holds
  * them for `to`. */
 void session_hold(struct sessions *sessions, uint32_t session, uint32_t from, uint32_t to);

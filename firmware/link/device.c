@@ -19,9 +19,22 @@ static int model_check(const struct port *port, uint64_t *detail)
     return error;
 }
 
+static void check_image(const struct port *port)
+{
+    uint64_t detail = 0;
+    int error = model_check(port, &detail);
+    if (error) {
+        engine_unload();
+        report_error(port, error, detail);
+    }
+    serve_checked(error, detail);
+}
+
 static void run_job(const struct port *port, const struct job *job)
 {
-    if (job->type == WIRE_TYPE_SCORE)
+    if (job->type == WIRE_TYPE_LOAD)
+        check_image(port);
+    else if (job->type == WIRE_TYPE_SCORE)
         score_run(port, job);
     else
         generate_run(port, job);
@@ -34,11 +47,7 @@ void device_run(const struct port *port)
     serve_init(port);
     engine_set_poll(serve_poll, NULL);
     report_machine(port);
-    uint64_t detail = 0;
-    int error = model_check(port, &detail);
-    if (error)
-        report_error(port, error, detail);
-    serve_checked(error, detail);
+    check_image(port);
     for (;;) {
         int got = serve_line();
         if (got < 0)

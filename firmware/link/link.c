@@ -16,6 +16,7 @@ static struct {
     struct link_counters counters;
     struct window window;
     uint32_t nonce;     /* of the HELLO that began the epoch */
+    uint64_t heard_us;  /* when a good frame came */
     uint64_t asked_us;  /* when a repetition was last asked for */
     uint16_t asked_for; /* of which frame */
     uint16_t epoch;
@@ -24,6 +25,7 @@ static struct {
     uint8_t gone;
     uint8_t ack_owed;
     uint8_t stranger;
+    uint8_t spoiled; /* damage has come since */
 } line;
 
 static uint8_t wire[FRAME_WIRE_BYTES];
@@ -60,6 +62,16 @@ int link_heard_stranger(void)
     int heard = line.stranger;
     line.stranger = 0;
     return heard;
+}
+
+uint64_t link_heard_us(void)
+{
+    return line.heard_us;
+}
+
+int link_is_spoiled(void)
+{
+    return line.spoiled;
 }
 
 /* ---- sending ---- */
@@ -144,6 +156,8 @@ static int is_next(const struct frame *frame)
 
 static void take_frame(const struct frame *frame)
 {
+    line.heard_us = line.port->time_us();
+    line.spoiled = 0;
     /* HELLO is exempt from epoch and version, or two ends that disagree could never say so. */
     if (frame->type == WIRE_TYPE_HELLO) {
         line.receiver(frame);
@@ -176,6 +190,7 @@ static void take_byte(uint8_t byte)
     int got = frame_reader_push(&line.reader, byte, &frame);
     if (got < 0) {
         line.counters.damaged++;
+        line.spoiled = 1;
         ask_again();
     } else if (got) {
         take_frame(&frame);

@@ -43,6 +43,12 @@ int link_is_open(void);
  * device has restarted, or that another host has opened it. */
 int link_heard_stranger(void);
 
+/* When a good frame last came. */
+uint64_t link_heard_us(void);
+
+/* Whether only damage has come since. */
+int link_is_spoiled(void);
+
 /* How many frames of the stream channel link_send() can take now. */
 uint32_t link_room(void);
 

@@ -7,9 +7,11 @@
 #include "gen/errors.h"
 #include "gen/image_format.h"
 #include "kernels/kernels.h"
+#include "link/baud.h"
 #include "link/link.h"
 #include "link/pending.h"
 #include "link/stream.h"
+#include "link/transfer.h"
 #include "link/validate.h"
 
 static struct {
@@ -31,6 +33,8 @@ void serve_init(const struct port *port)
     serve.checking = 1;
     pending_init();
     stream_init();
+    baud_init(port);
+    transfer_init(port);
 }
 
 const struct job *serve_job(void)
@@ -107,6 +111,10 @@ static void put_machine(uint8_t *p)
     wire_hello_reply_set_arena_available(p, port->memory.arena_size);
     wire_hello_reply_set_uptime_us(p, port->time_us());
     wire_hello_reply_set_pending_limit(p, PENDING_TOKENS);
+    wire_hello_reply_set_image_area(p, port->image_area ? port->image_area_size : 0);
+    wire_hello_reply_set_baud(p, baud_now());
+    for (uint32_t i = 0; i < WIRE_BAUD_RATES; i++)
+        le_put_u32(p + WIRE_HELLO_REPLY_BAUDS_OFFSET + 4u * i, baud_offered(i));
 }
 
 static void put_model(uint8_t *p, const struct engine_info *info)
@@ -128,11 +136,11 @@ static void put_model(uint8_t *p, const struct engine_info *info)
 static void put_state(uint8_t *p)
 {
     struct stream_facts run = stream_facts();
-    wire_hello_reply_set_state(p, serve.job.type   ? WIRE_DEVICE_STATE_RUNNING
-                                  : serve.checking ? WIRE_DEVICE_STATE_CHECKING
+    wire_hello_reply_set_state(p, serve.checking   ? WIRE_DEVICE_STATE_CHECKING
+                                  : serve.job.type ? WIRE_DEVICE_STATE_RUNNING
                                   : serve.error    ? WIRE_DEVICE_STATE_NO_MODEL
                                                    : WIRE_DEVICE_STATE_READY);
-    wire_hello_reply_set_running(p, serve.job.type ? serve.job.request : 0);
+    wire_hello_reply_set_running(p, serve.job.type && !serve.checking ? serve.job.request : 0);
     wire_hello_reply_set_error(p, (uint16_t)-serve.error);
     wire_hello_reply_set_detail(p, serve.detail);
     wire_hello_reply_set_run(p, run.request);
@@ -168,6 +176,7 @@ int serve_line(void)
         (!link_is_open() || link_heard_stranger()))
         announce();
     (void)stream_pump();
+    baud_poll();
     return got;
 }
 
@@ -362,7 +371,124 @@ static void receive_resume(const struct frame *frame)
         send_ok(wire_resume_request(frame->payload), stream_facts().made);
 }
 
-/* ---- STATS, PING ---- */
+/* ---- image and session as bytes ---- */
+
+static void receive_unload(const struct frame *frame)
+{
+    engine_unload();
+    pending_init();
+    stream_init();
+    serve.error = E_IMAGE_ABSENT;
+    serve.detail = 0;
+    send_ok(wire_unload_request(frame->payload), 0);
+}
+
+static void receive_load(const struct frame *frame)
+{
+    uint32_t request = wire_load_request(frame->payload);
+    if (engine_info()) {
+        serve_refuse(request, frame->type, E_LOADED, 0);
+        return;
+    }
+    send_ok(request, 0);
+    serve.checking = 1;
+    serve.job.request = request;
+    serve.job.type = WIRE_TYPE_LOAD;
+}
+
+static void receive_read(const struct frame *frame)
+{
+    const uint8_t *p = frame->payload;
+    struct range range = {wire_read_space(p), wire_read_session(p), wire_read_offset(p),
+                          wire_read_size(p)};
+    uint32_t request = wire_read_request(p);
+    int error = range.size > WIRE_MAX_DATA_BYTES ? E_PARAMETER : transfer_check(&range);
+    if (error) {
+        serve_refuse(request, frame->type, error, range.offset);
+        return;
+    }
+    wire_data_set_request(answer, request);
+    wire_data_set_count(answer, range.size);
+    wire_data_set_offset(answer, range.offset);
+    transfer_read(&range, answer + WIRE_DATA_SIZE);
+    link_send(WIRE_TYPE_DATA, WIRE_CHANNEL_CONTROL, answer, WIRE_DATA_SIZE + range.size);
+}
+
+static void receive_write(const struct frame *frame)
+{
+    const uint8_t *p = frame->payload;
+    struct range range = {wire_write_space(p), wire_write_session(p), wire_write_offset(p),
+                          wire_write_count(p)};
+    int error = serve.checking ? E_LOADED : transfer_write(&range, p + WIRE_WRITE_SIZE);
+    if (error)
+        serve_refuse(wire_write_request(p), frame->type, error, range.offset);
+    else
+        send_ok(wire_write_request(p), range.size);
+}
+
+static void receive_sum(const struct frame *frame)
+{
+    const uint8_t *p = frame->payload;
+    struct range range = {wire_sum_space(p), wire_sum_session(p), wire_sum_offset(p),
+                          wire_sum_size(p)};
+    int error = range.size > WIRE_SUM_BYTES ? E_PARAMETER : transfer_check(&range);
+    if (error)
+        serve_refuse(wire_sum_request(p), frame->type, error, range.offset);
+    else
+        send_ok(wire_sum_request(p), transfer_sum(&range));
+}
+
+static void receive_state(const struct frame *frame)
+{
+    uint32_t session = wire_state_session(frame->payload), tokens[WIRE_MAX_STATE_TOKENS];
+    int error = session_check(session);
+    if (!error && pending_count(session) > WIRE_MAX_STATE_TOKENS)
+        error = E_PENDING;
+    if (error) {
+        serve_refuse(wire_state_request(frame->payload), frame->type, error, session);
+        return;
+    }
+    uint32_t count = pending_copy(session, tokens, WIRE_MAX_STATE_TOKENS);
+    wire_state_reply_set_request(answer, wire_state_request(frame->payload));
+    wire_state_reply_set_length(answer, engine_length(session));
+    wire_state_reply_set_high(answer, engine_high(session));
+    wire_state_reply_set_count(answer, count);
+    wire_state_reply_set_bytes(answer, engine_state_bytes(session));
+    for (uint32_t i = 0; i < count; i++)
+        le_put_u32(answer + WIRE_STATE_REPLY_SIZE + 4u * i, tokens[i]);
+    link_send(WIRE_TYPE_STATE_REPLY, WIRE_CHANNEL_CONTROL, answer,
+              WIRE_STATE_REPLY_SIZE + 4u * count);
+}
+
+static void receive_adopt(const struct frame *frame)
+{
+    const uint8_t *p = frame->payload;
+    uint32_t session = wire_adopt_session(p), length = wire_adopt_length(p);
+    int error = session_check(session);
+    if (!error && pending_count(session))
+        error = E_POSITION;
+    if (!error)
+        error = engine_state_adopt(session, length, wire_adopt_high(p));
+    if (error)
+        serve_refuse(wire_adopt_request(p), frame->type, error, session);
+    else
+        send_ok(wire_adopt_request(p), session_length(session));
+}
+
+/* ---- SET_BAUD, STATS, PING ---- */
+
+static void receive_set_baud(const struct frame *frame)
+{
+    uint32_t request = wire_set_baud_request(frame->payload);
+    uint32_t wanted = wire_set_baud_baud(frame->payload);
+    for (uint32_t i = 0; i < WIRE_BAUD_RATES; i++)
+        if (wanted && baud_offered(i) == wanted) {
+            send_ok(request, wanted);
+            baud_try(wanted);
+            return;
+        }
+    serve_refuse(request, frame->type, E_BAUD, wanted);
+}
 
 static uint32_t put_op_records(uint8_t *to, uint32_t first, uint32_t *total)
 {
@@ -425,7 +551,11 @@ static const struct request requests[] = {
     {WIRE_TYPE_GENERATE, 1, 0, receive_generate}, {WIRE_TYPE_SCORE, 1, 0, receive_score},
     {WIRE_TYPE_TRUNCATE, 1, 0, receive_truncate}, {WIRE_TYPE_CANCEL, 0, 1, receive_cancel},
     {WIRE_TYPE_STATS, 0, 1, receive_stats},       {WIRE_TYPE_PING, 0, 1, receive_ping},
-    {WIRE_TYPE_RESUME, 1, 1, receive_resume},
+    {WIRE_TYPE_RESUME, 1, 1, receive_resume},     {WIRE_TYPE_SET_BAUD, 0, 0, receive_set_baud},
+    {WIRE_TYPE_READ, 0, 0, receive_read},         {WIRE_TYPE_WRITE, 0, 0, receive_write},
+    {WIRE_TYPE_SUM, 0, 0, receive_sum},           {WIRE_TYPE_LOAD, 0, 0, receive_load},
+    {WIRE_TYPE_UNLOAD, 0, 0, receive_unload},     {WIRE_TYPE_STATE, 1, 0, receive_state},
+    {WIRE_TYPE_ADOPT, 1, 0, receive_adopt},
 };
 
 static const struct request *request_find(uint8_t type)

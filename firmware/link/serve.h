@@ -4,10 +4,10 @@
 
 /* The messages: what each request means (docs/protocol.md).
  *
- * Short requests are answered where they are received, also between the ops of a step. GENERATE and
- * SCORE only become the job here; device_run() runs it, so that receiving never nests. While there
- * is a job, all requests but HELLO, CANCEL, PING, RESUME and STATS without flags are refused as
- * busy.
+ * Short requests are answered where they are received, also between the ops of a step. GENERATE,
+ * SCORE and LOAD only become the job here; device_run() runs it, so that receiving never nests.
+ * While there is a job, all requests but HELLO, CANCEL, PING, RESUME and STATS without flags are
+ * refused as busy.
  */
 
 #include <stdint.h>
@@ -19,7 +19,7 @@
 
 struct job {
     uint32_t request;
-    uint32_t type; /* WIRE_TYPE_GENERATE or WIRE_TYPE_SCORE; 0: no job */
+    uint32_t type; /* WIRE_TYPE_GENERATE, WIRE_TYPE_SCORE or WIRE_TYPE_LOAD; 0: no job */
     uint32_t session;
     uint32_t flags; /* WIRE_RUN_FLAG_* */
     uint32_t max_tokens;

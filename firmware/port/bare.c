@@ -12,8 +12,8 @@
 #include "port/port.h"
 #include "port/vector.h"
 
-#define FIFO_TICKS  (BOARD_TIMER_HZ * 80ull / BOARD_UART_BAUD) /* half a 16-byte FIFO has come */
-#define START_TICKS BOARD_TIMER_HZ /* a second for the harts to come up */
+#define START_TICKS    BOARD_TIMER_HZ /* a second for the harts to come up */
+#define WATCHDOG_TICKS (BOARD_TIMER_HZ * (uint64_t)BOARD_WATCHDOG_MS / 1000u)
 
 static const struct ns16550 uart = {BOARD_UART_BASE, BOARD_UART_SHIFT, BOARD_UART_WIDTH,
                                     BOARD_UART_ENABLE};
@@ -21,6 +21,8 @@ static uint32_t hart_ids[BOARD_HARTS];
 static uint32_t harts_ready;
 static uint32_t pool_open;
 static struct port port;
+static uint64_t watchdog_at; /* 0: not armed yet */
+static uint64_t fifo_ticks;  /* until half a 16-byte FIFO has come */
 
 /* Between the FIFO, which an op would let overflow, and port_read(). */
 static struct ring ring;
@@ -33,15 +35,35 @@ static void drain(void)
         (void)ring_put(&ring, byte);
 }
 
+static void print(const char *text)
+{
+    uint32_t size = 0;
+    while (text[size])
+        size++;
+    ns16550_write(&uart, (const uint8_t *)text, size);
+}
+
+/* Nothing that runs between two looks at the line may take so long: it hangs. */
+static _Noreturn void bark(void)
+{
+    print("\r\nWATCHDOG: no op has ended in time; restarting\r\n");
+    ns16550_flush(&uart);
+    machine_reset();
+}
+
 void bare_tick(void)
 {
+    uint64_t now = machine_time();
     drain();
-    machine_set_timer(hart_ids[0], machine_time() + FIFO_TICKS);
+    if (watchdog_at && now > watchdog_at)
+        bark();
+    machine_set_timer(hart_ids[0], now + fifo_ticks);
 }
 
 static int port_read(uint8_t *to, uint32_t size)
 {
     machine_let_tick(0);
+    watchdog_at = machine_time() + WATCHDOG_TICKS;
     drain();
     uint32_t got = ring_take(&ring, to, size);
     machine_let_tick(1);
@@ -52,6 +74,15 @@ static int port_write(const uint8_t *from, uint32_t size)
 {
     ns16550_write(&uart, from, size);
     return 0;
+}
+
+static void set_baud(uint32_t baud)
+{
+    machine_let_tick(0);
+    fifo_ticks = BOARD_TIMER_HZ * 80ull / baud;
+    ns16550_init(&uart, BOARD_UART_CLOCK, baud);
+    bare_tick();
+    machine_let_tick(1);
 }
 
 /* Hart 0 never sleeps longer than the FIFO can wait. */
@@ -97,14 +128,6 @@ static void try_counters(void)
 {
     machine_instret();
     machine_cycles();
-}
-
-static void print(const char *text)
-{
-    uint32_t size = 0;
-    while (text[size])
-        size++;
-    ns16550_write(&uart, (const uint8_t *)text, size);
 }
 
 static void print_hex(const char *name, uint64_t value)
@@ -164,6 +187,10 @@ void bare_trap(uint64_t cause, uint64_t epc, uint64_t tval, uint64_t hart)
     print_hex(" tval ", tval);
     print_hex(" hart ", hart_ids[hart]);
     print("\r\n");
+    ns16550_flush(&uart);
+    /* Before it ever served, the next start would end in the same way. */
+    if (watchdog_at)
+        machine_reset();
     port_exit(1);
 }
 
@@ -203,6 +230,11 @@ static void fill_port(void)
     port.hart_sleep = port_hart_sleep;
     port.hart_wake = port_hart_wake;
     port.exit = port_exit;
+    port.baud = BOARD_UART_BAUD;
+    port.set_baud = BOARD_UART_CLOCK ? set_baud : NULL;
+    port.image_area = (uint8_t *)(uintptr_t)BOARD_IMAGE_BASE;
+    port.image_area_size = BOARD_IMAGE_LIMIT;
+    fifo_ticks = BOARD_TIMER_HZ * 80ull / BOARD_UART_BAUD;
 }
 
 void bare_main(uint64_t a0, uint64_t a1)

@@ -124,3 +124,12 @@ void machine_exit(int code)
     machine_halt();
 #endif
 }
+
+void machine_reset(void)
+{
+#if BOARD_POWER == POWER_TEST
+    power_reset_test(BOARD_POWER_BASE);
+#else
+    machine_exit(MACHINE_EXIT_RESET);
+#endif
+}

@@ -6,6 +6,8 @@
 
 #include <stdint.h>
 
+#define MACHINE_EXIT_RESET 3 /* code of machine_reset() where the machine cannot start again */
+
 uint64_t machine_time(void);
 void machine_set_timer(uint32_t hart_id, uint64_t when);
 
@@ -18,12 +20,12 @@ void machine_wake(uint32_t hart_id);
  * the boot. Returns their number; 0 where SBI knows no running hart of the board. */
 uint32_t machine_find_harts(uint64_t a0, uint64_t a1, uint32_t *ids);
 
-/* Lets the hart enter bare_hart_main(number). Returns 0, or not where it will not come. */
-int machine_start_hart(uint32_t hart_id, uint32_t number);
 /* mvendorid and mimpid; 0 where nobody tells. */
 uint64_t machine_vendor(void);
 uint64_t machine_implementation(void);
 
+/* Lets the hart enter bare_hart_main(number). Returns 0, or not where it will not come. */
+int machine_start_hart(uint32_t hart_id, uint32_t number);
 
 /* Lets the timer interrupt the calling hart into bare_tick(), or no longer; off at first, and off
  * it must be in machine_wait(). */
@@ -37,5 +39,8 @@ _Noreturn void machine_halt(void);
 
 /* Powers off, telling `code` where the machine can. */
 _Noreturn void machine_exit(int code);
+
+/* Starts the machine again, or powers it off where it cannot. */
+_Noreturn void machine_reset(void);
 
 #endif

@@ -119,3 +119,9 @@ void machine_exit(int code)
     sbi_shutdown(code);
     machine_halt();
 }
+
+void machine_reset(void)
+{
+    sbi_reset();
+    machine_exit(MACHINE_EXIT_RESET);
+}

@@ -24,14 +24,18 @@
 #define IDLE_MS 20 /* repetitions are due after 150 */
 #define USAGE                                                                                      \
     "usage: firmware --image FILE [--arena-size BYTES[K|M|G]] [--harts N]\n"                       \
+    "                [--image-area BYTES[K|M|G]]\n"                                                \
     "                [--tty PATH [--baud N] | --tcp HOST:PORT]\n"                                  \
-    "Serves the model over stdin and stdout, a serial line, or one TCP connection at a time.\n"
+    "Serves the model over stdin and stdout, a serial line, or one TCP connection at a time.\n"    \
+    "With --image-area an image can come over the link (host load), and --image may be left "      \
+    "out.\n"
 
 static struct hosted_options {
     const char *image;
     const char *tty;
     const char *tcp;
     uint64_t arena_size;
+    uint64_t image_area;
     uint32_t harts;
     uint32_t baud;
 } options = {.arena_size = BOARD_ARENA_SIZE, .harts = BOARD_HARTS_DEFAULT, .baud = 115200};
@@ -112,13 +116,31 @@ static void map_image(void)
     port.memory.image_limit = (uint64_t)facts.st_size;
 }
 
+static void *map_memory(uint64_t size, const char *option)
+{
+    void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                    -1, 0);
+    if (at == MAP_FAILED)
+        fail("cannot map so much memory; give less for", option);
+    return at;
+}
+
+/* What --image named becomes the area's first content. */
+static void map_image_area(void)
+{
+    port.image_area = map_memory(options.image_area, "--image-area");
+    port.image_area_size = options.image_area;
+    if (port.memory.image_limit > options.image_area)
+        fail("--image-area is smaller than", options.image);
+    if (port.memory.image)
+        memcpy(port.image_area, port.memory.image, (size_t)port.memory.image_limit);
+    port.memory.image = port.image_area;
+    port.memory.image_limit = options.image_area;
+}
+
 static void map_arena(void)
 {
-    void *at = mmap(NULL, options.arena_size, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (at == MAP_FAILED)
-        fail("cannot map the arena; give a smaller --arena-size", NULL);
-    port.memory.arena = at;
+    port.memory.arena = map_memory(options.arena_size, "--arena-size");
     port.memory.arena_size = options.arena_size;
 }
 
@@ -146,6 +168,8 @@ static void parse_option(const char *name, const char *value)
         options.tcp = value;
     else if (!strcmp(name, "--arena-size"))
         options.arena_size = parse_number(value, name, (uint64_t)1 << 40);
+    else if (!strcmp(name, "--image-area"))
+        options.image_area = parse_number(value, name, (uint64_t)1 << 40);
     else if (!strcmp(name, "--harts"))
         options.harts = (uint32_t)parse_number(value, name, BOARD_HARTS);
     else if (!strcmp(name, "--baud"))
@@ -165,7 +189,7 @@ static void parse_options(int argc, char **argv)
             fail("a value is missing after", argv[i]);
         parse_option(argv[i], argv[i + 1]);
     }
-    if (options.image && !(options.tty && options.tcp))
+    if ((options.image || options.image_area) && !(options.tty && options.tcp))
         return;
     fputs(USAGE, stderr);
     exit(2);
@@ -207,7 +231,10 @@ static uint32_t read_vlen(void)
 int main(int argc, char **argv)
 {
     parse_options(argc, argv);
-    map_image();
+    if (options.image)
+        map_image();
+    if (options.image_area)
+        map_image_area();
     map_arena();
     counter_fd[0] = open_counter(PERF_COUNT_HW_INSTRUCTIONS);
     counter_fd[1] = open_counter(PERF_COUNT_HW_CPU_CYCLES);

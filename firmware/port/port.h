@@ -53,6 +53,20 @@ struct port {
 
     /* Ends the program or powers the machine off. Does not return. */
     void (*exit)(int code);
+
+    /* Changes the rate of the line once all has been sent; NULL where it cannot be changed. `baud` is
+     * the rate that it started with. */
+    void (*set_baud)(uint32_t baud);
+    uint32_t baud;
+
+    /* Memory at memory.image that may be written, for an image that comes over the link; NULL where
+     * there is none. */
+    uint8_t *image_area;
+    uint64_t image_area_size;
+
+    /* The image has given a good answer: where it is on trial in a slot of the medium, it stays. NULL
+     * where the firmware cannot write the medium. Returns 0 or E_IO. */
+    int (*confirm)(void);
 };
 
 /* The whole device: boot report, image check, then serve the link for ever. Runs on hart 0 (the

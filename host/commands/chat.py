@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import typer
 
 from host.commands.run import (
+    BaudOption,
     BoardOption,
     ImageArgument,
     LastOption,
@@ -196,12 +197,21 @@ def register(app: typer.Typer) -> None:
         quiet: QuietOption = False,
         log: LogOption = None,
         patience: PatienceOption = None,
+        baud: BaudOption = None,
     ) -> None:
         """Talk with the model on a target. /help lists what can be typed beside questions."""
         params = SamplerParams(temperature, top_k, top_p, min_p, repeat_penalty, repeat_last, seed)
         notices = Notices(quiet)
         opened = open_talk(
-            image, target, board=board, console=notices.line, log=log, patience=patience, chat=True, restore=True
+            image,
+            target,
+            board=board,
+            console=notices.line,
+            log=log,
+            patience=patience,
+            chat=True,
+            restore=True,
+            baud=baud,
         )
         with opened as talk:
             talk.client.stats(enable=True, reset=True)

@@ -41,6 +41,9 @@ LastOption = Annotated[int, typer.Option(min=0, help="Tokens looked back for rep
 SeedOption = Annotated[int, typer.Option(min=0, help="Of the random numbers.")]
 QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="Do not show what the device prints.")]
 LogOption = Annotated[Path | None, typer.Option(help="Write all frames to this file, in words.")]
+BaudOption = Annotated[
+    str | None, typer.Option(help="Change the serial line to this rate, or auto: the fastest that works.")
+]
 PatienceOption = Annotated[
     float | None,
     typer.Option(min=1.0, help="Seconds of silence after which a device is given up (120; simulators 600)."),
@@ -95,12 +98,13 @@ def register(app: typer.Typer) -> None:
         quiet: QuietOption = False,
         log: LogOption = None,
         patience: PatienceOption = None,
+        baud: BaudOption = None,
     ) -> None:
         """Have the model on a target answer a prompt."""
         text = sys.stdin.read() if prompt == "-" else prompt
         params = SamplerParams(temperature, top_k, top_p, min_p, repeat_penalty, repeat_last, seed)
         notices = Notices(quiet or json_)
-        opened = open_talk(image, target, board=board, console=notices.line, log=log, patience=patience)
+        opened = open_talk(image, target, board=board, console=notices.line, log=log, patience=patience, baud=baud)
         with opened as talk, deferred_interrupts(talk.client):
             stops = tuple(stop or ())
             if stats:

@@ -18,14 +18,14 @@ from typing import Any, TypeVar
 import numpy as np
 from construct import Struct
 
-from host.errors import DeviceFailure, DeviceRestarted, TargetError
+from host.errors import DeviceFailure, DeviceRestarted, TargetError, UsageError
 from host.link import messages
 from host.link.delivery import Delivery
 from host.link.frames import Damaged, Decoder, Frame, Text
-from host.link.messages import DeviceState, RunFlag, StatsFlag, Type
-from host.link.records import DeviceInfo, DeviceStats, Done, OpCost, SamplerParams
+from host.link.messages import DeviceState, RunFlag, Space, StatsFlag, Type
+from host.link.records import DeviceInfo, DeviceStats, Done, OpCost, SamplerParams, SessionState
 from host.link.runs import Again, Generation, Run, Scoring
-from host.link.stream import ByteStream
+from host.link.stream import ByteStream, SerialStream
 
 POLL_SECONDS = 0.2
 HELLO_SECONDS = 0.5
@@ -35,6 +35,9 @@ CHECKING_SECONDS = 1.0
 """Between two questions whether the image has been checked."""
 BOOTING_SECONDS = 2.0
 """Between two HELLOs to a device that is still checking its image: it hears them all afterwards."""
+BAUD_TRY_SECONDS = messages.BAUD_TRY_US / 1e6 * 0.8
+"""Less than the device waits, so that it does not go back behind a PING that came through."""
+BAUD_PING_SECONDS = 0.1
 PING_SECONDS = 0.5
 """A device that says nothing for so long while an answer is awaited is asked whether it is there."""
 PING_MAX_SECONDS = 5.0
@@ -103,6 +106,7 @@ class Client:
         self._info: DeviceInfo | None = None
         self._waiting: deque[Frame] = deque()
         self._open: set[int] = set()
+        self._nonce = 0
         self._doubt: Doubt | None = None
         self._heard = self.now()
         self._request = secrets.randbits(31)
@@ -129,13 +133,17 @@ class Client:
         self._waiting.clear()
         self._open.clear()
         self._doubt = None
+        self._nonce = nonce
         self._hello(nonce, timeout)
-        while self.info.state == DeviceState.CHECKING:
-            self._read(CHECKING_SECONDS)
-            self._hello(nonce, self.patience)
+        self._await_check()
         if self.info.state == DeviceState.RUNNING and not resume:
             self._stop_stranger()
         return self.info
+
+    def _await_check(self) -> None:
+        while self.info.state == DeviceState.CHECKING:
+            self._read(CHECKING_SECONDS)
+            self._hello(self._nonce, self.patience)
 
     def _hello(self, nonce: int, timeout: float) -> None:
         self._heard = began = self.now()
@@ -182,6 +190,7 @@ class Client:
         for name in ("firmware", "board", "isa", "kernels"):
             values[name] = _text(values[name])
         values["counters"] = bool(values["counters"])
+        values["bauds"] = tuple(baud for baud in values["bauds"] if baud)
         self._info = DeviceInfo(**values)
 
     def _stop_stranger(self) -> None:
@@ -556,6 +565,93 @@ class Client:
     def send_cancel(self, target: int) -> None:
         """Ask the device to stop the request ``target``; its DONE tells when it has."""
         self._send(Type.CANCEL, messages.Cancel, answered=False, target=target)
+
+    # ---- image and sessions as bytes ----
+
+    def unload(self) -> None:
+        """Have the device forget its model and sessions, so that an image can be written."""
+        self._ask(Type.UNLOAD, messages.Unload)
+        self.lengths.clear()
+        self.history.clear()
+
+    def load(self) -> DeviceInfo:
+        """Have the device check and load what was written; returns what it then is, perhaps NO_MODEL."""
+        self._ask(Type.LOAD, messages.Load)
+        self._hello(self._nonce, self.patience)
+        self._await_check()
+        return self.info
+
+    def checksum(self, space: Space, session: int, offset: int, size: int) -> int:
+        """CRC-32C of up to ``messages.SUM_BYTES`` bytes of an image or a session's state on the device."""
+        return int(self._ask(Type.SUM, messages.Sum, space=space, session=session, offset=offset, size=size).value)
+
+    def send_write(self, space: Space, session: int, offset: int, data: bytes) -> int:
+        """Ask for up to ``messages.MAX_DATA_BYTES`` bytes to be written; ``await_ok`` waits until they are."""
+        return self._send(
+            Type.WRITE, messages.Write, data, space=space, session=session, offset=offset, count=len(data)
+        )
+
+    def await_ok(self, request: int) -> None:
+        """Wait until a request was done. DeviceFailure where it was refused."""
+        self._answer(request, Type.OK)
+
+    def send_read(self, space: Space, session: int, offset: int, size: int) -> int:
+        """Ask for up to ``messages.MAX_DATA_BYTES`` bytes; ``await_data`` waits for them."""
+        return self._send(Type.READ, messages.Read, space=space, session=session, offset=offset, size=size)
+
+    def await_data(self, request: int) -> bytes:
+        """The bytes that ``send_read`` asked for."""
+        return self._answer(request, Type.DATA)[messages.Data.sizeof() :]
+
+    def session_state(self, session: int = 0) -> SessionState:
+        """What the session's state is made of."""
+        payload = self._answer(self._send(Type.STATE, messages.State, session=session), Type.STATE_REPLY)
+        head = messages.StateReply.parse(payload)
+        tokens = np.frombuffer(payload, dtype="<u4", offset=messages.StateReply.sizeof())
+        return SessionState(head.length, head.high, tuple(int(token) for token in tokens), head.bytes)
+
+    def adopt(self, session: int, length: int, high: int) -> None:
+        """Empty a session and give it so many positions, whose state is to be written."""
+        self.truncate(0, session)
+        answer = self._ask(Type.ADOPT, messages.Adopt, session=session, length=length, high=high)
+        self.lengths[session] = int(answer.value)
+        self.history.pop(session, None)
+
+    # ---- the line ----
+
+    def set_baud(self, baud: int) -> bool:
+        """Change the rate of the line. Returns False where nothing came through at it and both ends went back.
+
+        DeviceFailure where the device does not offer it, UsageError where this end of the line has no rate.
+        """
+        line = self.stream
+        if not isinstance(line, SerialStream) or not line.bauds:
+            raise UsageError(f"{line.description} has no rate that could be changed; leave --baud out")
+        before = line.baud
+        self._ask(Type.SET_BAUD, messages.SetBaud, baud=baud)
+        line.set_baud(baud)
+        if self._comes_through(BAUD_TRY_SECONDS):
+            return True
+        line.set_baud(before)
+        self._pause(2 * BAUD_TRY_SECONDS)
+        self.ping()
+        return False
+
+    def _comes_through(self, seconds: float) -> bool:
+        end = self.now() + seconds
+        while self.now() < end:
+            request = self._send_ping(2)
+            self._open.add(request)
+            frame = self.await_answer(request, BAUD_PING_SECONDS)
+            self._open.discard(request)
+            if frame is not None:
+                return True
+        return False
+
+    def _pause(self, seconds: float) -> None:
+        end = self.now() + seconds
+        while (left := end - self.now()) > 0:
+            self._read(left)
 
     def stats(self, enable: bool | None = None, reset: bool = False) -> DeviceStats:
         """Ask for the cost by op, then switch counting on or off and reset it, where asked for."""

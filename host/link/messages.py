@@ -44,6 +44,13 @@ ASK_US = 60_000
 """The repetition of the same frame is not asked for more often."""
 STRANGER_US = 200_000
 """A device announces itself to who sends in another epoch, no more often."""
+BAUD_TRY_US = 500_000
+"""After SET_BAUD both ends go back to the old rate unless a frame came at the new one within this time."""
+BAUD_LOST_US = 1_000_000
+"""A device that hears only damaged frames for so long goes back to the rate that it started with."""
+BAUD_RATES = 8
+SUM_BYTES = 1 << 16
+"""Most bytes that one SUM is about."""
 TOKEN_LOG = 4096
 """Tokens of a run that a device keeps for a host that is slow, away or new."""
 
@@ -60,6 +67,14 @@ class Type(enum.IntEnum):
     STATS = 0x07
     PING = 0x08
     RESUME = 0x09
+    SET_BAUD = 0x0A
+    READ = 0x0B
+    WRITE = 0x0C
+    SUM = 0x0D
+    LOAD = 0x0E
+    UNLOAD = 0x0F
+    STATE = 0x10
+    ADOPT = 0x11
     ACK = 0x40
     HELLO_REPLY = 0x81
     OK = 0x82
@@ -69,6 +84,8 @@ class Type(enum.IntEnum):
     PROGRESS = 0x86
     DONE = 0x87
     STATS_REPLY = 0x88
+    DATA = 0x89
+    STATE_REPLY = 0x8A
     ERROR = 0x8F
 
 
@@ -112,6 +129,15 @@ class StatsFlag(enum.IntFlag):
     ENABLE = 1
     DISABLE = 2
     RESET = 4
+
+
+class Space(enum.IntEnum):
+    """What READ, WRITE and SUM are about."""
+
+    IMAGE = 0
+    """Where the model image lies; written only while no model is loaded."""
+    SESSION = 1
+    """The state of a session as STATE describes it."""
 
 
 class Reason(enum.IntEnum):
@@ -179,6 +205,9 @@ HelloReply = Struct(
     "run" / Int32ul * "id of the GENERATE that runs or ran last, for RESUME; 0: none",
     "run_session" / Int32ul * "its session",
     "run_tokens" / Int32ul * "tokens that it has sampled",
+    "baud" / Int32ul * "bits a second now; 0 where they cannot be changed",
+    "bauds" / Array(BAUD_RATES, Int32ul) * "rates that SET_BAUD takes; 0: none",
+    "image_area" / Int64ul * "bytes for an image that WRITE can fill; 0: none",
 )
 
 Prompt = Struct(
@@ -238,12 +267,61 @@ Resume = Struct(
     "index" / Int32ul * "of the first token wanted",
 )
 
+SetBaud = Struct(
+    "request" / Int32ul * "echoed by the answer",
+    "baud" / Int32ul * "one of bauds of HELLO_REPLY",
+)
+
+Read = Struct(
+    "request" / Int32ul * "echoed by the answer",
+    "space" / Int32ul * "Space",
+    "session" / Int32ul * "of Space.SESSION, else 0",
+    "size" / Int32ul * "bytes wanted, at most MAX_DATA_BYTES",
+    "offset" / Int64ul * "of the first",
+)
+
+Write = Struct(
+    "request" / Int32ul * "echoed by the answer",
+    "space" / Int32ul * "Space",
+    "session" / Int32ul * "of Space.SESSION, else 0",
+    "count" / Int32ul * "bytes that follow",
+    "offset" / Int64ul * "of the first",
+)
+
+Sum = Struct(
+    "request" / Int32ul * "echoed by the answer",
+    "space" / Int32ul * "Space",
+    "session" / Int32ul * "of Space.SESSION, else 0",
+    "size" / Int32ul * "bytes, at most SUM_BYTES",
+    "offset" / Int64ul * "of the first",
+)
+
+Load = Struct(
+    "request" / Int32ul * "echoed by the answer",
+)
+
+Unload = Struct(
+    "request" / Int32ul * "echoed by the answer",
+)
+
+State = Struct(
+    "request" / Int32ul * "echoed by the answer",
+    "session" / Int32ul * "session number",
+)
+
+Adopt = Struct(
+    "request" / Int32ul * "echoed by the answer",
+    "session" / Int32ul * "session number",
+    "length" / Int32ul * "positions evaluated",
+    "high" / Int32ul * "positions ever written",
+)
+
 Ack = Struct()
 
 Ok = Struct(
     "request" / Int32ul * "what is answered",
     "value" / Int32ul * "PROMPT, TRUNCATE: tokens of the session, pending ones included; CANCEL: 1 if something ran; "
-    "PING: its value; RESUME: tokens sampled so far",
+    "PING: its value; RESUME: tokens sampled so far; SET_BAUD: the rate; SUM: CRC-32C; WRITE: bytes",
 )
 
 Tokens = Struct(
@@ -321,6 +399,20 @@ OpRecord = Struct(
     "cycles" / Int64ul * "cycles of hart 0",
 )
 
+Data = Struct(
+    "request" / Int32ul * "the READ",
+    "count" / Int32ul * "bytes that follow",
+    "offset" / Int64ul * "of the first",
+)
+
+StateReply = Struct(
+    "request" / Int32ul * "the STATE",
+    "length" / Int32ul * "positions evaluated",
+    "high" / Int32ul * "positions ever written since the session was empty",
+    "count" / Int32ul * "tokens that wait to be evaluated, which follow",
+    "bytes" / Int64ul * "of Space.SESSION: the tokens that the context holds, u32 each, then the pages of each state",
+)
+
 Error = Struct(
     "request" / Int32ul * "what is answered",
     "code" / Int16ul * "number from the table of errors",
@@ -347,6 +439,8 @@ MAX_PROMPT_TOKENS = (MAX_PAYLOAD - Prompt.sizeof()) // 4
 MAX_TOKEN_RECORDS = (MAX_PAYLOAD - Tokens.sizeof()) // TokenRecord.sizeof()
 MAX_SCORE_RECORDS = (MAX_PAYLOAD - Scores.sizeof()) // ScoreRecord.sizeof()
 MAX_LOGITS = (MAX_PAYLOAD - Logits.sizeof()) // 4
+MAX_STATE_TOKENS = (MAX_PAYLOAD - StateReply.sizeof()) // 4
+MAX_DATA_BYTES = MAX_PAYLOAD - Write.sizeof()
 MAX_OP_RECORDS = (MAX_PAYLOAD - StatsReply.sizeof()) // OpRecord.sizeof()
 
 
@@ -385,6 +479,22 @@ MESSAGES: dict[Type, Message] = {
         None,
         "Takes up the tokens of a GENERATE from any of them on, in this epoch; then come TOKENS and DONE as ever.",
     ),
+    Type.SET_BAUD: Message(
+        "host", SetBaud, None, "Changes the rate of the line, tentatively. Answered by OK at the old rate."
+    ),
+    Type.READ: Message("host", Read, None, "Asks for bytes of an image or of a session's state. Answered by DATA."),
+    Type.WRITE: Message("host", Write, "u8 byte", "Puts bytes of an image or of a session's state. Answered by OK."),
+    Type.SUM: Message("host", Sum, None, "Asks for a checksum of such bytes. Answered by OK."),
+    Type.LOAD: Message(
+        "host", Load, None, "Checks the image and loads it. Answered by OK at once; then CHECKING, and an announcement."
+    ),
+    Type.UNLOAD: Message("host", Unload, None, "Forgets model and sessions, so that an image can be written."),
+    Type.STATE: Message(
+        "host", State, None, "What a session's state is. Answered by STATE_REPLY, or ERROR 70 if too many tokens wait."
+    ),
+    Type.ADOPT: Message(
+        "host", Adopt, None, "Gives an empty session so many positions, whose state WRITE then fills. Answered by OK."
+    ),
     Type.ACK: Message("both", Ack, None, "Nothing but its header. UNNUMBERED."),
     Type.HELLO_REPLY: Message("device", HelloReply, None, "What the device is; also announced. UNNUMBERED."),
     Type.OK: Message("device", Ok, None, "A request without other results was done."),
@@ -394,5 +504,7 @@ MESSAGES: dict[Type, Message] = {
     Type.PROGRESS: Message("device", Progress, None, "Sent after each step of a long evaluation. UNNUMBERED."),
     Type.DONE: Message("device", Done, None, "The end of GENERATE or SCORE."),
     Type.STATS_REPLY: Message("device", StatsReply, OpRecord, "One page of the statistics by op."),
+    Type.DATA: Message("device", Data, "u8 byte", "Bytes that READ asked for."),
+    Type.STATE_REPLY: Message("device", StateReply, "u32 token", "What a session's state is made of."),
     Type.ERROR: Message("device", Error, None, "The request was refused or failed; nothing else follows for it."),
 }

@@ -56,8 +56,21 @@ class DeviceInfo:
     run: int
     run_session: int
     run_tokens: int
+    baud: int
+    bauds: tuple[int, ...]
+    image_area: int
     version_min: int
     version_max: int
+
+
+@dataclass(frozen=True)
+class SessionState:
+    """What a session's state is; see ``messages.StateReply``."""
+
+    length: int
+    high: int
+    pending: tuple[int, ...]
+    bytes: int
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class ByteStream(Protocol):
@@ -21,3 +21,17 @@ class ByteStream(Protocol):
 
     def close(self) -> None:
         """End the connection and whatever was started for it. May be called twice."""
+
+
+@runtime_checkable
+class SerialStream(ByteStream, Protocol):
+    """A line whose rate this end can change, where ``bauds`` is true."""
+
+    bauds: bool
+
+    @property
+    def baud(self) -> int:
+        """Bits a second."""
+
+    def set_baud(self, baud: int) -> None:
+        """Change them, once all has been sent."""

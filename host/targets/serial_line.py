@@ -27,6 +27,8 @@ class SerialTarget(Target):
 
     def __init__(self, spec: TargetSpec, hooks: Hooks) -> None:
         url = "://" in spec.port
+        self.bauds = not spec.port.startswith("socket://")
+        """Whether ``set_baud`` means anything."""
         self.description = spec.port if url else f"{spec.port} at {spec.baud}"
         self._hooks = hooks
         self._reason = ""
@@ -69,6 +71,18 @@ class SerialTarget(Target):
             self._line.flush()
         except (serial.SerialException, OSError, TypeError) as error:
             raise self._gone(error) from None
+
+    def set_baud(self, baud: int) -> None:
+        """Change the rate, once all has been sent. TargetError where the device cannot."""
+        try:
+            self._line.baudrate = baud
+        except (serial.SerialException, OSError, ValueError) as error:
+            raise self._gone(error) from None
+
+    @property
+    def baud(self) -> int:
+        """Bits a second."""
+        return int(self._line.baudrate)
 
     def _gone(self, error: Exception) -> TargetError:
         self._reason = _words(error)

@@ -171,3 +171,40 @@ uint32_t engine_sample(const struct sampler_params *params, uint32_t session, fl
             best = v;
     return best;
 }
+
+uint64_t engine_state_bytes(uint32_t session)
+{
+    return 4u * lengths[session];
+}
+
+uint64_t engine_state_history_bytes(uint32_t session)
+{
+    return 4u * lengths[session];
+}
+
+uint8_t *engine_state_at(uint32_t session, uint64_t offset, uint64_t *size)
+{
+    *size = 4u * lengths[session] - offset;
+    return (uint8_t *)history[session] + offset;
+}
+
+uint32_t engine_high(uint32_t session)
+{
+    return lengths[session];
+}
+
+int engine_state_adopt(uint32_t session, uint32_t length, uint32_t high)
+{
+    (void)high;
+    if (lengths[session])
+        return E_POSITION;
+    if (length > CONTEXT)
+        return E_CONTEXT_FULL;
+    lengths[session] = length;
+    return 0;
+}
+
+void engine_unload(void)
+{
+    loaded = 0;
+}

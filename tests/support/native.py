@@ -110,6 +110,11 @@ class Port(ctypes.Structure):
         ("hart_sleep", ctypes.c_void_p),
         ("hart_wake", ctypes.c_void_p),
         ("exit", ctypes.c_void_p),
+        ("set_baud", ctypes.c_void_p),
+        ("baud", ctypes.c_uint32),
+        ("image_area", ctypes.c_void_p),
+        ("image_area_size", ctypes.c_uint64),
+        ("confirm", ctypes.c_void_p),
     )
 
 

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``host load``: an image into the memory of a running device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from host.commands.run import BaudOption, LogOption, PatienceOption, QuietOption, TargetOption
+from host.link.interrupts import deferred_interrupts
+from host.link.transfer import send_image
+from host.talk import PORT_PATIENCE, line_rate, open_client
+from host.targets import open_target
+from host.terminal import Notices
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``host load``."""
+
+    @app.command()
+    def load(
+        image: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Image file; host pack makes one.")],
+        target: TargetOption,
+        quiet: QuietOption = False,
+        log: LogOption = None,
+        patience: PatienceOption = None,
+        baud: BaudOption = None,
+    ) -> None:
+        """Replace the model of a running device over the link, until it is switched off.
+
+        Interrupted, it goes on where it stopped when it is called again.
+        """
+        notices = Notices(quiet)
+        stream = open_target(target, None, notices.line)
+        with (
+            open_client(stream, notices.line, log, patience or PORT_PATIENCE) as client,
+            deferred_interrupts(client),
+            line_rate(client, baud),
+        ):
+            info, sent = send_image(client, image, notices.transfer)
+            notices.clear()
+            typer.echo(f"image {info.root.hex()[:8]} is loaded: {sent} of {image.stat().st_size} bytes sent", err=True)

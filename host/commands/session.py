@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``host session``: the state of a session out of a device and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from host.commands.run import BaudOption, LogOption, PatienceOption, QuietOption, TargetOption
+from host.errors import UsageError
+from host.link.interrupts import deferred_interrupts
+from host.link.transfer import SavedSession, restore_session, save_session
+from host.talk import PORT_PATIENCE, line_rate, open_client
+from host.targets import open_target
+from host.terminal import Notices
+
+SessionOption = Annotated[int, typer.Option("-s", "--session", min=0, help="Session number.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``host session save`` and ``host session restore``."""
+    commands = typer.Typer(help="Save the state of a session on a device to a file, or restore it.")
+    app.add_typer(commands, name="session")
+
+    @commands.command()
+    def save(
+        file: Path,
+        target: TargetOption,
+        session: SessionOption = 0,
+        quiet: QuietOption = False,
+        log: LogOption = None,
+        patience: PatienceOption = None,
+        baud: BaudOption = None,
+    ) -> None:
+        """Write a session's tokens and keys and values to FILE; interrupted, it goes on when it is called again."""
+        notices = Notices(quiet)
+        partial = file.with_name(file.name + ".part")
+        stream = open_target(target, None, notices.line)
+        with (
+            open_client(stream, notices.line, log, patience or PORT_PATIENCE) as client,
+            deferred_interrupts(client),
+            line_rate(client, baud),
+        ):
+            client.require_model()
+            saved = save_session(client, session, partial, notices.transfer)
+        notices.clear()
+        _write(file, saved.encode())
+        partial.unlink(missing_ok=True)
+        typer.echo(f"{saved.length} positions, {len(saved.state)} bytes", err=True)
+
+    @commands.command()
+    def restore(
+        file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+        target: TargetOption,
+        session: SessionOption = 0,
+        quiet: QuietOption = False,
+        log: LogOption = None,
+        patience: PatienceOption = None,
+        baud: BaudOption = None,
+    ) -> None:
+        """Give a session the state that was saved in FILE."""
+        notices = Notices(quiet)
+        saved = SavedSession.decode(file.read_bytes(), str(file))
+        stream = open_target(target, None, notices.line)
+        with (
+            open_client(stream, notices.line, log, patience or PORT_PATIENCE) as client,
+            deferred_interrupts(client),
+            line_rate(client, baud),
+        ):
+            client.require_model()
+            restore_session(client, saved, session, notices.transfer)
+            notices.clear()
+            typer.echo(f"session {session} has {client.length(session)} tokens", err=True)
+
+
+def _write(file: Path, data: bytes) -> None:
+    try:
+        file.write_bytes(data)
+    except OSError as error:
+        raise UsageError(f"cannot write {file}: {error.strerror}") from error
