@@ -99,6 +99,15 @@ class Timer:
 
 
 @dataclass(frozen=True)
+class Block:
+    """Where block devices behind virtio-mmio may be: at ``base``, ``base + stride``, ... ``count`` of them."""
+
+    base: int
+    stride: int
+    count: int
+
+
+@dataclass(frozen=True)
 class Entry:
     """Privilege mode in which the firmware starts (``m`` or ``s``) and how it ends (a key of gen_board.POWER)."""
 
@@ -160,6 +169,8 @@ class Board:
     uart: Uart | None = None
     timer: Timer | None = None
     entry: Entry | None = None
+    block: Block | None = None
+    """The medium as the firmware sees it, where it has a driver: to confirm a slot itself."""
     loader: str = ""
     """``u-boot`` where that loads firmware and image; the build then makes its scripts, a FIT and a disk image."""
     roofline: Roofline | None = None

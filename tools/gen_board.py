@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from host.boards import Board, Region, Size
+from host.boards import Block, Board, Region, Size
 
 POWER = {"test": 0, "htif": 1, "sbi": 2, "none": 3}
 UART_ENABLE = {"ns16550": 0, "xscale": 0x40}
@@ -37,6 +37,9 @@ def header(board: Board, kernels: str, limit: int | None = None) -> str:
         lines += [f"#define BOARD_HART_IDS {', '.join(map(str, board.harts.ids))}"]
         lines += [f"#define BOARD_LINK_BASE {memory.firmware.base:#x}u"]
         lines += [f"#define BOARD_HANDOFF {memory.firmware.end - HANDOFF_BYTES:#x}u"]
+        block = board.block or Block(0, 0, 0)
+        lines += [f"#define BOARD_BLOCK_BASE {block.base:#x}u", f"#define BOARD_BLOCK_STRIDE {block.stride:#x}u"]
+        lines += [f"#define BOARD_BLOCK_COUNT {block.count}u"]
         lines += [f"#define BOARD_STACK_BYTES {int(memory.stack):#x}"]
         lines += [
             f"#define BOARD_ARENA_BASE {memory.arena.base:#x}u",

@@ -3,7 +3,8 @@
  * was loaded is whole. U-Boot's script (host/medium/uboot.py) reads and writes the medium:
  *
  *   go APPLET choose WORK                  sets hsp_slot, hsp_blocks, hsp_from, hsp_write
- *   go APPLET check WORK IMAGE LIMIT SLOT  sets hsp_good
+ *   go APPLET check WORK IMAGE LIMIT SLOT SELECTOR
+ *                                          sets hsp_good; SELECTOR: its first sector
  *
  * Numbers are hexadecimal. WORK is memory: the selector's sectors as they lie on the medium, then a
  * word of slots known as bad, then text for `env import`. gp and tp are U-Boot's, and nothing
@@ -121,14 +122,17 @@ static int is_whole(const uint8_t *base, uint64_t limit)
     return 1;
 }
 
-static void check(uint8_t *base, const uint8_t *image, uint64_t limit, const char *slot)
+static void check(char *const argv[])
 {
-    uint32_t number = slot[0] == 'b';
-    int good = is_whole(image, limit);
+    uint8_t *base = (uint8_t *)parse_hex(argv[2]);
+    struct handoff handoff = {argv[5][0] == 'b', (uint32_t)parse_hex(argv[6])};
+    int good = is_whole((const uint8_t *)parse_hex(argv[3]), parse_hex(argv[4]));
 
     if (!good)
-        le_put_u32(base + SECTORS_BYTES, le_u32(base + SECTORS_BYTES) | 1u << number);
-    handoff_write((uint8_t *)(uintptr_t)BOARD_HANDOFF, good ? number : SELECTOR_NO_SLOT);
+        le_put_u32(base + SECTORS_BYTES, le_u32(base + SECTORS_BYTES) | 1u << handoff.slot);
+    if (!good)
+        handoff.slot = SELECTOR_NO_SLOT;
+    handoff_write((uint8_t *)(uintptr_t)BOARD_HANDOFF, &handoff);
     put_text((char *)base + TEXT_OFFSET, good ? "hsp_good=1\n" : "hsp_good=0\n");
 }
 
@@ -139,9 +143,8 @@ __attribute__((section(".text.start"))) int _start(int argc, char *const argv[])
     __asm__ volatile(FENCE_I : : : "memory");
     if (argc == 3 && argv[1][0] == 'c' && argv[1][2] == 'o')
         choose((uint8_t *)parse_hex(argv[2]));
-    else if (argc == 6 && argv[1][0] == 'c' && argv[1][2] == 'e')
-        check((uint8_t *)parse_hex(argv[2]), (const uint8_t *)parse_hex(argv[3]),
-              parse_hex(argv[4]), argv[5]);
+    else if (argc == 7 && argv[1][0] == 'c' && argv[1][2] == 'e')
+        check(argv);
     else
         return 1;
     return 0;

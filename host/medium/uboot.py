@@ -109,7 +109,7 @@ for hsp_try in 1 2 3; do
       test $hsp_blocks = 0 || setenv hsp_size $hsp_blocks
       echo "hartspeak: reading slot $hsp_slot"
       $devtype read {memory.image:#x} $hsp_start $hsp_size
-      go {applet:#x} check {work:#x} {memory.image:#x} {limit:#x} $hsp_slot
+      go {applet:#x} check {work:#x} {memory.image:#x} {limit:#x} $hsp_slot $hsp_selector
       env import -t {work + TEXT_OFFSET:#x} {TEXT_BYTES:x}
       test $hsp_good = 1 || echo "hartspeak: slot $hsp_slot holds no whole image"
     fi

@@ -124,17 +124,21 @@ def uboot_program() -> Path:
 
 
 def open_u_boot(board: Board, spec: TargetSpec, firmware: Firmware, image: Path | None) -> ProcessTarget:
-    """QEMU with OpenSBI and U-Boot, which boots firmware and image from a disk made for this run."""
+    """QEMU with OpenSBI and U-Boot, which boots from the disk that the spec names or one made for this run."""
     from host.medium.uboot import write_boot_disk
 
     uboot = uboot_program()
-    path = Path(tempfile.mkstemp(prefix="hartspeak-", suffix=".img")[1])
-    write_boot_disk(path, board, firmware.directory, image)
+    if spec.disk and not Path(spec.disk).is_file():
+        raise TargetError(f"{spec.disk}: there is no such disk image; host flash --medium {spec.disk} makes one")
+    path = Path(spec.disk or tempfile.mkstemp(prefix="hartspeak-", suffix=".img")[1])
+    if not spec.disk:
+        write_boot_disk(path, board, firmware.directory, image)
     base = qemu_machine(board, spec.kernels, spec.vlen, spec.harts)
     base += ["-bios", "default", "-kernel", str(uboot), "-drive", f"if=none,id=disk,format=raw,file={path}"]
     base += ["-device", "virtio-blk-device,drive=disk"]
+    base += ["-global", "virtio-mmio.force-legacy=false"]
     name = f"{board.name} (QEMU, OpenSBI, U-Boot, {_harts(spec.harts)})"
-    return LoaderTarget(lambda fd: [*base, *_line(fd)], name, path, on_socket=True)
+    return LoaderTarget(lambda fd: [*base, *_line(fd)], name, None if spec.disk else path, on_socket=True)
 
 
 def spike_isa(board: Board, spec: TargetSpec) -> str:
@@ -177,19 +181,23 @@ class FileTarget(ProcessTarget):
     """A simulator with a file of its own, a device tree or a disk, which goes with it."""
 
     def __init__(
-        self, command: Callable[[int], list[str]], description: str, file: Path, on_socket: bool = False
+        self, command: Callable[[int], list[str]], description: str, file: Path | None, on_socket: bool = False
     ) -> None:
         self._file = file
         try:
             super().__init__(command, description, on_socket)
         except TargetError:
-            file.unlink()
+            self._remove()
             raise
+
+    def _remove(self) -> None:
+        if self._file:
+            self._file.unlink(missing_ok=True)
 
     def close(self) -> None:
         """End the simulator and remove its file."""
         super().close()
-        self._file.unlink(missing_ok=True)
+        self._remove()
 
 
 class LoaderTarget(FileTarget):

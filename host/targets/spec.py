@@ -13,7 +13,7 @@ from host.errors import TargetError
 
 DEFAULT_BAUD = 115200
 VLENS = (128, 256, 512, 1024)
-OPTIONS = ("scalar", "rvv", "vlen=BITS", "harts=N", "isa=ISA", "build=DIR")
+OPTIONS = ("scalar", "rvv", "vlen=BITS", "harts=N", "isa=ISA", "build=DIR", "disk=FILE")
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class TargetSpec:
     isa: str = ""
     build: str = ""
     """Where firmware is built; $HARTSPEAK_BUILD or ``build`` where empty."""
+    disk: str = ""
+    """Disk image that U-Boot's simulator boots from, and that stays; one is made for the run where empty."""
     port: str = ""
     baud: int = DEFAULT_BAUD
     place: str = ""
@@ -87,7 +89,7 @@ def _parse_options(spec: str, text: str) -> dict[str, str | int]:
                 raise TargetError(f"target {spec!r}: vlen is one of {', '.join(map(str, VLENS))}")
         elif key == "harts" and equals:
             found["harts"] = _number(spec, key, value, 1, 16)
-        elif key in ("isa", "build") and value:
+        elif key in ("isa", "build", "disk") and value:
             found[key] = value
         else:
             raise TargetError(f"target {spec!r}: unknown option {option!r}; there are {', '.join(OPTIONS)}")
@@ -129,6 +131,8 @@ def parse_spec(spec: str) -> TargetSpec:
         raise TargetError(f"target {spec!r}: board {name} has {len(board.harts.ids)} harts")
     if options.get("vlen") and kernels != "rvv":
         raise TargetError(f"target {spec!r}: vlen= needs RVV kernels; write {name}:rvv,vlen={options['vlen']}")
+    if options.get("disk") and board.simulator.kind != "u-boot":
+        raise TargetError(f"target {spec!r}: disk= is for simulators with a boot loader (qemu-virt-s)")
     options.setdefault("harts", default_harts(board))
     options.setdefault("vlen", board.vlen if kernels == "rvv" else 0)
     return TargetSpec(spec, board=name, **options)  # type: ignore[arg-type]

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two slots through the boot chain of a real board: OpenSBI, U-Boot, selector, firmware."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from host.boards import load_board
+from host.errors import TargetError
+from host.image.reader import Image
+from host.link.client import Client
+from host.medium.disk import MIB, plan_disk, read_layout, slot_bytes, write_disk
+from host.medium.selector import COPIES, COPY_STRIDE, NO_SLOT, SECTOR_BYTES, Selection, newest, plan_update
+from host.medium.uboot import disk_chunks
+from host.targets import parse_spec
+from host.targets.opening import build_firmware, open_target
+from host.targets.simulators import build_root, firmware_files, qemu_program, uboot_program
+from tests.support.tiny import tiny_image, tiny_llama
+
+
+class Disk:
+    """A disk image with our partitions."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with path.open("rb") as file:
+            self.layout = read_layout(file, path.stat().st_size)
+
+    def copies(self) -> list[bytes]:
+        with self.path.open("rb") as file:
+            found = []
+            for copy in range(COPIES):
+                file.seek(self.layout.parts["selector"].offset + copy * COPY_STRIDE)
+                found.append(file.read(SECTOR_BYTES))
+        return found
+
+    def selection(self) -> Selection:
+        selection = newest(self.copies())[1]
+        assert selection is not None
+        return selection
+
+    def put(self, partition: str, data: bytes, at: int = 0) -> None:
+        with self.path.open("r+b") as file:
+            file.seek(self.layout.parts[partition].offset + at)
+            file.write(data)
+
+    def update(self, image: bytes) -> None:
+        """As host flash does it."""
+        plan = plan_update(self.copies(), len(image))
+        self.put("selector", plan.before[1], plan.before[0] * COPY_STRIDE)
+        self.put(f"model_{'ab'[plan.slot]}", image)
+        self.put("selector", plan.after[1], plan.after[0] * COPY_STRIDE)
+
+
+def boot(disk: Disk, answer: bool = True) -> bytes:
+    """Switch on, see which image runs, let it answer or not, switch off. Returns the image's root."""
+    with open_target(f"qemu-virt-s:disk={disk.path}", None) as target:
+        client = Client(target, patience=60.0)
+        info = client.connect(timeout=60.0)
+        if answer:
+            client.prompt([1, 2, 3])
+            assert len(list(client.generate(2))) == 2
+        return info.root
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("slots")
+    for seed in (1, 2):
+        tiny_image(folder / f"{seed}.hsp", tiny_llama(seed=seed))
+    return [folder / "1.hsp", folder / "2.hsp"]
+
+
+@pytest.fixture
+def disk(images: list[Path], tmp_path: Path) -> Disk:
+    try:
+        qemu_program()
+        uboot_program()
+    except TargetError as error:
+        pytest.skip(str(error))
+    spec, board = parse_spec("qemu-virt-s"), load_board("qemu-virt-s")
+    firmware = firmware_files(board, spec.kernels, build_root(spec.build))
+    if not (firmware.directory / "selector.bin").is_file():
+        build_firmware(board, spec, None)
+    path = tmp_path / "disk.img"
+    layout = plan_disk(slot_bytes(images[0].stat().st_size))
+    write_disk(path, layout.size, disk_chunks(board, layout, firmware.directory, images[0]))
+    return Disk(path)
+
+
+def test_an_update_is_tried_confirmed_and_survives_damage(disk: Disk, images: list[Path]) -> None:
+    old, new = (Image(path).header["root"] for path in images)
+    disk.update(images[1].read_bytes())
+    assert boot(disk, answer=False) == new
+    assert (disk.selection().active, disk.selection().trial, disk.selection().tries) == (0, 1, 2)
+    assert boot(disk) == new
+    assert (disk.selection().active, disk.selection().trial) == (1, NO_SLOT)
+    disk.put("model_b", b"\0" * 64, at=images[1].stat().st_size // 2)
+    assert boot(disk, answer=False) == old
+    assert disk.path.stat().st_size >= 2 * slot_bytes(images[0].stat().st_size) + 18 * MIB
+
+
+@pytest.mark.slow
+def test_a_model_that_never_answers_is_given_up(disk: Disk, images: list[Path]) -> None:
+    old, new = (Image(path).header["root"] for path in images)
+    disk.update(images[1].read_bytes())
+    assert [boot(disk, answer=False) for _ in range(4)] == [new, new, new, old]
+    assert disk.selection().trial == NO_SLOT
