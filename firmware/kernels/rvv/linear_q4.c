@@ -150,8 +150,8 @@ _Static_assert(offsetof(struct kernel_q8a, sums) == 16, "offsets in START and FI
 
 #define RUN_SINGLE(TEXT)                                                                           \
     __asm__ volatile(TEXT                                                                          \
-                     : [values] "+r"(values), [scales] "+r"(scales), [q] "+r"(q),                  \
-                       [scale] "+r"(scale), [sum] "+r"(sum)                                        \
+                     : [values] "+&r"(values), [scales] "+&r"(scales), [q] "+&r"(q),               \
+                       [scale] "+&r"(scale), [sum] "+&r"(sum)                                      \
                      : [vl] "r"(vl), [skip] "r"(rows.record - VALUES), [record] "r"(rows.record),  \
                        [out] "r"(out), [upper] "r"(out + KERNEL_TILE / 2), [half] "r"(vl / 2),     \
                        [end] "r"(q + KERNEL_GROUP * rows.groups)                                   \
@@ -327,8 +327,8 @@ RVV_OUT_OF_LINE void linear_single(const struct kernel_weight *w, const struct k
 #define RUN_SEVERAL(...)                                                                           \
     __asm__ volatile(                                                                              \
         SEVERAL(__VA_ARGS__)                                                                       \
-        : [values] "+r"(values), [scales] "+r"(scales), [q0] "+r"(q0), [q1] "+r"(q1),              \
-          [q2] "+r"(q2), [q3] "+r"(q3), [at] "+r"(at)                                              \
+        : [values] "+&r"(values), [scales] "+&r"(scales), [q0] "+&r"(q0), [q1] "+&r"(q1),          \
+          [q2] "+&r"(q2), [q3] "+&r"(q3), [at] "+&r"(at)                                           \
         : [x] "r"(x), [vl] "r"(vl), [half] "r"(half), [rest] "r"(vl - half),                       \
           [skip] "r"(rows.record - VALUES), [record] "r"(rows.record), [out] "r"(out),             \
           [stride] "r"(sizeof(float) * stride), [end] "r"(sizeof(float) * rows.groups)             \

@@ -129,7 +129,7 @@
 #define RUN_SINGLE(TEXT)                                                                           \
     __asm__ volatile(                                                                              \
         TEXT                                                                                       \
-        : [values] "+r"(values), [scales] "+r"(scales), [q] "+r"(q), [scale] "+r"(scale)           \
+        : [values] "+&r"(values), [scales] "+&r"(scales), [q] "+&r"(q), [scale] "+&r"(scale)       \
         : [vl] "r"(vl), [skip] "r"(rows.record - VALUES), [record] "r"(rows.record),               \
           [out] "r"(out), [upper] "r"(out + KERNEL_TILE / 2), [half] "r"(vl / 2),                  \
           [end] "r"(q + KERNEL_GROUP * rows.groups)                                                \
@@ -185,8 +185,8 @@ RVV_OUT_OF_LINE void linear_single(const struct kernel_weight *w, const struct k
 #define RUN_DOUBLE(STRIP)                                                                          \
     __asm__ volatile(                                                                              \
         DOUBLE(STRIP)                                                                              \
-        : [values] "+r"(values), [scales] "+r"(scales), [q0] "+r"(q0), [q1] "+r"(q1),              \
-          [scale0] "+r"(scale0), [scale1] "+r"(scale1)                                             \
+        : [values] "+&r"(values), [scales] "+&r"(scales), [q0] "+&r"(q0), [q1] "+&r"(q1),          \
+          [scale0] "+&r"(scale0), [scale1] "+&r"(scale1)                                           \
         : [vl] "r"(vl), [skip] "r"(rows.record - VALUES), [record] "r"(rows.record),               \
           [out0] "r"(out), [out1] "r"(out + stride), [end] "r"(q0 + KERNEL_GROUP * rows.groups)    \
         : RVV_CLOBBERS, "t0", "t1", "t2", "t3", "ft0", "ft1")
