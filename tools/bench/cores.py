@@ -33,6 +33,8 @@ GIB = 1 << 30
 LANE_BITS = 64
 COLUMNS = 384
 TILE = 64
+GELU_WIDTH = 768
+"""Elements that cycles.c's norm and gelu take."""
 INPUTS = (1, 4, 8)
 MAX_CYCLES = 500_000_000
 
@@ -144,7 +146,8 @@ def build(folder: Path, core: Core, family: str, harts: int, cases: list[Case]) 
     """The program of cycles.c for these cases, compiled as the board's firmware is."""
     board = load_board(core.board)
     listed = ",".join(f"{c.kernel.upper()}({c.columns},{c.inputs},{c.outputs})" for c in cases)
-    flags = [f"-DCASES={listed}", f"-DHARTS={harts}", f"-DLAYOUT=IMAGE_LAYOUT_{LAYOUTS[family].upper()}"]
+    flags = [f"-DCASES={listed}", f"-DHARTS={harts}", f"-DNORM_WIDTH={GELU_WIDTH}"]
+    flags += [f"-DLAYOUT=IMAGE_LAYOUT_{LAYOUTS[family].upper()}"]
     flags += [f"-DWEIGHT_BYTES={sum(c.columns * c.outputs * 2 for c in cases)}"]
     return compile_kernels(folder / f"{core.name}-{harts}.elf", family, choose("zig", board, family), SOURCES, flags)
 

@@ -7,8 +7,8 @@
  *
  * "read" is a loop of plain 64-bit loads, the memory speed that the core can see at all; "barrier"
  * is a call of an empty function on all harts, its barrier included; "norm" and "gelu" stand for
- * the ops that are not linear, on hart 0. CASES, HARTS, LAYOUT and the
- * bytes of all cases' weights are given when it is compiled.
+ * the ops that are not linear, on hart 0. CASES, HARTS, LAYOUT, NORM_WIDTH and the bytes of all
+ * cases' weights are given when it is compiled.
  */
 
 #include "engine/pool.h"
@@ -26,7 +26,6 @@
 #define WARM_COLS   64u
 #define WARM_BYTES  65536u /* more than a warm-up's weights */
 #define READ_BYTES  131072u
-#define NORM_WIDTH  768u
 
 struct run_case {
     const char *name;
@@ -47,7 +46,13 @@ static struct {
     float weight[NORM_WIDTH], bias[NORM_WIDTH];
 } rows __attribute__((aligned(64)));
 
-static struct port port = {.harts = HARTS};
+/* Harts only spin here. */
+static void hart_nothing(uint32_t hart)
+{
+    (void)hart;
+}
+
+static struct port port = {.harts = HARTS, .hart_sleep = hart_nothing, .hart_wake = hart_nothing};
 static struct op op;
 static struct step step;
 static uint64_t used;

@@ -16,8 +16,8 @@ import shutil
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -146,9 +146,9 @@ def quantized_file(source: Path, kind: str, work: Path) -> Path:
     return requantize(source, kind, work / f"{source.stem.rsplit('.', 1)[0]}.{size}.{time}.{kind}.gguf")
 
 
-def compare_counts(given: argparse.Namespace, source: Path, work: Path) -> list[dict[str, object]]:
+def compare_counts(given: argparse.Namespace, qemu: str, source: Path, work: Path) -> list[dict[str, object]]:
     """Every variant and format; prints a line as soon as it is known."""
-    counter = Counter(given.qemu, build_plugin(work, given.qemu))
+    counter = Counter(qemu, build_plugin(work, qemu))
     prompt, decode = given.prompt, given.generate
     rows: list[dict[str, object]] = []
     print(f"{'M instructions a token':<16}{'':<8}{'decode':>8}{'llama':>9}{'ratio':>8}  {f'pp {prompt}':>8}", end="")
@@ -187,36 +187,61 @@ def ours_speed(image: Path, target: str, prompt: int, decode: int) -> tuple[floa
     return result.prefill.tokens_per_second[0], result.decode.tokens_per_second[0]
 
 
-def compare_seconds(given: argparse.Namespace, source: Path, work: Path) -> list[dict[str, object]]:
-    """Tokens a second in turns on this machine, scalar, one thread each: medians of the rounds."""
+@dataclass(frozen=True)
+class Speed:
+    """Tokens a second of a prompt and of decoding: medians over the rounds. ratio_of: llama.cpp's on the same file."""
+
+    name: str
+    prefill: float
+    decode: float
+    ratio_of: Speed | None = None
+
+    def line(self) -> str:
+        """As text, with the ratios."""
+        text = f"{self.name:<36}"
+        for word, ours, theirs in (
+            ("prompt", self.prefill, self.ratio_of and self.ratio_of.prefill),
+            ("decode", self.decode, self.ratio_of and self.ratio_of.decode),
+        ):
+            text += f" {word} {ours:>7.2f} tokens/s {f'{ours / theirs:.2f} x' if theirs else '':>8} "
+        return text.rstrip()
+
+
+def compare_seconds(
+    qemu: str, kinds: Sequence[str], prompt: int, decode: int, rounds: int, source: Path, work: Path
+) -> list[Speed]:
+    """llama.cpp and our firmware in turns on this machine, scalar, one thread each, without the plugin.
+
+    Ours as a process under QEMU's user mode, as llama.cpp is, and as a machine under its system mode, as the demo is.
+    """
     scalar = VARIANTS[0]
     program = build_llama(work, scalar)
     our_program(scalar)
-    speeds: dict[str, list[tuple[float, float]]] = {}
-    for _ in range(given.rounds):
-        for kind in given.format or ("Q4_0",):
-            model = quantized_file(source, kind, work)
-            said = call(given.qemu, "-cpu", scalar.qemu, program, model, given.prompt, given.generate).split()
-            first, rest = map(float, said[-2:])
-            speeds.setdefault(f"llama.cpp {kind}", []).append((given.prompt / first, given.generate / rest))
-            for target in ("linux:harts=1", "qemu-virt:scalar,harts=1"):
-                image = resolve_image(str(model), target)
-                found = ours_speed(image, target, given.prompt, given.generate)
-                speeds.setdefault(f"ours {kind}, {target}", []).append(found)
-    return [print_speed(name, found, speeds) for name, found in speeds.items()]
+    found: list[Speed] = []
+    for kind in kinds:
+        model = quantized_file(source, kind, work)
+        targets = ("linux:harts=1", "qemu-virt:scalar,harts=1")
+        images = [resolve_image(str(model), target) for target in targets]
+        rates: dict[str, list[tuple[float, float]]] = {}
+        for _ in range(rounds):
+            first, rest = map(float, call(qemu, "-cpu", scalar.qemu, program, model, prompt, decode).split()[-2:])
+            rates.setdefault(f"llama.cpp {kind}", []).append((prompt / first, decode / rest))
+            for image, target in zip(images, targets, strict=True):
+                rates.setdefault(f"ours {kind}, {target}", []).append(ours_speed(image, target, prompt, decode))
+        theirs: Speed | None = None
+        for name, values in rates.items():
+            prefill, decode_rate = (statistics.median(phase) for phase in zip(*values, strict=True))
+            found.append(Speed(name, prefill, decode_rate, theirs))
+            theirs = theirs or found[-1]
+    return found
 
 
-def print_speed(
-    name: str, found: list[tuple[float, float]], speeds: dict[str, list[tuple[float, float]]]
-) -> dict[str, object]:
-    """One line: medians, and the ratio to llama.cpp's on the same file."""
-    median = [statistics.median(values) for values in zip(*found, strict=True)]
-    kind = name.split()[1].rstrip(",")
-    theirs = [statistics.median(values) for values in zip(*speeds[f"llama.cpp {kind}"], strict=True)]
-    ratios = [ours / other for ours, other in zip(median, theirs, strict=True)]
-    print(f"{name:<36} prompt {median[0]:>7.2f} tokens/s {ratios[0]:>6.2f} x   decode {median[1]:>7.2f}", end=" ")
-    print(f"tokens/s {ratios[1]:>6.2f} x", flush=True)
-    return {"name": name, "prefill": median[0], "decode": median[1], "ratios": ratios}
+def qemu_user() -> str:
+    """QEMU's user mode with plugins. Raises UsageError where there is none."""
+    found = shutil.which("qemu-riscv64")
+    if not found:
+        raise UsageError("there is no qemu-riscv64 (Debian: apt install qemu-user, which must not be the static one)")
+    return found
 
 
 def main() -> None:
@@ -226,7 +251,6 @@ def main() -> None:
     parser.add_argument("--variant", action="append", choices=[v.name for v in VARIANTS], help="repeatable")
     parser.add_argument("--format", action="append", choices=FORMATS, help="repeatable; Q4_0 and Q8_0")
     parser.add_argument("--work", type=Path, default=work_folder(), help="where llama.cpp is built")
-    parser.add_argument("--qemu", default=shutil.which("qemu-riscv64"), help="qemu-riscv64 with plugins")
     parser.add_argument("-p", "--prompt", type=int, default=64)
     parser.add_argument("-n", "--generate", type=int, default=4)
     parser.add_argument("--ours-only", action="store_true", help="no llama.cpp: compare with recorded values")
@@ -235,12 +259,16 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     given = parser.parse_args()
     try:
-        if not given.qemu:
-            raise UsageError("there is no qemu-riscv64; install it (Debian: apt install qemu-user) or give --qemu")
         work = given.work.resolve()
         work.mkdir(parents=True, exist_ok=True)
-        source = model_file(given.model)
-        rows = compare_seconds(given, source, work) if given.wall else compare_counts(given, source, work)
+        source, qemu = model_file(given.model), qemu_user()
+        if given.wall:
+            kinds = given.format or FORMATS[:1]
+            found = compare_seconds(qemu, kinds, given.prompt, given.generate, given.rounds, source, work)
+            print("\n".join(speed.line() for speed in found))
+            rows = [asdict(speed) for speed in found]
+        else:
+            rows = compare_counts(given, qemu, source, work)
     except HostError as error:
         sys.exit(f"peers: {error}")
     if given.json:

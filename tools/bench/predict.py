@@ -3,9 +3,9 @@
 
 Instructions by op are counted on the board's twin on Spike with one hart. A linear op takes the longer of two times:
 its weights at the speed at which all harts of the core model read that kernel's weights from memory, and its
-instructions, shared by the harts, at the model's cycles an instruction. Everything else is charged as if one hart did
-it all, at the worse of the model's norm and GELU; each op pays the model's barrier. Without IMAGE: GPT-2 124M's shapes
-with random weights, in 4 and in 8 bits.
+instructions, shared by the harts, at the model's cycles an instruction; its activation comes on top. Everything else is
+charged as if one hart did it all, at the worse of the model's norm and GELU; each op pays the model's barrier. Without
+IMAGE: GPT-2 124M's shapes with random weights, in 4 and in 8 bits.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from rich.table import Table
 from host.bench.measure import OpShare, Plan, measure
 from host.bench.traffic import Traffic, op_group
 from host.errors import HostError, UsageError
-from host.image.format import Format, OpId
+from host.image.format import Activation, Format, OpId
 from host.image.reader import Image
 from host.talk import open_talk
-from tools.bench.cores import Core, Cycles, core_names, load_core, measure_core
+from tools.bench.cores import GELU_WIDTH, Core, Cycles, core_names, load_core, measure_core
 from tools.bench.gpt2 import gpt2_image
 from tools.bench.llama import work_folder
 
@@ -45,6 +45,8 @@ class Rates:
     linear: Mapping[str, float]
     other: float
     """Cycles an instruction of ops that are not linear."""
+    activation: float
+    """Cycles an element of a linear op's activation."""
     barrier: float
     """Cycles an op."""
 
@@ -70,6 +72,7 @@ class Prediction:
     """A token in its groups, with the barriers."""
 
     shares: list[Share]
+    activation_seconds: float
     barrier_seconds: float
     bound_seconds: float
     """The bytes of all groups at the memory's speed, and nothing else."""
@@ -77,7 +80,8 @@ class Prediction:
     @property
     def tokens_per_second(self) -> float:
         """All ops one after the other."""
-        return 1 / (sum(share.seconds for share in self.shares) + self.barrier_seconds)
+        ops = sum(share.seconds for share in self.shares)
+        return 1 / (ops + self.activation_seconds + self.barrier_seconds)
 
 
 def core_rates(core: Core, model: str, harts: int, cycles: list[Cycles]) -> Rates:
@@ -93,6 +97,7 @@ def core_rates(core: Core, model: str, harts: int, cycles: list[Cycles]) -> Rate
         read=core.read_bytes,
         bytes_a_cycle={c.case.kernel: c.bytes_a_cycle for c in decode},
         linear={c.case.kernel: c.cycles_an_instruction for c in mine if c.harts == 1 and c.case.inputs == 1},
+        activation=single["gelu"].warm_cycles / GELU_WIDTH,
         other=max(single[name].cycles_an_instruction for name in ("norm", "gelu")),
         barrier=next(c.warm_cycles for c in mine if c.harts == harts and c.case.kernel == "barrier"),
     )
@@ -110,10 +115,24 @@ def linear_kernels(image: Image) -> dict[str, str]:
     return found
 
 
+def activated(image: Image) -> int:
+    """Elements of a token that go through the activation of a linear op."""
+    linear = [op.fields for op in image.ops if op.id == OpId.LINEAR]
+    return sum(fields["n"] for fields in linear if fields["activation"] != Activation.NONE)
+
+
 def predict(
-    costs: Mapping[str, OpShare], traffic: Mapping[str, Traffic], kernels: Mapping[str, str], ops: int, rates: Rates
+    costs: Mapping[str, OpShare],
+    traffic: Mapping[str, Traffic],
+    kernels: Mapping[str, str],
+    elements: int,
+    ops: int,
+    rates: Rates,
 ) -> Prediction:
-    """From a decoded token's instructions and bytes by group. kernels: which groups are linear, and how."""
+    """From a decoded token's instructions and bytes by group. kernels: which groups are linear, and how.
+
+    elements: those that an activation takes; ops: those of the program.
+    """
     shares = []
     for group, cost in costs.items():
         read = traffic.get(group, Traffic()).bytes
@@ -122,7 +141,8 @@ def predict(
         cycles = cost.instret * (rates.linear[kernel] / rates.harts if kernel else rates.other)
         shares.append(Share(group, read, cost.instret, read / speed / rates.clock_hz, cycles / rates.clock_hz))
     bound = sum(share.bytes for share in shares) / rates.read / rates.clock_hz
-    return Prediction(shares, ops * rates.barrier / rates.clock_hz, bound)
+    activation = elements * rates.activation / rates.harts / rates.clock_hz
+    return Prediction(shares, activation, ops * rates.barrier / rates.clock_hz, bound)
 
 
 def predict_image(path: Path, core: Core, rates: Rates, depth: int) -> Prediction:
@@ -131,7 +151,7 @@ def predict_image(path: Path, core: Core, rates: Rates, depth: int) -> Predictio
     kernels = linear_kernels(image)
     with open_talk(str(path), f"{core.board}@spike:harts=1") as talk:
         phase = measure(talk.client, talk.image, Plan(1, 2, 1, depth, by_op=True)).decode
-    return predict(phase.by_op, phase.traffic, kernels, len(image.ops), rates)
+    return predict(phase.by_op, phase.traffic, kernels, activated(image), len(image.ops), rates)
 
 
 def prediction_table(title: str, found: Prediction) -> Table:
@@ -143,15 +163,21 @@ def prediction_table(title: str, found: Prediction) -> Table:
         values = (share.bytes / 1e6, share.instructions / 1e6)
         times = (share.memory_seconds * 1e3, share.compute_seconds * 1e3, share.seconds * 1e3)
         table.add_row(share.group, *(f"{value:.3f}" for value in (*values, *times)))
+    table.add_row("activations", "", "", "", "", f"{found.activation_seconds * 1e3:.3f}")
     table.add_row("barriers", "", "", "", "", f"{found.barrier_seconds * 1e3:.3f}")
     return table
 
 
 def facts(title: str, found: Prediction) -> dict[str, Any]:
     """One image for ``--json``; ``title`` says on what."""
-    shares = [vars(share) | {"seconds": share.seconds} for share in found.shares]
-    speeds = {"tokens_per_second": found.tokens_per_second, "bound_tokens_per_second": 1 / found.bound_seconds}
-    return {"title": title, **speeds, "groups": shares, "barrier_seconds": found.barrier_seconds}
+    return {
+        "title": title,
+        "tokens_per_second": found.tokens_per_second,
+        "bound_tokens_per_second": 1 / found.bound_seconds,
+        "groups": [vars(share) | {"seconds": share.seconds} for share in found.shares],
+        "activation_seconds": found.activation_seconds,
+        "barrier_seconds": found.barrier_seconds,
+    }
 
 
 def main() -> None:
