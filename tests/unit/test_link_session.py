@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from host.errors import DEVICE_ERRORS, DeviceFailure, DeviceRestarted, TargetError
+from host.errors import DEVICE_ERRORS, DeviceFailure, DeviceRestarted, TargetError, UsageError
 from host.link import messages
 from host.link.client import Client
 from host.link.frames import Decoder, Frame, Text, encode
 from host.link.messages import DeviceState, Reason, Type
 from host.link.records import SamplerParams
 from host.link.stream import ByteStream
+from host.talk import line_rate
 from tests.support.fake_device import FakeDevice
 
 NUMBERS = {error.name: error.number for error in DEVICE_ERRORS}
@@ -733,3 +734,98 @@ class Lossy:
 
     def close(self) -> None:
         self.inner.close()
+
+
+class RatedLine:
+    """A serial line to a device with FAKE_BAUD: each byte goes with its rate, and is heard only at that."""
+
+    description = "a line with a rate"
+    bauds = True
+
+    def __init__(self, inner: ByteStream, fastest: int = 3_000_000) -> None:
+        self.inner = inner
+        self.fastest = fastest
+        self.baud = 115200
+        self.rest = b""
+
+    def set_baud(self, baud: int) -> None:
+        self.baud = baud
+
+    def read(self, timeout: float) -> bytes:
+        data = self.rest + self.inner.read(timeout)
+        self.rest = data[len(data) & ~1 :]
+        pairs = zip(data[0 : len(data) & ~1 : 2], data[1::2], strict=True)
+        return bytes(byte if rate == self._unit() else byte & 0x1E for rate, byte in pairs)
+
+    def write(self, data: bytes) -> None:
+        self.inner.write(b"".join(bytes([self._unit(), byte]) for byte in data))
+
+    def _unit(self) -> int:
+        return self.baud // 9600 if self.baud <= self.fastest else 0
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+@pytest.fixture
+def rated(device: Open) -> Callable[..., Client]:
+    def start(fastest: int = 3_000_000) -> Client:
+        client = Client(RatedLine(device(connect=False, baud=1).stream, fastest), patience=20)
+        client.connect()
+        return client
+
+    return start
+
+
+def test_the_device_offers_the_rates_that_its_clock_makes(rated: Callable[..., Client], device: Open) -> None:
+    info = rated().info
+    assert (info.uart_clock_hz, info.baud) == (24_000_000, 115200)
+    assert info.bauds == (9600, 57600, 115200, 500000, 1500000)
+    assert (device().info.baud, device().info.bauds) == (0, ())
+
+
+def test_the_rate_is_changed_and_the_answer_goes_on(rated: Callable[..., Client]) -> None:
+    client = rated()
+    assert client.set_baud(1_500_000)
+    client.prompt([1])
+    assert [token.id for token in client.generate(5)] == [2, 3, 4, 5, 6]
+    assert client.set_baud(115200)
+    assert [token.id for token in client.generate(2)] == [7, 8]
+
+
+def test_a_rate_at_which_nothing_comes_through_is_given_up(rated: Callable[..., Client]) -> None:
+    client = rated(fastest=1_000_000)
+    assert not client.set_baud(1_500_000)
+    client.prompt([1])
+    assert [token.id for token in client.generate(2)] == [2, 3]
+    assert client.set_baud(500_000)
+
+
+def test_a_rate_that_the_uart_cannot_make_is_refused(rated: Callable[..., Client], device: Open) -> None:
+    client = rated()
+    with refused("BAUD"):
+        client.set_baud(921_600)
+    with pytest.raises(UsageError, match="no rate that could be changed"):
+        device().set_baud(115200)
+
+
+def test_a_device_that_was_left_at_another_rate_is_found(rated: Callable[..., Client]) -> None:
+    client = rated()
+    assert client.set_baud(1_500_000)
+    client.stream.set_baud(115200)  # type: ignore[attr-defined]
+    newcomer = Client(client.stream, patience=20)
+    assert newcomer.connect().baud == 115200
+
+
+def test_auto_takes_the_fastest_rate_that_works_and_leaves_it_at_the_end(rated: Callable[..., Client]) -> None:
+    client = rated(fastest=1_000_000)
+    line = client.stream
+    assert isinstance(line, RatedLine)
+    with line_rate(client, "auto"):
+        assert line.baud == 500_000
+        client.prompt([1])
+        assert next(client.generate(1)).id == 2
+    assert line.baud == 115200
+    assert client.ping() < 5
+    with pytest.raises(UsageError, match="neither a number nor auto"), line_rate(client, "fast"):
+        pass
