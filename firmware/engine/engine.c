@@ -114,7 +114,7 @@ static int read_image(uint64_t *detail)
     return error ? error : read_program(detail);
 }
 
-int engine_load(const struct port *port, uint64_t *detail)
+static int load(const struct port *port, uint64_t *detail)
 {
     int error;
 
@@ -135,6 +135,20 @@ int engine_load(const struct port *port, uint64_t *detail)
     *detail = 0;
     engine.loaded = 1;
     return 0;
+}
+
+int engine_load(const struct port *port, uint64_t *detail)
+{
+    uint64_t before = port->instret();
+    int error = load(port, detail);
+
+    engine.load_instret = port->instret() - before;
+    return error;
+}
+
+uint64_t engine_load_instret(void)
+{
+    return engine.load_instret;
 }
 
 const struct engine_info *engine_info(void)

@@ -13,6 +13,7 @@ struct engine {
     const struct port *port;
     int loaded;
     int verified;
+    uint64_t load_instret;
     struct engine_info info;
     struct image image;
     struct image_plan plan;

@@ -57,7 +57,10 @@ void report_model(const struct port *port, const struct engine_info *info)
     console_size(port, info->runtime_bytes);
     console_text(port, ", available ");
     console_size(port, port->memory.arena_size);
-    console_text(port, "\r\nchecking the image's hashes ...\r\n");
+    console_text(port, "\r\n");
+    if (port->counters)
+        number_text(port, "loaded in ", engine_load_instret(), " instructions; ");
+    console_text(port, "checking the image's hashes ...\r\n");
 }
 
 void report_verified(const struct port *port, uint64_t time_us)
