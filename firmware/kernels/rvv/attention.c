@@ -90,7 +90,7 @@ static void score_1(const int8_t *q, const float *scales, const int8_t *k, const
 {
     const int8_t *q0 = q, *end = q + head_dim;
     __asm__ volatile(FLOATS "vmv.v.i v0, 0\n" DOT_LOOP(DOT_1, "") SCORE("v0", "%[s0]", "%[out]")
-                     : [q0] "+r"(q0), [k] "+r"(k)
+                     : [q0] "+&r"(q0), [k] "+&r"(k)
                      : [end] "r"(end), [vl] "r"(vl), [key_scales] "r"(key_scales), [out] "r"(out),
                        [s0] "f"(scales[0])
                      : "t0", RVV_CLOBBERS);
@@ -103,7 +103,7 @@ static void score_2(const int8_t *q, const float *scales, const int8_t *k, const
     __asm__ volatile(FLOATS "vmv.v.i v0, 0\n"
                             "vmv.v.i v8, 0\n" DOT_LOOP(DOT_2, "addi %[q1], %[q1], 8\n") /**/
                      SCORE("v0", "%[s0]", "%[out]") SCORE("v8", "%[s1]", "%[out1]")
-                     : [q0] "+r"(q0), [q1] "+r"(q1), [k] "+r"(k)
+                     : [q0] "+&r"(q0), [q1] "+&r"(q1), [k] "+&r"(k)
                      : [end] "r"(end), [vl] "r"(vl), [key_scales] "r"(key_scales), [out] "r"(out),
                        [out1] "r"(out + STRIDE), [s0] "f"(scales[0]), [s1] "f"(scales[1])
                      : "t0", "t1", RVV_CLOBBERS);
@@ -119,7 +119,7 @@ static void score_3(const int8_t *q, const float *scales, const int8_t *k, const
                      DOT_LOOP(DOT_3, "addi %[q1], %[q1], 8\n addi %[q2], %[q2], 8\n")
                          SCORE("v0", "%[s0]", "%[out]") SCORE("v8", "%[s1]", "%[out1]")
                              SCORE("v16", "%[s2]", "%[out2]")
-                     : [q0] "+r"(q0), [q1] "+r"(q1), [q2] "+r"(q2), [k] "+r"(k)
+                     : [q0] "+&r"(q0), [q1] "+&r"(q1), [q2] "+&r"(q2), [k] "+&r"(k)
                      : [end] "r"(end), [vl] "r"(vl), [key_scales] "r"(key_scales), [out] "r"(out),
                        [out1] "r"(out + STRIDE), [out2] "r"(out + 2 * STRIDE), [s0] "f"(scales[0]),
                        [s1] "f"(scales[1]), [s2] "f"(scales[2])
@@ -183,9 +183,9 @@ void rvv_softmax(float *x, uint32_t heads, uint32_t count, const float *scales, 
         }
         max[h] = __riscv_vfmv_f_s_f32m1_f32(most);
         for (size_t j = 0; j < count; j += vl) {
-            vl = __riscv_vsetvl_e32m4(count - j);
-            vfloat32m4_t v = __riscv_vfsub_vf_f32m4(__riscv_vle32_v_f32m4(x + j, vl), max[h], vl);
-            __riscv_vse32_v_f32m4(x + j, rvv_exp(v, vl), vl);
+            vl = __riscv_vsetvl_e32m8(count - j);
+            vfloat32m8_t v = __riscv_vfsub_vf_f32m8(__riscv_vle32_v_f32m8(x + j, vl), max[h], vl);
+            __riscv_vse32_v_f32m8(x + j, rvv_exp_m8(v, vl), vl);
         }
         sum[h] = sum_and_scale(x, count, scales);
     }
@@ -199,73 +199,84 @@ void rvv_softmax(float *x, uint32_t heads, uint32_t count, const float *scales, 
     "add %[v], %[v], %[head_dim]\n"                                                                \
     "vsext.vf4 v24, v30\n"
 
-#define AXPY_1                                                                                     \
-    "flw ft0, 0(%[p])\n"                                                                           \
-    "vfcvt.f.x.v v24, v24\n vfmacc.vf v0, ft0, v24\n"
-#define AXPY_2                                                                                     \
-    "flw ft0, 0(%[p])\n flw ft1, 256(%[p])\n"                                                      \
-    "vfcvt.f.x.v v24, v24\n vfmacc.vf v0, ft0, v24\n vfmacc.vf v8, ft1, v24\n"
-#define AXPY_3                                                                                     \
-    "flw ft0, 0(%[p])\n flw ft1, 256(%[p])\n flw ft2, 512(%[p])\n"                                 \
-    "vfcvt.f.x.v v24, v24\n vfmacc.vf v0, ft0, v24\n vfmacc.vf v8, ft1, v24\n"                     \
-    "vfmacc.vf v16, ft2, v24\n"
+#define AXPY_1(p0, p1, p2)                                                                         \
+    VALUE "flw ft0, " p0 "(%[p])\n"                                                                \
+          "vfcvt.f.x.v v24, v24\n vfmacc.vf v0, ft0, v24\n"
+#define AXPY_2(p0, p1, p2)                                                                         \
+    VALUE "flw ft0, " p0 "(%[p])\n flw ft1, " p1 "(%[p])\n"                                        \
+          "vfcvt.f.x.v v24, v24\n vfmacc.vf v0, ft0, v24\n vfmacc.vf v8, ft1, v24\n"
+#define AXPY_3(p0, p1, p2)                                                                         \
+    VALUE "flw ft0, " p0 "(%[p])\n flw ft1, " p1 "(%[p])\n flw ft2, " p2 "(%[p])\n"                \
+          "vfcvt.f.x.v v24, v24\n vfmacc.vf v0, ft0, v24\n vfmacc.vf v8, ft1, v24\n"               \
+          "vfmacc.vf v16, ft2, v24\n"
 
+/* Positions one by one up to %[mid], then by fours up to %[end]. */
 #define AXPY_LOOP(AXPY)                                                                            \
-    "1:\n" VALUE AXPY "addi %[p], %[p], 4\n"                                                       \
-    "bne %[p], %[end], 1b\n"
+    "beq %[p], %[mid], 2f\n"                                                                       \
+    "1:\n" AXPY("0", "256", "512") "addi %[p], %[p], 4\n"                                          \
+                                   "bne %[p], %[mid], 1b\n"                                        \
+                                   "2: beq %[p], %[end], 4f\n"                                     \
+                                   "3:\n" AXPY("0", "256", "512") AXPY("4", "260", "516")          \
+                                       AXPY("8", "264", "520")                                     \
+                                           AXPY("12", "268", "524") "addi %[p], %[p], 16\n"        \
+                                                                    "bne %[p], %[end], 3b\n"       \
+                                                                    "4:\n"
 
 _Static_assert(STRIDE == 64, "256 bytes from head to head of the weights");
 
-static void axpy_1(const float *p, const float *end, const int8_t *v, size_t head_dim, size_t vl,
+static void axpy_1(const float *p, size_t count, const int8_t *v, size_t head_dim, size_t vl,
                    float *acc)
 {
-    __asm__ volatile(FLOATS "vle32.v v0, (%[a0])\n" AXPY_LOOP(AXPY_1) "vse32.v v0, (%[a0])\n"
-                     : [p] "+r"(p), [v] "+r"(v)
-                     : [vl] "r"(vl), [end] "r"(end), [head_dim] "r"(head_dim), [a0] "r"(acc)
-                     : "ft0", RVV_CLOBBERS);
+    const float *mid = p + count % 4, *end = p + count;
+    __asm__ volatile(
+        FLOATS "vle32.v v0, (%[a0])\n" AXPY_LOOP(AXPY_1) "vse32.v v0, (%[a0])\n"
+        : [p] "+&r"(p), [v] "+&r"(v)
+        : [vl] "r"(vl), [mid] "r"(mid), [end] "r"(end), [head_dim] "r"(head_dim), [a0] "r"(acc)
+        : "ft0", RVV_CLOBBERS);
 }
 
-static void axpy_2(const float *p, const float *end, const int8_t *v, size_t head_dim, size_t vl,
+static void axpy_2(const float *p, size_t count, const int8_t *v, size_t head_dim, size_t vl,
                    float *acc, size_t stride)
 {
+    const float *mid = p + count % 4, *end = p + count;
     __asm__ volatile(FLOATS "vle32.v v0, (%[a0])\n"
                             "vle32.v v8, (%[a1])\n" AXPY_LOOP(AXPY_2) /**/
                      "vse32.v v0, (%[a0])\n"
                      "vse32.v v8, (%[a1])\n"
-                     : [p] "+r"(p), [v] "+r"(v)
-                     : [vl] "r"(vl), [end] "r"(end), [head_dim] "r"(head_dim), [a0] "r"(acc),
-                       [a1] "r"(acc + stride)
+                     : [p] "+&r"(p), [v] "+&r"(v)
+                     : [vl] "r"(vl), [mid] "r"(mid), [end] "r"(end), [head_dim] "r"(head_dim),
+                       [a0] "r"(acc), [a1] "r"(acc + stride)
                      : "ft0", "ft1", RVV_CLOBBERS);
 }
 
-static void axpy_3(const float *p, const float *end, const int8_t *v, size_t head_dim, size_t vl,
+static void axpy_3(const float *p, size_t count, const int8_t *v, size_t head_dim, size_t vl,
                    float *acc, size_t stride)
 {
+    const float *mid = p + count % 4, *end = p + count;
     __asm__ volatile(FLOATS "vle32.v v0, (%[a0])\n"
                             "vle32.v v8, (%[a1])\n"
                             "vle32.v v16, (%[a2])\n" AXPY_LOOP(AXPY_3) /**/
                      "vse32.v v0, (%[a0])\n"
                      "vse32.v v8, (%[a1])\n"
                      "vse32.v v16, (%[a2])\n"
-                     : [p] "+r"(p), [v] "+r"(v)
-                     : [vl] "r"(vl), [end] "r"(end), [head_dim] "r"(head_dim), [a0] "r"(acc),
-                       [a1] "r"(acc + stride), [a2] "r"(acc + 2 * stride)
+                     : [p] "+&r"(p), [v] "+&r"(v)
+                     : [vl] "r"(vl), [mid] "r"(mid), [end] "r"(end), [head_dim] "r"(head_dim),
+                       [a0] "r"(acc), [a1] "r"(acc + stride), [a2] "r"(acc + 2 * stride)
                      : "ft0", "ft1", "ft2", RVV_CLOBBERS);
 }
 
 void rvv_axpy_i8(const float *p, uint32_t heads, const int8_t *v, uint32_t head_dim, uint32_t count,
                  float *acc, uint32_t acc_stride)
 {
-    const float *end = p + count;
     size_t vl;
-    for (size_t d = 0; count && d < head_dim; d += vl) {
+    for (size_t d = 0; d < head_dim; d += vl) {
         vl = strip(head_dim - d);
         if (heads == 1)
-            axpy_1(p, end, v + d, head_dim, vl, acc + d);
+            axpy_1(p, count, v + d, head_dim, vl, acc + d);
         else if (heads == 2)
-            axpy_2(p, end, v + d, head_dim, vl, acc + d, acc_stride);
+            axpy_2(p, count, v + d, head_dim, vl, acc + d, acc_stride);
         else
-            axpy_3(p, end, v + d, head_dim, vl, acc + d, acc_stride);
+            axpy_3(p, count, v + d, head_dim, vl, acc + d, acc_stride);
     }
 }
 
