@@ -24,6 +24,7 @@ enum {
 
 #define EPOCH        7u
 #define SILENT_READS 400u /* so long a device may wait for a host that is silent */
+#define AREA_BYTES   777u /* an allocation of its own, for READ and WRITE to stay in */
 #define READ_US      100u
 #define IDLE_US      60000u
 
@@ -151,7 +152,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct port port = {
+    static struct port port = {
         .board = "fuzz",
         .isa = "none",
         .harts = 1,
@@ -164,6 +165,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .cycles = no_counter,
         .exit = port_exit,
     };
+    if (!port.image_area)
+        port.image_area = malloc(AREA_BYTES);
+    port.image_area_size = AREA_BYTES;
     memset(&host, 0, sizeof host);
     host.data = data;
     host.size = size;

@@ -66,6 +66,9 @@ class ImageEditor:
     def plan(self, **fields: Any) -> ImageEditor:
         return self.set(Plan, self.sections[SectionId.PLAN][0], **fields)
 
+    def read_plan(self) -> Container[Any]:
+        return Plan.parse(bytes(self.data[self.sections[SectionId.PLAN][0] :]))
+
     def tensor(self, index: int, /, **fields: Any) -> ImageEditor:
         return self.set(Tensor, self.sections[SectionId.TENSORS][0] + index * Tensor.sizeof(), **fields)
 
