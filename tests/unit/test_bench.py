@@ -80,7 +80,7 @@ def test_costs_are_grouped_by_token(image: Image) -> None:
         OpCost(op.id, op.fields["weight"] if op.id == OpId.LINEAR else 0xFFFFFFFF, 4, 400, 800) for op in image.ops
     ]
     phase = Phase(4, instret=1e6, cycles=2e6)
-    shares = group_ops(image, DeviceStats(costs, 0, 0, 0, 0, 0), 4, phase)
+    shares = group_ops(image, DeviceStats(costs, 0, 0, 0, 0, 0, 0), 4, phase)
     assert shares["attention"] == OpShare(200.0, 400.0)
     assert shares["linear output"] == OpShare(100.0, 200.0)
     assert sum(share.instret for share in shares.values()) == pytest.approx(1e6)
@@ -112,6 +112,14 @@ def test_command_prints_tables(
     out = capsys.readouterr().out
     for words in ("pp 4", "tg 2", "tokens/s", "TTFT", "linear gate_up", "prefill █"):
         assert words in out
+
+
+def test_command_draws_the_picture(image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib").rcParams["svg.fonttype"] = "none"
+    assert run(monkeypatch, image.path, "-p", 4, "-n", 2, "-r", 1, "--ops", "--plot", tmp_path / "a.svg") == 0
+    drawn = (tmp_path / "a.svg").read_text()
+    for words in ("prefill", "decode", "linear gate_up", "attention", "tiny"):
+        assert words in drawn
 
 
 @pytest.mark.parametrize(("words", "said"), [(("-n", 999), "positions"), (("--plot", "x.txt"), ".svg")])

@@ -3,8 +3,9 @@
 
 Instructions by op are counted on the board's twin on Spike with one hart. A linear op takes the longer of two times:
 its weights at the speed at which all harts of the core model read that kernel's weights from memory, and its
-instructions, shared by the harts, at the model's cycles an instruction; its activation comes on top. Everything else is
-charged as if one hart did it all, at the worse of the model's norm and GELU; each op pays the model's barrier. Without
+instructions, shared by the harts, at the model's cycles an instruction; its activation comes on top. Attention is
+shared by its heads; the rest is charged as if one hart did it all. Norms and quantization take the model's cycles an
+instruction of its norm, what else there is those of GELU, the worst known. Each op pays the model's barrier. Without
 IMAGE: GPT-2 124M's shapes with random weights, in 4 and in 8 bits.
 """
 
@@ -32,6 +33,8 @@ from tools.bench.gpt2 import gpt2_image
 from tools.bench.llama import work_folder
 
 KERNELS = {Format.Q4: "q4", Format.Q4M: "q4m", Format.Q8: "q8"}
+ATTENTION = OpId.ATTENTION.name.lower()
+NORMS = tuple(op.name.lower() for op in (OpId.NORM, OpId.QUANTIZE))
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,10 @@ class Rates:
     read: float
     bytes_a_cycle: Mapping[str, float]
     linear: Mapping[str, float]
+    norm: float
+    """Cycles an instruction of norms and quantization."""
     other: float
-    """Cycles an instruction of ops that are not linear."""
+    """Cycles an instruction of what else there is."""
     activation: float
     """Cycles an element of a linear op's activation."""
     barrier: float
@@ -98,7 +103,8 @@ def core_rates(core: Core, model: str, harts: int, cycles: list[Cycles]) -> Rate
         bytes_a_cycle={c.case.kernel: c.bytes_a_cycle for c in decode},
         linear={c.case.kernel: c.cycles_an_instruction for c in mine if c.harts == 1 and c.case.inputs == 1},
         activation=single["gelu"].warm_cycles / GELU_WIDTH,
-        other=max(single[name].cycles_an_instruction for name in ("norm", "gelu")),
+        norm=single["norm"].cycles_an_instruction,
+        other=single["gelu"].cycles_an_instruction,
         barrier=next(c.warm_cycles for c in mine if c.harts == harts and c.case.kernel == "barrier"),
     )
 
@@ -121,6 +127,15 @@ def activated(image: Image) -> int:
     return sum(fields["n"] for fields in linear if fields["activation"] != Activation.NONE)
 
 
+def hart_cycles(group: str, kernel: str | None, instructions: float, rates: Rates) -> float:
+    """Cycles of the busiest hart in a group of ops of so many instructions."""
+    if kernel:
+        return instructions * rates.linear[kernel] / rates.harts
+    if group == ATTENTION:
+        return instructions * rates.other / rates.harts
+    return instructions * (rates.norm if group in NORMS else rates.other)
+
+
 def predict(
     costs: Mapping[str, OpShare],
     traffic: Mapping[str, Traffic],
@@ -138,7 +153,7 @@ def predict(
         read = traffic.get(group, Traffic()).bytes
         kernel = kernels.get(group)
         speed = rates.bytes_a_cycle[kernel] if kernel else rates.read
-        cycles = cost.instret * (rates.linear[kernel] / rates.harts if kernel else rates.other)
+        cycles = hart_cycles(group, kernel, cost.instret, rates)
         shares.append(Share(group, read, cost.instret, read / speed / rates.clock_hz, cycles / rates.clock_hz))
     bound = sum(share.bytes for share in shares) / rates.read / rates.clock_hz
     activation = elements * rates.activation / rates.harts / rates.clock_hz

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from host.bench.measure import Plan, measure
 from host.bench.traffic import op_group
-from host.errors import HostError
+from host.errors import HostError, TargetError
 from host.image.format import OpId
 from host.image.reader import Image
 from host.talk import open_talk, resolve_image
@@ -170,6 +171,17 @@ def others(bench: Bench) -> Iterator[Row]:
         yield Row(f"all but the linear ops at position {DEPTH}, {name}", 1 - linear / whole, 0.20, note=note)
 
 
+def startup(bench: Bench) -> Iterator[Row]:
+    """From the mapped image to the first step possible, hashes of the weights apart: what the boot report says."""
+    lines: list[str] = []
+    image = bench.image(variant_of("scalar"), "Q4_0")
+    with open_talk(str(image), "spike:scalar", console=lines.append):
+        said = re.search(r"loaded in (\d+) instructions", "\n".join(lines))
+    if not said:
+        raise TargetError("the boot report does not say how many instructions loading took")
+    yield Row("start-up, M instructions, hashes apart", int(said[1]) / 1e6, 1.0)
+
+
 def wall(bench: Bench) -> Iterator[Row]:
     """Seconds beside llama.cpp's, in turns, scalar, one thread each."""
     for found in peers.compare_seconds(bench.qemu, ["Q4_0"], 16, 16, 3, bench.source, bench.work):
@@ -183,6 +195,7 @@ PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "registers": registers,
     "cycles": cycles,
     "instructions": instructions,
+    "startup": startup,
     "wall": wall,
     "others": others,
     "gpt2": gpt2,
