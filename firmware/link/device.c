@@ -4,6 +4,7 @@
 #include "link/report.h"
 #include "link/run.h"
 #include "link/serve.h"
+#include "link/terminal.h"
 #include "port/port.h"
 
 static int model_check(const struct port *port, uint64_t *detail)
@@ -45,6 +46,7 @@ void device_run(const struct port *port)
 {
     link_init(port, serve_receive);
     serve_init(port);
+    terminal_init(port);
     engine_set_poll(serve_poll, NULL);
     report_machine(port);
     check_image(port);
@@ -54,7 +56,7 @@ void device_run(const struct port *port)
             port->exit(0);
         else if (serve_job())
             run_job(port, serve_job());
-        else if (!got)
+        else if (!terminal_obey() && !got)
             port->idle();
     }
 }

@@ -4,6 +4,7 @@
 #include "link/pending.h"
 #include "link/run.h"
 #include "link/stream.h"
+#include "link/terminal.h"
 
 /* Evaluates all that is pending; the last row's logits are for the first token. */
 static int prefill(struct run *run)
@@ -24,6 +25,12 @@ static void give_token(struct run *run, uint32_t token, uint32_t digest)
 {
     uint64_t now = run->port->time_us();
     uint8_t bytes[4];
+    if (run->job->terminal) {
+        terminal_token(token);
+        run->last_us = now;
+        run->generated++;
+        return;
+    }
     le_put_u32(bytes, token);
     run->tokens_crc = crc32c_extend(run->tokens_crc, bytes, sizeof bytes);
     stream_put_token(token, (uint32_t)(now - run->last_us), digest);
@@ -47,6 +54,12 @@ static uint32_t sample(struct run *run)
     return token;
 }
 
+/* A terminal is written to as the tokens are made. */
+static int is_ready(void)
+{
+    return serve_job()->terminal || stream_has_room();
+}
+
 static int is_stop(const struct job *job, uint32_t token)
 {
     for (uint32_t i = 0; i < job->stop_count; i++)
@@ -68,7 +81,7 @@ void generate_run(const struct port *port, const struct job *job)
             break;
         }
         if (run.generated < job->max_tokens)
-            error = serve_wait(stream_has_room);
+            error = serve_wait(is_ready);
         if (!error && run.generated < job->max_tokens)
             error = run_step(&run, 1, 1);
     }

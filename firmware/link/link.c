@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "gen/errors.h"
+#include "link/terminal.h"
 #include "link/window.h"
 
 #define READ_BYTES   64u
@@ -187,6 +188,8 @@ static void take_frame(const struct frame *frame)
 static void take_byte(uint8_t byte)
 {
     struct frame frame;
+    if (terminal_takes(byte))
+        return;
     int got = frame_reader_push(&line.reader, byte, &frame);
     if (got < 0) {
         line.counters.damaged++;

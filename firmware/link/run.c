@@ -9,6 +9,7 @@
 #include "link/link.h"
 #include "link/pending.h"
 #include "link/stream.h"
+#include "link/terminal.h"
 
 static uint32_t tokens[LIMIT_ROWS];
 static struct engine_row rows[LIMIT_ROWS];
@@ -20,7 +21,8 @@ void run_begin(struct run *run, const struct port *port, const struct job *job)
     run->job = job;
     run->total = pending_count(job->session);
     run->last_us = job->started_us;
-    stream_begin(job->request, job->session);
+    if (!job->terminal)
+        stream_begin(job->request, job->session);
 }
 
 int run_step(struct run *run, uint32_t count, uint32_t want)
@@ -39,7 +41,7 @@ int run_step(struct run *run, uint32_t count, uint32_t want)
 
 void run_progress(const struct run *run)
 {
-    if (run->total <= engine_info()->max_rows)
+    if (run->total <= engine_info()->max_rows || run->job->terminal)
         return;
     uint8_t p[WIRE_PROGRESS_SIZE];
     wire_progress_set_request(p, run->job->request);
@@ -86,7 +88,9 @@ static void end_error(const struct run *run, int error)
 
 void run_end(struct run *run, int error, uint32_t reason)
 {
-    if (!error)
+    if (run->job->terminal)
+        terminal_end(run, error, reason);
+    else if (!error)
         end_done(run, reason);
     else if (error == E_CONTEXT_FULL)
         end_done(run, WIRE_REASON_CONTEXT_FULL);

@@ -11,6 +11,7 @@
 #include "link/link.h"
 #include "link/pending.h"
 #include "link/stream.h"
+#include "link/terminal.h"
 #include "link/transfer.h"
 #include "link/validate.h"
 
@@ -40,6 +41,11 @@ void serve_init(const struct port *port)
 const struct job *serve_job(void)
 {
     return serve.job.type ? &serve.job : NULL;
+}
+
+void serve_cancel(void)
+{
+    serve.cancelled = 1;
 }
 
 void serve_finish(void)
@@ -173,7 +179,7 @@ int serve_line(void)
     int got = link_poll();
     uint64_t since = serve.port->time_us() - serve.announced_us;
     if (since >= (link_is_open() ? WIRE_STRANGER_US : WIRE_ANNOUNCE_US) &&
-        (!link_is_open() || link_heard_stranger()))
+        (link_is_open() ? link_heard_stranger() : !terminal_is_active()))
         announce();
     (void)stream_pump();
     baud_poll();
@@ -194,7 +200,7 @@ static void receive_hello(const struct frame *frame)
     uint32_t nonce = wire_hello_nonce(frame->payload);
     if (link_open(frame, nonce)) {
         stream_detach();
-        if (serve.job.type == WIRE_TYPE_SCORE)
+        if (serve.job.type == WIRE_TYPE_SCORE || serve.job.terminal)
             serve.cancelled = 1;
     }
     send_hello_reply(wire_hello_request(frame->payload), nonce);
@@ -284,6 +290,12 @@ static void job_start(uint32_t type)
     serve.job.type = type;
 }
 
+void serve_start(const struct job *job)
+{
+    serve.job = *job;
+    job_start(WIRE_TYPE_GENERATE);
+}
+
 static int job_check(uint64_t *detail)
 {
     int error = session_check(serve.job.session);
@@ -312,6 +324,7 @@ static void receive_generate(const struct frame *frame)
 {
     const uint8_t *p = frame->payload;
     struct job *job = &serve.job;
+    job->terminal = 0;
     job->request = wire_generate_request(p);
     job->session = wire_generate_session(p);
     job->flags = wire_generate_flags(p);
@@ -337,6 +350,7 @@ static void receive_generate(const struct frame *frame)
 static void receive_score(const struct frame *frame)
 {
     struct job *job = &serve.job;
+    job->terminal = 0;
     job->request = wire_score_request(frame->payload);
     job->session = wire_score_session(frame->payload);
     job->flags = wire_score_flags(frame->payload);
@@ -585,6 +599,7 @@ static int request_check(const struct request *request, const struct frame *fram
 
 void serve_receive(const struct frame *frame)
 {
+    terminal_host_spoke();
     const struct request *request = request_find(frame->type);
     uint64_t detail;
     int error = request_check(request, frame, &detail);

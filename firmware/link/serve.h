@@ -19,7 +19,8 @@
 
 struct job {
     uint32_t request;
-    uint32_t type; /* WIRE_TYPE_GENERATE, WIRE_TYPE_SCORE or WIRE_TYPE_LOAD; 0: no job */
+    uint32_t type;     /* WIRE_TYPE_GENERATE, WIRE_TYPE_SCORE or WIRE_TYPE_LOAD; 0: no job */
+    uint32_t terminal; /* its tokens are shown as text, and no host asked for them */
     uint32_t session;
     uint32_t flags; /* WIRE_RUN_FLAG_* */
     uint32_t max_tokens;
@@ -43,6 +44,12 @@ void serve_receive(const struct frame *frame);
 
 /* The job, or NULL. */
 const struct job *serve_job(void);
+
+/* Makes a GENERATE of the terminal the job; there must be none. */
+void serve_start(const struct job *job);
+
+/* The job is to be abandoned at the next op. */
+void serve_cancel(void);
 
 /* The job is over; its DONE or ERROR must have been sent. */
 void serve_finish(void);

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from host.errors import TargetError
-from tools import gen_headers
+from tools import gen_headers, gen_unicode
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = [
@@ -29,7 +29,10 @@ FLAGS = [
     "-Werror",
     "-ffp-contract=off",
 ]
-CODEC = [f"firmware/link/{name}.c" for name in ("frame", "cobs", "crc32c", "ring", "validate", "pending")]
+CODEC = [
+    f"firmware/link/{name}.c"
+    for name in ("frame", "cobs", "crc32c", "ring", "validate", "pending")
+]
 
 
 def _compile(name: str, sources: list[Path], extra: list[str]) -> Path:
@@ -38,12 +41,31 @@ def _compile(name: str, sources: list[Path], extra: list[str]) -> Path:
     headers = {"wire": "wire.h", "errors": "errors.h", "image": "image_format.h"}
     for kind, header in headers.items():
         gen_headers.main(["gen_headers", kind, str(out / "gen" / header)])
-    inputs = [*sources, *sorted((ROOT / "firmware").rglob("*.h")), *sorted((out / "gen").glob("*.h"))]
-    state = hashlib.sha256(b"".join(path.read_bytes() for path in inputs) + repr(extra).encode()).hexdigest()[:16]
+    if not (out / "gen" / "unicode.h").exists():
+        gen_unicode.main(out / "gen" / "unicode.h")
+    inputs = [
+        *sources,
+        *sorted((ROOT / "firmware").rglob("*.h")),
+        *sorted((out / "gen").glob("*.h")),
+    ]
+    state = hashlib.sha256(
+        b"".join(path.read_bytes() for path in inputs) + repr(extra).encode()
+    ).hexdigest()[:16]
     result = out / f"{name}-{state}"
     if not result.exists():
         partial = result.with_suffix(f".{os.getpid()}")
-        command = [sys.executable, "-m", "ziglang", "cc", *FLAGS, *extra, "-I", str(ROOT / "firmware"), "-I", str(out)]
+        command = [
+            sys.executable,
+            "-m",
+            "ziglang",
+            "cc",
+            *FLAGS,
+            *extra,
+            "-I",
+            str(ROOT / "firmware"),
+            "-I",
+            str(out),
+        ]
         subprocess.run([*command, *map(str, sources), "-o", str(partial)], check=True)
         partial.rename(result)
     return result
@@ -51,15 +73,23 @@ def _compile(name: str, sources: list[Path], extra: list[str]) -> Path:
 
 def build_device() -> Path:
     """An executable that is a device on stdin and stdout."""
-    sources = sorted((ROOT / "firmware" / "link").glob("*.c"))
+    firmware = ROOT / "firmware"
+    sources = [
+        *sorted((firmware / "link").glob("*.c")),
+        *sorted((firmware / "engine").glob("tokenizer*.c")),
+    ]
     support = ROOT / "tests" / "support"
-    return _compile("device", [*sources, support / "fake_engine.c", support / "fake_port.c"], [])
+    return _compile(
+        "device", [*sources, support / "fake_engine.c", support / "fake_port.c"], []
+    )
 
 
 def load_codec() -> ctypes.CDLL:
     """Codec, ring, validator and pending queue as a shared library; $HARTSPEAK_CODEC names one to be measured."""
     measured = os.environ.get("HARTSPEAK_CODEC")
-    path = measured or _compile("codec.so", [ROOT / source for source in CODEC], ["-shared", "-fPIC"])
+    path = measured or _compile(
+        "codec.so", [ROOT / source for source in CODEC], ["-shared", "-fPIC"]
+    )
     return ctypes.CDLL(str(path))
 
 
@@ -69,7 +99,11 @@ class FakeDevice:
     def __init__(self, **settings: object) -> None:
         names = {f"FAKE_{name.upper()}": str(value) for name, value in settings.items()}
         self.process = subprocess.Popen(
-            [str(build_device())], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **names}, bufsize=0
+            [str(build_device())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **names},
+            bufsize=0,
         )
         self.settings = settings
         self.sent = bytearray()
@@ -116,7 +150,10 @@ class FakeServer:
     """The fake device behind a TCP port, one fresh process a connection: what ``--target socket://`` reaches."""
 
     def __init__(self, **settings: object) -> None:
-        self.environment = {**os.environ, **{f"FAKE_{name.upper()}": str(value) for name, value in settings.items()}}
+        self.environment = {
+            **os.environ,
+            **{f"FAKE_{name.upper()}": str(value) for name, value in settings.items()},
+        }
         self.processes: list[subprocess.Popen[bytes]] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._program = str(build_device())
@@ -135,7 +172,9 @@ class FakeServer:
             with connection:
                 time.sleep(0.2)  # pyserial drops what arrives while it opens a socket
                 command = [self._program]
-                process = subprocess.Popen(command, stdin=connection, stdout=connection, env=self.environment)
+                process = subprocess.Popen(
+                    command, stdin=connection, stdout=connection, env=self.environment
+                )
                 self.processes.append(process)
 
     def close(self) -> None:

@@ -76,6 +76,11 @@ int engine_verify(uint64_t *detail)
     return -(int)setting("FAKE_VERIFY_ERROR", 0);
 }
 
+const struct tokenizer *engine_tokenizer(void)
+{
+    return NULL;
+}
+
 const struct engine_info *engine_info(void)
 {
     return loaded ? &info : NULL;
