@@ -29,10 +29,7 @@ FLAGS = [
     "-Werror",
     "-ffp-contract=off",
 ]
-CODEC = [
-    f"firmware/link/{name}.c"
-    for name in ("frame", "cobs", "crc32c", "ring", "validate", "pending")
-]
+CODEC = [f"firmware/link/{name}.c" for name in ("frame", "cobs", "crc32c", "ring", "validate", "pending")]
 
 
 def _compile(name: str, sources: list[Path], extra: list[str]) -> Path:
@@ -43,29 +40,12 @@ def _compile(name: str, sources: list[Path], extra: list[str]) -> Path:
         gen_headers.main(["gen_headers", kind, str(out / "gen" / header)])
     if not (out / "gen" / "unicode.h").exists():
         gen_unicode.main(out / "gen" / "unicode.h")
-    inputs = [
-        *sources,
-        *sorted((ROOT / "firmware").rglob("*.h")),
-        *sorted((out / "gen").glob("*.h")),
-    ]
-    state = hashlib.sha256(
-        b"".join(path.read_bytes() for path in inputs) + repr(extra).encode()
-    ).hexdigest()[:16]
+    inputs = [*sources, *sorted((ROOT / "firmware").rglob("*.h")), *sorted((out / "gen").glob("*.h"))]
+    state = hashlib.sha256(b"".join(path.read_bytes() for path in inputs) + repr(extra).encode()).hexdigest()[:16]
     result = out / f"{name}-{state}"
     if not result.exists():
         partial = result.with_suffix(f".{os.getpid()}")
-        command = [
-            sys.executable,
-            "-m",
-            "ziglang",
-            "cc",
-            *FLAGS,
-            *extra,
-            "-I",
-            str(ROOT / "firmware"),
-            "-I",
-            str(out),
-        ]
+        command = [sys.executable, "-m", "ziglang", "cc", *FLAGS, *extra, "-I", str(ROOT / "firmware"), "-I", str(out)]
         subprocess.run([*command, *map(str, sources), "-o", str(partial)], check=True)
         partial.rename(result)
     return result
@@ -74,22 +54,15 @@ def _compile(name: str, sources: list[Path], extra: list[str]) -> Path:
 def build_device() -> Path:
     """An executable that is a device on stdin and stdout."""
     firmware = ROOT / "firmware"
-    sources = [
-        *sorted((firmware / "link").glob("*.c")),
-        *sorted((firmware / "engine").glob("tokenizer*.c")),
-    ]
+    sources = [*sorted((firmware / "link").glob("*.c")), *sorted((firmware / "engine").glob("tokenizer*.c"))]
     support = ROOT / "tests" / "support"
-    return _compile(
-        "device", [*sources, support / "fake_engine.c", support / "fake_port.c"], []
-    )
+    return _compile("device", [*sources, support / "fake_engine.c", support / "fake_port.c"], [])
 
 
 def load_codec() -> ctypes.CDLL:
     """Codec, ring, validator and pending queue as a shared library; $HARTSPEAK_CODEC names one to be measured."""
     measured = os.environ.get("HARTSPEAK_CODEC")
-    path = measured or _compile(
-        "codec.so", [ROOT / source for source in CODEC], ["-shared", "-fPIC"]
-    )
+    path = measured or _compile("codec.so", [ROOT / source for source in CODEC], ["-shared", "-fPIC"])
     return ctypes.CDLL(str(path))
 
 
@@ -99,11 +72,7 @@ class FakeDevice:
     def __init__(self, **settings: object) -> None:
         names = {f"FAKE_{name.upper()}": str(value) for name, value in settings.items()}
         self.process = subprocess.Popen(
-            [str(build_device())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, **names},
-            bufsize=0,
+            [str(build_device())], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **names}, bufsize=0
         )
         self.settings = settings
         self.sent = bytearray()
@@ -150,10 +119,7 @@ class FakeServer:
     """The fake device behind a TCP port, one fresh process a connection: what ``--target socket://`` reaches."""
 
     def __init__(self, **settings: object) -> None:
-        self.environment = {
-            **os.environ,
-            **{f"FAKE_{name.upper()}": str(value) for name, value in settings.items()},
-        }
+        self.environment = {**os.environ, **{f"FAKE_{name.upper()}": str(value) for name, value in settings.items()}}
         self.processes: list[subprocess.Popen[bytes]] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._program = str(build_device())
@@ -172,9 +138,7 @@ class FakeServer:
             with connection:
                 time.sleep(0.2)  # pyserial drops what arrives while it opens a socket
                 command = [self._program]
-                process = subprocess.Popen(
-                    command, stdin=connection, stdout=connection, env=self.environment
-                )
+                process = subprocess.Popen(command, stdin=connection, stdout=connection, env=self.environment)
                 self.processes.append(process)
 
     def close(self) -> None:

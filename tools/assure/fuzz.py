@@ -16,36 +16,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.assure.common import (
-    CLANG_HINT,
-    GENERATED,
-    ROOT,
-    WORK,
-    Failed,
-    Missing,
-    Row,
-    find_tool,
-    run,
-)
+from tools.assure.common import CLANG_HINT, GENERATED, ROOT, WORK, Failed, Missing, Row, find_tool, run
 
 C_FLAGS = [
-    *(
-        "-std=c11",
-        "-D_GNU_SOURCE",
-        "-g",
-        "-O2",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-        "-ffp-contract=off",
-    ),
-    *(
-        "-fno-math-errno",
-        "-Wundef",
-        "-DKERNELS_RVV=0",
-        "-fsanitize=address,undefined",
-        "-fno-sanitize-recover=all",
-    ),
+    *("-std=c11", "-D_GNU_SOURCE", "-g", "-O2", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off"),
+    *("-fno-math-errno", "-Wundef", "-DKERNELS_RVV=0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
 ]
 # There is no heap to leak from, and frames kept after their return cost a third of the time.
 SANITIZERS = {
@@ -72,11 +47,7 @@ class Target:
 
 
 TARGETS = (
-    Target(
-        "frame",
-        "frame codec and ring",
-        ("link/cobs.c", "link/crc32c.c", "link/frame.c", "link/ring.c"),
-    ),
+    Target("frame", "frame codec and ring", ("link/cobs.c", "link/crc32c.c", "link/frame.c", "link/ring.c")),
     Target(
         "message",
         "messages, the whole device end",
@@ -96,19 +67,11 @@ TARGETS = (
 
 def _sources(patterns: tuple[str, ...]) -> list[Path]:
     base = ROOT / "firmware"
-    found = [
-        path
-        for pattern in patterns
-        for path in sorted((base / pattern).parent.glob(Path(pattern).name))
-    ]
-    return [
-        path for path in found if path.name != "sha256.c"
-    ]  # the image target has digests of zeros
+    found = [path for pattern in patterns for path in sorted((base / pattern).parent.glob(Path(pattern).name))]
+    return [path for path in found if path.name != "sha256.c"]  # the image target has digests of zeros
 
 
-def _compile(
-    clang: str, sources: list[Path], folder: Path, flags: list[str]
-) -> list[Path]:
+def _compile(clang: str, sources: list[Path], folder: Path, flags: list[str]) -> list[Path]:
     """Objects of the sources, made again where a source or any header is newer."""
     folder.mkdir(parents=True, exist_ok=True)
     headers = [*(ROOT / "firmware").rglob("*.h"), *GENERATED.rglob("*.h")]
@@ -116,15 +79,9 @@ def _compile(
     objects = []
     for source in sources:
         target = folder / f"{source.parent.name}-{source.name}.o"
-        if not target.exists() or target.stat().st_mtime < max(
-            newest, source.stat().st_mtime
-        ):
+        if not target.exists() or target.stat().st_mtime < max(newest, source.stat().st_mtime):
             include = ["-Ifirmware", f"-I{GENERATED}"]
-            run(
-                [clang, *C_FLAGS, *flags, *include, "-c", source, "-o", target],
-                300,
-                log=f"build-{source.stem}",
-            )
+            run([clang, *C_FLAGS, *flags, *include, "-c", source, "-o", target], 300, log=f"build-{source.stem}")
         objects.append(target)
     return objects
 
@@ -142,11 +99,7 @@ def build(target: Target) -> Path:
     others = [path for path in _sources(target.others) if path not in watched]
     objects += _compile(clang, others, folder, _arch())
     program = WORK / f"fuzz_{target.name}"
-    run(
-        [clang, *C_FLAGS, "-fsanitize=fuzzer", *objects, "-o", program],
-        120,
-        log=f"link-{target.name}",
-    )
+    run([clang, *C_FLAGS, "-fsanitize=fuzzer", *objects, "-o", program], 120, log=f"link-{target.name}")
     return program
 
 
@@ -172,13 +125,7 @@ def _jobs() -> int:
     return max(1, os.cpu_count() or 1)
 
 
-def _fuzz(
-    name: str,
-    command: list[str | Path],
-    full_runs: int,
-    full: bool,
-    env: dict[str, str],
-) -> int:
+def _fuzz(name: str, command: list[str | Path], full_runs: int, full: bool, env: dict[str, str]) -> int:
     """Run libFuzzer from the kept corpus; return the executions. Raises Failed with the finding."""
     grown, findings = WORK / f"corpus-{name}", WORK / "findings"
     for folder in (grown, findings):
@@ -188,20 +135,9 @@ def _fuzz(
         if kept.is_dir():
             corpus.append(kept)
     limit = [f"-runs={full_runs}"] if full else [f"-max_total_time={SAMPLE_SECONDS}"]
-    options = [
-        *limit,
-        "-timeout=20",
-        "-rss_limit_mb=4000",
-        f"-artifact_prefix={findings}/{name}-",
-        "-verbosity=1",
-    ]
+    options = [*limit, "-timeout=20", "-rss_limit_mb=4000", f"-artifact_prefix={findings}/{name}-", "-verbosity=1"]
     allowed = FULL_SECONDS if full else SAMPLE_SECONDS * 4
-    text = run(
-        [*command, *options, *corpus],
-        allowed,
-        env={**SANITIZERS, **env},
-        log=f"fuzz-{name}",
-    )
+    text = run([*command, *options, *corpus], allowed, env={**SANITIZERS, **env}, log=f"fuzz-{name}")
     done = re.search(r"Done (\d+) runs", text)
     if not done:
         raise Failed(f"fuzzing {name} printed no count:\n{text[-2000:]}")
@@ -209,15 +145,8 @@ def _fuzz(
 
 
 def _row(words: str, runs: int, wanted: int, seconds: float, full: bool) -> Row:
-    measured = (
-        f"{runs:,} executions, {runs / max(seconds, 1e-3):,.0f} a second, no finding"
-    )
-    return Row(
-        f"fuzzing: {words}",
-        measured,
-        f"{wanted:,}" if full else f"sample; {wanted:,} with --full",
-        True,
-    )
+    measured = f"{runs:,} executions, {runs / max(seconds, 1e-3):,.0f} a second, no finding"
+    return Row(f"fuzzing: {words}", measured, f"{wanted:,}" if full else f"sample; {wanted:,} with --full", True)
 
 
 def rows(full: bool) -> list[Row]:
@@ -227,51 +156,32 @@ def rows(full: bool) -> list[Row]:
     for target in TARGETS:
         program = build(target)
         began = time.monotonic()
-        runs = _fuzz(
-            target.name, [program, f"-max_len={target.max_len}"], FULL, full, env
-        )
+        runs = _fuzz(target.name, [program, f"-max_len={target.max_len}"], FULL, full, env)
         made.append(_row(target.words, runs, FULL, time.monotonic() - began, full))
     return made
 
 
 def edit_rows(full: bool) -> list[Row]:
     """Every other value of every byte that the loader reads, or every 61st of them."""
-    env = {
-        **SANITIZERS,
-        "FUZZ_IMAGES": write_images(),
-        "EDIT_STRIDE": "1" if full else str(EDIT_STRIDE),
-    }
+    env = {**SANITIZERS, "FUZZ_IMAGES": write_images(), "EDIT_STRIDE": "1" if full else str(EDIT_STRIDE)}
     text = run([build_editor()], FULL_SECONDS if full else 300, env=env, log="edits")
     found = re.search(r"(\d+) edits: (\d+) refused, (\d+) accepted and stepped", text)
     if not found:
         raise Failed(f"the edits printed no count:\n{text[-2000:]}")
     count, refused, accepted = map(int, found.groups())
     words = f"{count:,} edits: {refused:,} refused, {accepted:,} stepped without harm"
-    return [
-        Row(
-            "single-byte edits of an image",
-            words,
-            "all values" if full else "a 61st; all with --full",
-            True,
-        )
-    ]
+    return [Row("single-byte edits of an image", words, "all values" if full else "a 61st; all with --full", True)]
 
 
 def reader_rows(full: bool) -> list[Row]:
     """One row a reader in Python."""
     if importlib.util.find_spec("atheris") is None:
-        raise Missing(
-            "atheris is not installed: pip install -e '.[assure]' (Linux on x86-64)"
-        )
+        raise Missing("atheris is not installed: pip install -e '.[assure]' (Linux on x86-64)")
     script = ROOT / "tests/fuzz/fuzz_python.py"
     shutil.rmtree(WORK / "seeds", ignore_errors=True)
     run([sys.executable, script, "seeds", WORK / "seeds"], 120, log="seeds")
     made = []
-    for name, words in (
-        ("gguf", "GGUF reader"),
-        ("safetensors", "safetensors reader"),
-        ("decoder", "host's decoder"),
-    ):
+    for name, words in (("gguf", "GGUF reader"), ("safetensors", "safetensors reader"), ("decoder", "host's decoder")):
         began = time.monotonic()
         runs = _fuzz(name, [sys.executable, script, name], FULL_PYTHON, full, {})
         made.append(_row(words, runs, FULL_PYTHON, time.monotonic() - began, full))
