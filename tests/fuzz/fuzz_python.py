@@ -41,7 +41,6 @@ TINY = {
     "num_key_value_heads": 1,
     "head_dim": 8,
 }
-MAX_HEADER = 1 << 16
 
 
 def read_gguf(path: Path) -> None:
@@ -90,9 +89,10 @@ def run_decoder(data: bytes) -> None:
 def sealed_safetensors(data: bytes, max_size: int, seed: int) -> bytes:
     """Mutate the header and the length that it stands under by itself as often as the whole file."""
     length = int.from_bytes(data[:8], "little")
-    if not 0 < length <= min(len(data) - 8, MAX_HEADER) or seed % 4 == 0:
-        return bytes(atheris.Mutate(data, len(data)))
-    header = bytes(atheris.Mutate(data[8 : 8 + length], max_size))
+    room = max_size - (len(data) - length)
+    if not 0 < length <= len(data) - 8 or room < length or seed % 4 == 0:
+        return bytes(atheris.Mutate(data, max_size))
+    header = bytes(atheris.Mutate(data[8 : 8 + length], room))
     return struct.pack("<Q", len(header)) + header + data[8 + length :]
 
 
