@@ -95,6 +95,52 @@ def test_quantized_linear(native: Native, name: str, fmt: Format, layout: Layout
         same(found, reference.linear_quantized(w, x)[:, row0:row1])
 
 
+class KernelPacked(ctypes.Structure):
+    """struct kernel_packed of kernels.h."""
+
+    _fields_ = (
+        ("record", ctypes.c_uint32),
+        ("pack", ctypes.CFUNCTYPE(None, ctypes.c_void_p, *[ctypes.c_uint32] * 3, ctypes.c_void_p)),
+        (
+            "linear",
+            ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 2, *[ctypes.c_uint32] * 3, ctypes.c_void_p, ctypes.c_uint32),
+        ),
+    )
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("fmt", [Format.Q4, Format.Q4M, Format.Q8])
+def test_packed_linear(native: Native, fmt: Format, seed: int) -> None:
+    """Random shapes and values, extremes and subnormals among them; the rows are packed in two parts."""
+    rng = np.random.default_rng(seed)
+    groups, count = int(rng.integers(1, 10)), int(rng.integers(1, 9))
+    row0, row1 = (16 * int(i) for i in sorted(rng.choice(5, 2, replace=False)))
+    w, x = random_weight(rng, fmt, "random", 64, groups), random_q8a(rng, "random", count, groups)
+    limit = 127 if fmt == Format.Q8 else 7
+    w.q[rng.random(w.q.shape) < 0.3] = limit * int(rng.choice([-1, 0, 1]))
+    w.scales[rng.random(w.scales.shape) < 0.3] = 1
+    values = x.values.copy()
+    values[rng.random(values.shape) < 0.3] = 127 * int(rng.choice([-1, 0, 1]))
+    x = reference.Q8A(values, x.scales, values.reshape(count, groups, 32).sum(axis=2, dtype=np.int32))
+    held = QuantizedRows(count, groups * 32, x)
+    base, row = held.data.ctypes.data, held.data.shape[1]
+    inputs = (KernelQ8a * count)(
+        *(
+            KernelQ8a(base + t * row, base + t * row + held.scales_at, base + t * row + held.sums_at)
+            for t in range(count)
+        )
+    )
+    native.lib.swar_packed.restype = ctypes.POINTER(KernelPacked)
+    version = native.lib.swar_packed(int(fmt)).contents
+    block, half = aligned(version.record * count * groups), groups // 2
+    version.pack(inputs, count, 0, half, block.ctypes.data)
+    version.pack(inputs, count, half, groups, block.ctypes.data + half * count * version.record)
+    acc, weight = np.full((count, 64), np.nan, np.float32), Weight.of(w, fmt, Layout.SWAR)
+    version.linear(ctypes.byref(weight.struct), block.ctypes.data, count, row0, row1, acc.ctypes.data, 64)
+    same(acc[:, : row1 - row0], reference.linear_quantized(w, x)[:, row0:row1])
+    assert np.isnan(acc[:, row1 - row0 :]).all()
+
+
 @pytest.mark.parametrize(("name", "fmt"), [("scalar_linear_f32", Format.F32), ("scalar_linear_bf16", Format.BF16)])
 def test_float_linear(native: Native, name: str, fmt: Format) -> None:
     rng = np.random.default_rng(1)

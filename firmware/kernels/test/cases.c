@@ -10,9 +10,12 @@
 #define MAX_COLS     (MAX_GROUPS * KERNEL_GROUP)
 #define MAX_HEAD_DIM 256u
 
-enum values { RANDOM, LARGEST, SMALLEST, EQUAL, ZERO, TINY, VALUES };
+#define RANDOM_SHAPES 12u
 
-static const char *const value_names[] = {"random", "largest", "smallest", "equal", "zero", "tiny"};
+enum values { RANDOM, LARGEST, SMALLEST, EQUAL, ZERO, TINY, MIXED, VALUES };
+
+static const char *const value_names[] = {"random", "largest", "smallest", "equal",
+                                          "zero",   "tiny",    "mixed"};
 
 static struct {
     uint8_t weight[KERNEL_TILE * 4 * MAX_COLS];
@@ -92,6 +95,9 @@ static uint64_t checksum(const void *bytes, uint32_t size)
 
 static int32_t pick(enum values kind, int32_t limit)
 {
+    static const enum values mixed[] = {RANDOM, LARGEST, SMALLEST, ZERO};
+    if (kind == MIXED)
+        kind = mixed[next() % 4];
     if (kind == LARGEST)
         return limit;
     if (kind == SMALLEST)
@@ -105,7 +111,8 @@ static int32_t pick(enum values kind, int32_t limit)
 
 static uint16_t pick_bf16(enum values kind)
 {
-    float f = next_float() * (kind == TINY ? 0x1p-128f : 1.0f);
+    int tiny = kind == TINY || (kind == MIXED && next() % 4 == 0);
+    float f = next_float() * (tiny ? 0x1p-128f : 1.0f);
     return (uint16_t)(math_to_bits(f) >> 16);
 }
 
@@ -246,23 +253,35 @@ static uint64_t call_linear(const struct kernel_weight *w, const struct shape *s
     return port->instret() - before;
 }
 
+static void test_shape(const char *name, uint32_t format, uint32_t layout, const struct shape *s,
+                       enum values kind)
+{
+    fill_activations(s->groups, kind);
+    struct kernel_weight w = make_weight(format, layout, s->groups, kind);
+    __builtin_memset(data.acc, 0, sizeof data.acc);
+    uint64_t instructions = call_linear(&w, s);
+    line_word(name);
+    line_word(value_names[kind]);
+    line_number(s->groups * KERNEL_GROUP, 10);
+    line_number(s->count, 10);
+    line_number(s->row1 - s->row0, 10);
+    line_end(checksum(data.acc, sizeof data.acc), instructions);
+}
+
 static void test_linear(const char *name, uint32_t format, uint32_t layout)
 {
     for (uint32_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        for (uint32_t kind = 0; kind < (shapes[i].groups < 4 ? VALUES : 1); kind++) {
-            const struct shape *s = &shapes[i];
+        for (uint32_t kind = 0; kind < (shapes[i].groups < 4 ? MIXED : 1); kind++) {
             seed = 88172645463325252ull + 64 * i + kind;
-            fill_activations(s->groups, kind);
-            struct kernel_weight w = make_weight(format, layout, s->groups, kind);
-            __builtin_memset(data.acc, 0, sizeof data.acc);
-            uint64_t instructions = call_linear(&w, s);
-            line_word(name);
-            line_word(value_names[kind]);
-            line_number(s->groups * KERNEL_GROUP, 10);
-            line_number(s->count, 10);
-            line_number(s->row1 - s->row0, 10);
-            line_end(checksum(data.acc, sizeof data.acc), instructions);
+            test_shape(name, format, layout, &shapes[i], kind);
         }
+    for (uint32_t i = 0; i < RANDOM_SHAPES; i++) {
+        seed = 362436069362436069ull + i;
+        uint32_t units = KERNEL_TILE / 16, first = next() % units;
+        uint32_t last = first + 1 + next() % (units - first);
+        struct shape s = {1 + next() % 6, 1 + next() % MAX_COUNT, 16 * first, 16 * last};
+        test_shape(name, format, layout, &s, MIXED);
+    }
 }
 
 static void fill_floats(uint32_t n, enum values kind)
