@@ -7,6 +7,7 @@ is a sequence of (offset, bytes) to write, the same for a file and for a card.
 
 from __future__ import annotations
 
+import struct
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -100,15 +101,18 @@ def read_layout(disk: BinaryIO, size: int) -> Layout:
     disk.seek(geometry.primary_header_byte)
     try:
         Header.unmarshal(disk.read(geometry.header_length), geometry)
-    except (HeaderReadError, ValueError, OverflowError) as error:
-        raise UsageError(f"this medium has no GPT ({error}); write it whole first, without --slot-only") from None
+    except (HeaderReadError, struct.error, ValueError) as error:
+        raise UsageError(f"this medium has no GPT ({error}); write it whole first, without --update") from None
     disk.seek(geometry.primary_array_byte)
     array, parts = disk.read(geometry.array_max_length), {}
     for index in range(PartitionEntryArray.EntryCount):
         entry = array[index * PartitionEntryArray.EntryLength :][: PartitionEntryArray.EntryLength]
         if entry[:16] == bytes(16):
             continue
-        found = Partition.unmarshal(entry, SECTOR)
+        try:
+            found = Partition.unmarshal(entry, SECTOR)
+        except (ValueError, struct.error):
+            raise UsageError("this medium's partition table is damaged; write it whole, without --update") from None
         parts[found.partition_name] = Part(found.first_lba * SECTOR, found.size)
     if missing := [name for name in NAMES if name not in parts]:
         raise UsageError(f"this medium has no partition {', '.join(missing)}: it is none of ours")

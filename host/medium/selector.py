@@ -104,3 +104,12 @@ def plan_update(copies: list[bytes], image_bytes: int) -> Update:
     sizes[slot] = image_bytes
     after = Selection((current.sequence + 2) % (1 << 32), current.active, slot, TRIALS, (sizes[0], sizes[1]))
     return Update(slot, (1 - index, build_record(before)), (index, build_record(after)))
+
+
+def plan_confirm(copies: list[bytes]) -> tuple[int, bytes] | None:
+    """The sector that makes the slot on trial the active one, as (copy, sector); None where nothing is on trial."""
+    index, current = newest(copies)
+    if current is None or current.trial == NO_SLOT:
+        return None
+    confirmed = Selection((current.sequence + 1) % (1 << 32), current.trial, NO_SLOT, 0, current.bytes)
+    return 1 - index, build_record(confirmed)

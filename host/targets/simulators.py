@@ -127,18 +127,23 @@ def open_u_boot(board: Board, spec: TargetSpec, firmware: Firmware, image: Path 
     """QEMU with OpenSBI and U-Boot, which boots from the disk that the spec names or one made for this run."""
     from host.medium.uboot import write_boot_disk
 
-    uboot = uboot_program()
+    uboot_program()
     if spec.disk and not Path(spec.disk).is_file():
         raise TargetError(f"{spec.disk}: there is no such disk image; host flash --medium {spec.disk} makes one")
     path = Path(spec.disk or tempfile.mkstemp(prefix="hartspeak-", suffix=".img")[1])
     if not spec.disk:
         write_boot_disk(path, board, firmware.directory, image)
-    base = qemu_machine(board, spec.kernels, spec.vlen, spec.harts)
-    base += ["-bios", "default", "-kernel", str(uboot), "-drive", f"if=none,id=disk,format=raw,file={path}"]
-    base += ["-device", "virtio-blk-device,drive=disk"]
-    base += ["-global", "virtio-mmio.force-legacy=false"]
     name = f"{board.name} (QEMU, OpenSBI, U-Boot, {_harts(spec.harts)})"
-    return LoaderTarget(lambda fd: [*base, *_line(fd)], name, None if spec.disk else path, on_socket=True)
+    return LoaderTarget(uboot_command(board, spec, path), name, None if spec.disk else path, on_socket=True)
+
+
+def uboot_command(board: Board, spec: TargetSpec, disk: Path) -> Callable[[int], list[str]]:
+    """QEMU's command line with OpenSBI, U-Boot and a disk, for the file descriptor of the line."""
+    base = qemu_machine(board, spec.kernels, spec.vlen, spec.harts)
+    base += ["-bios", "default", "-kernel", str(uboot_program())]
+    base += ["-drive", f"if=none,id=disk,format=raw,file={disk}", "-device", "virtio-blk-device,drive=disk"]
+    base += ["-global", "virtio-mmio.force-legacy=false"]
+    return lambda fd: [*base, *_line(fd)]
 
 
 def spike_isa(board: Board, spec: TargetSpec) -> str:

@@ -11,12 +11,22 @@ from host.boards import load_board
 from host.errors import TargetError
 from host.image.reader import Image
 from host.link.client import Client
+from host.medium.console import UBoot
 from host.medium.disk import MIB, plan_disk, read_layout, slot_bytes, write_disk
+from host.medium.flash import BoardDisk
 from host.medium.selector import COPIES, COPY_STRIDE, NO_SLOT, SECTOR_BYTES, Selection, newest, plan_update
 from host.medium.uboot import disk_chunks
 from host.targets import parse_spec
 from host.targets.opening import build_firmware, open_target
-from host.targets.simulators import build_root, firmware_files, qemu_program, uboot_program
+from host.targets.process import ProcessTarget
+from host.targets.simulators import (
+    LoaderTarget,
+    build_root,
+    firmware_files,
+    qemu_program,
+    uboot_command,
+    uboot_program,
+)
 from tests.support.tiny import tiny_image, tiny_llama
 
 
@@ -108,3 +118,29 @@ def test_a_model_that_never_answers_is_given_up(disk: Disk, images: list[Path]) 
     disk.update(images[1].read_bytes())
     assert [boot(disk, answer=False) for _ in range(4)] == [new, new, new, old]
     assert disk.selection().trial == NO_SLOT
+
+
+class UBootTarget(LoaderTarget):
+    """The board before its firmware runs: every byte gets through."""
+
+    def write(self, data: bytes) -> None:
+        ProcessTarget.write(self, data)
+
+
+@pytest.mark.slow
+def test_update_and_confirmation_through_the_console(disk: Disk, images: list[Path]) -> None:
+    spec, board = parse_spec(f"qemu-virt-s:harts=1,disk={disk.path}"), load_board("qemu-virt-s")
+    with UBootTarget(uboot_command(board, spec, disk.path), "U-Boot", None, on_socket=True) as target:
+        console = UBoot(target)
+        console.catch(60.0)
+        with pytest.raises(TargetError, match="could not do"):
+            BoardDisk(console, board, "mmc 3")
+        medium = BoardDisk(console, board, "virtio 0")
+        assert not medium.confirm()
+        assert medium.update(images[1].read_bytes(), lambda *_: None) == "b"
+        assert (disk.selection().active, disk.selection().trial) == (0, 1)
+        with disk.path.open("rb") as file:
+            file.seek(disk.layout.parts["model_b"].offset)
+            assert file.read(images[1].stat().st_size) == images[1].read_bytes()
+        assert medium.confirm()
+        assert (disk.selection().active, disk.selection().trial) == (1, NO_SLOT)
