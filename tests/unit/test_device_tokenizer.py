@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +23,9 @@ from host.image.inspect import image_text
 from host.image.reader import Image
 from host.importer import load_source
 from host.importer.source import Tokenizer
+from host.terminal import printable
 from tests.support.images import ImageEditor
-from tests.support.native import Native
+from tests.support.native import Native, Port
 from tests.support.texts import CHATML, CORPUS, NASTY, TEXTS, described, trained
 from tests.support.tiny import tiny_image, tiny_llama, tiny_tokenizer
 from tools import gen_unicode
@@ -94,7 +96,7 @@ def test_nasty_texts_give_the_hosts_tokens(pair: tuple[Device, Library]) -> None
         assert device.encode(text) == ids(library, text), repr(text)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_any_text_gives_the_hosts_tokens(pair: tuple[Device, Library], data: st.DataObject) -> None:
     device, library = pair
@@ -146,6 +148,38 @@ def test_smollm2_on_its_own_texts(native: Native, tmp_path: Path) -> None:
     roles = find_roles(smollm2)
     for text in [*NASTY, *CORPUS, roles.first + "Why is the sky blue?" + roles.suffix, "x" * 2000]:
         assert device.encode(text) == ids(library, text), repr(text)
+
+
+WRITE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_uint8), ctypes.c_uint32)
+
+
+def shown(native: Native, pieces: list[bytes]) -> str:
+    """What a terminal shows of an answer in pieces."""
+    got = bytearray()
+
+    @WRITE
+    def write(data: Any, size: int) -> int:
+        got.extend(data[:size])
+        return 0
+
+    port = Port(write=ctypes.cast(write, ctypes.c_void_p))
+    native.lib.shown_put.argtypes = [Text]
+    native.lib.shown_begin(ctypes.byref(port), 0)
+    for piece in pieces:
+        native.lib.shown_put(Text(ctypes.cast(ctypes.c_char_p(piece), ctypes.c_void_p), len(piece)))
+    native.lib.shown_end()
+    return got.decode()
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=TEXTS, noise=st.binary(max_size=6), cuts=st.lists(st.integers(0, 40), max_size=5))
+def test_answers_are_shown_as_the_host_shows_them(native: Native, text: str, noise: bytes, cuts: list[int]) -> None:
+    """Wherever the bytes are cut: characters whole, U+FFFD for what is none, nothing that steers a terminal."""
+    data = text.encode() + noise + text.encode()
+    edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    pieces = [data[a:b] for a, b in itertools.pairwise(edges)]
+    expected = printable(data.decode(errors="replace")).replace("\n", "\r\n")
+    assert shown(native, pieces) == expected
 
 
 # ---- roles ----
