@@ -85,7 +85,7 @@ void serve_refuse(uint32_t request, uint32_t type, int error, uint64_t detail)
     link_send(WIRE_TYPE_ERROR, WIRE_CHANNEL_CONTROL, answer, WIRE_ERROR_SIZE);
 }
 
-static void send_ok(uint32_t request, uint32_t value)
+void serve_ok(uint32_t request, uint32_t value)
 {
     wire_ok_set_request(answer, request);
     wire_ok_set_value(answer, value);
@@ -253,7 +253,7 @@ static void receive_prompt(const struct frame *frame)
     if (error)
         serve_refuse(request, frame->type, error, detail);
     else
-        send_ok(request, session_length(session));
+        serve_ok(request, session_length(session));
 }
 
 static void receive_truncate(const struct frame *frame)
@@ -276,7 +276,7 @@ static void receive_truncate(const struct frame *frame)
     if (error)
         serve_refuse(request, frame->type, error, detail);
     else
-        send_ok(request, session_length(session));
+        serve_ok(request, session_length(session));
 }
 
 /* ---- jobs ---- */
@@ -372,7 +372,7 @@ static void receive_cancel(const struct frame *frame)
     uint32_t found = serve.job.type && (!target || target == serve.job.request);
     if (found)
         serve.cancelled = 1;
-    send_ok(wire_cancel_request(frame->payload), found);
+    serve_ok(wire_cancel_request(frame->payload), found);
 }
 
 static void receive_resume(const struct frame *frame)
@@ -382,7 +382,7 @@ static void receive_resume(const struct frame *frame)
     if (error)
         serve_refuse(wire_resume_request(frame->payload), frame->type, error, stream_facts().made);
     else
-        send_ok(wire_resume_request(frame->payload), stream_facts().made);
+        serve_ok(wire_resume_request(frame->payload), stream_facts().made);
 }
 
 /* ---- image and session as bytes ---- */
@@ -394,7 +394,7 @@ static void receive_unload(const struct frame *frame)
     stream_init();
     serve.error = E_IMAGE_ABSENT;
     serve.detail = 0;
-    send_ok(wire_unload_request(frame->payload), 0);
+    serve_ok(wire_unload_request(frame->payload), 0);
 }
 
 static void receive_load(const struct frame *frame)
@@ -404,74 +404,10 @@ static void receive_load(const struct frame *frame)
         serve_refuse(request, frame->type, E_LOADED, 0);
         return;
     }
-    send_ok(request, 0);
+    serve_ok(request, 0);
     serve.checking = 1;
     serve.job.request = request;
     serve.job.type = WIRE_TYPE_LOAD;
-}
-
-static void receive_read(const struct frame *frame)
-{
-    const uint8_t *p = frame->payload;
-    struct range range = {wire_read_space(p), wire_read_session(p), wire_read_offset(p),
-                          wire_read_size(p)};
-    uint32_t request = wire_read_request(p);
-    int error = range.size > WIRE_MAX_DATA_BYTES ? E_PARAMETER : transfer_check(&range);
-    if (error) {
-        serve_refuse(request, frame->type, error, range.offset);
-        return;
-    }
-    wire_data_set_request(answer, request);
-    wire_data_set_count(answer, range.size);
-    wire_data_set_offset(answer, range.offset);
-    transfer_read(&range, answer + WIRE_DATA_SIZE);
-    link_send(WIRE_TYPE_DATA, WIRE_CHANNEL_CONTROL, answer, WIRE_DATA_SIZE + range.size);
-}
-
-static void receive_write(const struct frame *frame)
-{
-    const uint8_t *p = frame->payload;
-    struct range range = {wire_write_space(p), wire_write_session(p), wire_write_offset(p),
-                          wire_write_count(p)};
-    int error = serve.checking ? E_LOADED : transfer_write(&range, p + WIRE_WRITE_SIZE);
-    if (error)
-        serve_refuse(wire_write_request(p), frame->type, error, range.offset);
-    else
-        send_ok(wire_write_request(p), range.size);
-}
-
-static void receive_sum(const struct frame *frame)
-{
-    const uint8_t *p = frame->payload;
-    struct range range = {wire_sum_space(p), wire_sum_session(p), wire_sum_offset(p),
-                          wire_sum_size(p)};
-    int error = range.size > WIRE_SUM_BYTES ? E_PARAMETER : transfer_check(&range);
-    if (error)
-        serve_refuse(wire_sum_request(p), frame->type, error, range.offset);
-    else
-        send_ok(wire_sum_request(p), transfer_sum(&range));
-}
-
-static void receive_state(const struct frame *frame)
-{
-    uint32_t session = wire_state_session(frame->payload), tokens[WIRE_MAX_STATE_TOKENS];
-    int error = session_check(session);
-    if (!error && pending_count(session) > WIRE_MAX_STATE_TOKENS)
-        error = E_PENDING;
-    if (error) {
-        serve_refuse(wire_state_request(frame->payload), frame->type, error, session);
-        return;
-    }
-    uint32_t count = pending_copy(session, tokens, WIRE_MAX_STATE_TOKENS);
-    wire_state_reply_set_request(answer, wire_state_request(frame->payload));
-    wire_state_reply_set_length(answer, engine_length(session));
-    wire_state_reply_set_high(answer, engine_high(session));
-    wire_state_reply_set_count(answer, count);
-    wire_state_reply_set_bytes(answer, engine_state_bytes(session));
-    for (uint32_t i = 0; i < count; i++)
-        le_put_u32(answer + WIRE_STATE_REPLY_SIZE + 4u * i, tokens[i]);
-    link_send(WIRE_TYPE_STATE_REPLY, WIRE_CHANNEL_CONTROL, answer,
-              WIRE_STATE_REPLY_SIZE + 4u * count);
 }
 
 static void receive_adopt(const struct frame *frame)
@@ -486,7 +422,7 @@ static void receive_adopt(const struct frame *frame)
     if (error)
         serve_refuse(wire_adopt_request(p), frame->type, error, session);
     else
-        send_ok(wire_adopt_request(p), session_length(session));
+        serve_ok(wire_adopt_request(p), session_length(session));
 }
 
 /* ---- SET_BAUD, STATS, PING ---- */
@@ -497,7 +433,7 @@ static void receive_set_baud(const struct frame *frame)
     uint32_t wanted = wire_set_baud_baud(frame->payload);
     for (uint32_t i = 0; i < WIRE_BAUD_RATES; i++)
         if (wanted && baud_offered(i) == wanted) {
-            send_ok(request, wanted);
+            serve_ok(request, wanted);
             baud_try(wanted);
             return;
         }
@@ -544,6 +480,14 @@ static void receive_stats(const struct frame *frame)
               WIRE_STATS_REPLY_SIZE + count * WIRE_OP_RECORD_SIZE);
 }
 
+static void receive_fail(const struct frame *frame)
+{
+    uint32_t kind = wire_fail_kind(frame->payload);
+    if (serve.port->fail)
+        serve.port->fail(kind);
+    serve_refuse(wire_fail_request(frame->payload), frame->type, E_PARAMETER, kind);
+}
+
 static void receive_ping(const struct frame *frame)
 {
     wire_ok_set_request(answer, wire_ping_request(frame->payload));
@@ -561,15 +505,15 @@ struct request {
 };
 
 static const struct request requests[] = {
-    {WIRE_TYPE_HELLO, 0, 1, receive_hello},       {WIRE_TYPE_PROMPT, 1, 0, receive_prompt},
-    {WIRE_TYPE_GENERATE, 1, 0, receive_generate}, {WIRE_TYPE_SCORE, 1, 0, receive_score},
-    {WIRE_TYPE_TRUNCATE, 1, 0, receive_truncate}, {WIRE_TYPE_CANCEL, 0, 1, receive_cancel},
-    {WIRE_TYPE_STATS, 0, 1, receive_stats},       {WIRE_TYPE_PING, 0, 1, receive_ping},
-    {WIRE_TYPE_RESUME, 1, 1, receive_resume},     {WIRE_TYPE_SET_BAUD, 0, 0, receive_set_baud},
-    {WIRE_TYPE_READ, 0, 0, receive_read},         {WIRE_TYPE_WRITE, 0, 0, receive_write},
-    {WIRE_TYPE_SUM, 0, 0, receive_sum},           {WIRE_TYPE_LOAD, 0, 0, receive_load},
-    {WIRE_TYPE_UNLOAD, 0, 0, receive_unload},     {WIRE_TYPE_STATE, 1, 0, receive_state},
-    {WIRE_TYPE_ADOPT, 1, 0, receive_adopt},
+    {WIRE_TYPE_HELLO, 0, 1, receive_hello},        {WIRE_TYPE_PROMPT, 1, 0, receive_prompt},
+    {WIRE_TYPE_GENERATE, 1, 0, receive_generate},  {WIRE_TYPE_SCORE, 1, 0, receive_score},
+    {WIRE_TYPE_TRUNCATE, 1, 0, receive_truncate},  {WIRE_TYPE_CANCEL, 0, 1, receive_cancel},
+    {WIRE_TYPE_STATS, 0, 1, receive_stats},        {WIRE_TYPE_PING, 0, 1, receive_ping},
+    {WIRE_TYPE_RESUME, 1, 1, receive_resume},      {WIRE_TYPE_SET_BAUD, 0, 0, receive_set_baud},
+    {WIRE_TYPE_READ, 0, 0, transfer_receive_read}, {WIRE_TYPE_WRITE, 0, 0, transfer_receive_write},
+    {WIRE_TYPE_SUM, 0, 0, transfer_receive_sum},   {WIRE_TYPE_LOAD, 0, 0, receive_load},
+    {WIRE_TYPE_UNLOAD, 0, 0, receive_unload},      {WIRE_TYPE_STATE, 1, 0, transfer_receive_state},
+    {WIRE_TYPE_ADOPT, 1, 0, receive_adopt},        {WIRE_TYPE_FAIL, 0, 1, receive_fail},
 };
 
 static const struct request *request_find(uint8_t type)

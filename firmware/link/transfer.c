@@ -9,16 +9,27 @@
 #include "gen/errors.h"
 #include "gen/wire.h"
 #include "link/crc32c.h"
+#include "link/link.h"
 #include "link/pending.h"
+#include "link/serve.h"
+
+struct range {
+    uint32_t space; /* WIRE_SPACE_* */
+    uint32_t session;
+    uint64_t offset;
+    uint32_t size;
+};
 
 static const struct port *port;
+static uint8_t answer[WIRE_MAX_PAYLOAD];
 
 void transfer_init(const struct port *the_port)
 {
     port = the_port;
 }
 
-int transfer_check(const struct range *range)
+/* Whether the range is there. Returns 0, E_PARAMETER, E_NOT_READY, E_SESSION or E_RANGE. */
+static int range_check(const struct range *range)
 {
     uint64_t total = port->image_area ? port->image_area_size : 0;
     if (range->space > WIRE_SPACE_SESSION)
@@ -44,7 +55,7 @@ static uint8_t *piece_at(const struct range *range, uint64_t offset, uint64_t *s
     return piece;
 }
 
-void transfer_read(const struct range *range, uint8_t *to)
+static void range_read(const struct range *range, uint8_t *to)
 {
     for (uint64_t done = 0, size; done < range->size; done += size) {
         size = range->size - done;
@@ -52,7 +63,7 @@ void transfer_read(const struct range *range, uint8_t *to)
     }
 }
 
-uint32_t transfer_sum(const struct range *range)
+static uint32_t range_sum(const struct range *range)
 {
     uint32_t crc = 0;
     for (uint64_t done = 0, size; done < range->size; done += size) {
@@ -78,9 +89,9 @@ static int tokens_check(const struct range *range, const uint8_t *from)
     return 0;
 }
 
-int transfer_write(const struct range *range, const uint8_t *from)
+static int range_write(const struct range *range, const uint8_t *from)
 {
-    int error = transfer_check(range);
+    int error = range_check(range);
     if (!error && range->space == WIRE_SPACE_IMAGE && engine_info())
         error = E_LOADED;
     if (!error && range->space == WIRE_SPACE_SESSION)
@@ -90,4 +101,70 @@ int transfer_write(const struct range *range, const uint8_t *from)
         memcpy(piece_at(range, range->offset + done, &size), from + done, size);
     }
     return error;
+}
+
+/* ---- requests ---- */
+
+void transfer_receive_read(const struct frame *frame)
+{
+    const uint8_t *p = frame->payload;
+    struct range range = {wire_read_space(p), wire_read_session(p), wire_read_offset(p),
+                          wire_read_size(p)};
+    uint32_t request = wire_read_request(p);
+    int error = range.size > WIRE_MAX_DATA_BYTES ? E_PARAMETER : range_check(&range);
+    if (error) {
+        serve_refuse(request, frame->type, error, range.offset);
+        return;
+    }
+    wire_data_set_request(answer, request);
+    wire_data_set_count(answer, range.size);
+    wire_data_set_offset(answer, range.offset);
+    range_read(&range, answer + WIRE_DATA_SIZE);
+    link_send(WIRE_TYPE_DATA, WIRE_CHANNEL_CONTROL, answer, WIRE_DATA_SIZE + range.size);
+}
+
+void transfer_receive_write(const struct frame *frame)
+{
+    const uint8_t *p = frame->payload;
+    struct range range = {wire_write_space(p), wire_write_session(p), wire_write_offset(p),
+                          wire_write_count(p)};
+    int error = range_write(&range, p + WIRE_WRITE_SIZE);
+    if (error)
+        serve_refuse(wire_write_request(p), frame->type, error, range.offset);
+    else
+        serve_ok(wire_write_request(p), range.size);
+}
+
+void transfer_receive_sum(const struct frame *frame)
+{
+    const uint8_t *p = frame->payload;
+    struct range range = {wire_sum_space(p), wire_sum_session(p), wire_sum_offset(p),
+                          wire_sum_size(p)};
+    int error = range.size > WIRE_SUM_BYTES ? E_PARAMETER : range_check(&range);
+    if (error)
+        serve_refuse(wire_sum_request(p), frame->type, error, range.offset);
+    else
+        serve_ok(wire_sum_request(p), range_sum(&range));
+}
+
+void transfer_receive_state(const struct frame *frame)
+{
+    uint32_t session = wire_state_session(frame->payload), tokens[WIRE_MAX_STATE_TOKENS];
+    int error = session < engine_info()->sessions ? 0 : E_SESSION;
+    if (!error && pending_count(session) > WIRE_MAX_STATE_TOKENS)
+        error = E_PENDING;
+    if (error) {
+        serve_refuse(wire_state_request(frame->payload), frame->type, error, session);
+        return;
+    }
+    uint32_t count = pending_copy(session, tokens, WIRE_MAX_STATE_TOKENS);
+    wire_state_reply_set_request(answer, wire_state_request(frame->payload));
+    wire_state_reply_set_length(answer, engine_length(session));
+    wire_state_reply_set_high(answer, engine_high(session));
+    wire_state_reply_set_count(answer, count);
+    wire_state_reply_set_bytes(answer, engine_state_bytes(session));
+    for (uint32_t i = 0; i < count; i++)
+        le_put_u32(answer + WIRE_STATE_REPLY_SIZE + 4u * i, tokens[i]);
+    link_send(WIRE_TYPE_STATE_REPLY, WIRE_CHANNEL_CONTROL, answer,
+              WIRE_STATE_REPLY_SIZE + 4u * count);
 }

@@ -7,6 +7,7 @@
 #include "drivers/ns16550.h"
 #include "engine/pool.h"
 #include "gen/board.h"
+#include "gen/wire.h"
 #include "link/ring.h"
 #include "port/bare_machine.h"
 #include "port/port.h"
@@ -119,6 +120,16 @@ static _Noreturn void port_exit(int code)
     machine_exit(code);
 }
 
+#if PORT_FAULTS
+static void fail(uint32_t kind)
+{
+    if (kind == WIRE_FAILURE_TRAP)
+        __builtin_trap();
+    while (kind == WIRE_FAILURE_HANG)
+        __asm__ volatile("");
+}
+#endif
+
 static uint64_t no_counter(void)
 {
     return 0;
@@ -230,6 +241,9 @@ static void fill_port(void)
     port.hart_sleep = port_hart_sleep;
     port.hart_wake = port_hart_wake;
     port.exit = port_exit;
+#if PORT_FAULTS
+    port.fail = fail;
+#endif
     port.baud = BOARD_UART_BAUD;
     port.set_baud = BOARD_UART_CLOCK ? set_baud : NULL;
     port.image_area = (uint8_t *)(uintptr_t)BOARD_IMAGE_BASE;

@@ -67,6 +67,10 @@ struct port {
     /* The image has given a good answer: where it is on trial in a slot of the medium, it stays. NULL
      * where the firmware cannot write the medium. Returns 0 or E_IO. */
     int (*confirm)(void);
+
+    /* Breaks the machine as WIRE_FAILURE_* says, to try what then happens; NULL but in a firmware
+     * built for that. */
+    void (*fail)(uint32_t kind);
 };
 
 /* The whole device: boot report, image check, then serve the link for ever. Runs on hart 0 (the

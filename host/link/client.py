@@ -22,7 +22,7 @@ from host.errors import DeviceFailure, DeviceRestarted, TargetError, UsageError
 from host.link import messages
 from host.link.delivery import Delivery
 from host.link.frames import Damaged, Decoder, Frame, Text
-from host.link.messages import DeviceState, RunFlag, Space, StatsFlag, Type
+from host.link.messages import DeviceState, Failure, RunFlag, Space, StatsFlag, Type
 from host.link.records import DeviceInfo, DeviceStats, Done, OpCost, SamplerParams, SessionState
 from host.link.runs import Again, Generation, Run, Scoring
 from host.link.stream import ByteStream, SerialStream
@@ -261,7 +261,7 @@ class Client:
         self._request = (self._request + 1) & 0x7FFFFFFF or 1
         return self._request
 
-    def _send(self, kind: Type, struct: Struct, tail: bytes = b"", answered: bool = True, **values: Any) -> int:
+    def _send(self, kind: Type, struct: Struct, /, tail: bytes = b"", answered: bool = True, **values: Any) -> int:
         """Send one request and return its id; ``answered``: frames about it are kept until ``_done`` with it."""
         request = self._next_request()
         if answered:
@@ -431,7 +431,7 @@ class Client:
             f"reset the device and try again.\nLast lines:\n{self._seen()}"
         )
 
-    def _ask(self, kind: Type, struct: Struct, tail: bytes = b"", **values: Any) -> Any:
+    def _ask(self, kind: Type, struct: Struct, /, tail: bytes = b"", **values: Any) -> Any:
         """A request that OK answers; returns the OK. Asked again where the device has restarted and is restored."""
         while True:
             try:
@@ -616,6 +616,10 @@ class Client:
         answer = self._ask(Type.ADOPT, messages.Adopt, session=session, length=length, high=high)
         self.lengths[session] = int(answer.value)
         self.history.pop(session, None)
+
+    def send_fail(self, kind: Failure) -> None:
+        """Break a device whose firmware was built with ``faults=1``, in the middle of whatever it runs."""
+        self._send(Type.FAIL, messages.Fail, answered=False, kind=kind)
 
     # ---- the line ----
 

@@ -75,6 +75,7 @@ class Type(enum.IntEnum):
     UNLOAD = 0x0F
     STATE = 0x10
     ADOPT = 0x11
+    FAIL = 0x12
     ACK = 0x40
     HELLO_REPLY = 0x81
     OK = 0x82
@@ -138,6 +139,15 @@ class Space(enum.IntEnum):
     """Where the model image lies; written only while no model is loaded."""
     SESSION = 1
     """The state of a session as STATE describes it."""
+
+
+class Failure(enum.IntEnum):
+    """What FAIL does, in the middle of whatever runs."""
+
+    HANG = 0
+    """Never come back: the watchdog ends it."""
+    TRAP = 1
+    """An illegal instruction."""
 
 
 class Reason(enum.IntEnum):
@@ -314,6 +324,11 @@ Adopt = Struct(
     "session" / Int32ul * "session number",
     "length" / Int32ul * "positions evaluated",
     "high" / Int32ul * "positions ever written",
+)
+
+Fail = Struct(
+    "request" / Int32ul * "echoed by the refusal",
+    "kind" / Int32ul * "Failure",
 )
 
 Ack = Struct()
@@ -494,6 +509,9 @@ MESSAGES: dict[Type, Message] = {
     ),
     Type.ADOPT: Message(
         "host", Adopt, None, "Gives an empty session so many positions, whose state WRITE then fills. Answered by OK."
+    ),
+    Type.FAIL: Message(
+        "host", Fail, None, "Breaks a firmware that was built with faults=1, for tests; others refuse it by ERROR 68."
     ),
     Type.ACK: Message("both", Ack, None, "Nothing but its header. UNNUMBERED."),
     Type.HELLO_REPLY: Message("device", HelloReply, None, "What the device is; also announced. UNNUMBERED."),

@@ -115,6 +115,7 @@ class Port(ctypes.Structure):
         ("image_area", ctypes.c_void_p),
         ("image_area_size", ctypes.c_uint64),
         ("confirm", ctypes.c_void_p),
+        ("fail", ctypes.c_void_p),
     )
 
 

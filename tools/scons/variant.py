@@ -46,6 +46,7 @@ class Options:
     harts: int | None
     model: str
     trust: Trust | None
+    faults: bool = False
 
     @property
     def directory(self) -> Path:
@@ -68,7 +69,9 @@ def make_options(board: Board, env: Any) -> Options:
         if not env["watchdog"].isdigit() or not board.timer:
             raise UsageError(f"watchdog={env['watchdog']} is no number of milliseconds, or {board.name} has no timer")
         board = replace(board, timer=replace(board.timer, watchdog_ms=int(env["watchdog"])))
-    return Options(board, kernels, env["toolchain"], Path(env["build"]), harts, env["model"], make_trust(env))
+    return Options(
+        board, kernels, env["toolchain"], Path(env["build"]), harts, env["model"], make_trust(env), env["faults"]
+    )
 
 
 def make_trust(env: Any) -> Trust | None:
@@ -107,7 +110,7 @@ def prepare(env: Any, options: Options, tools: Toolchain) -> Any:
     env.Replace(
         CC=tools.cc,
         LINK=tools.cc,
-        CCFLAGS=[*tools.arch, *COMMON, *defines(options)],
+        CCFLAGS=[*tools.arch, *COMMON, *path_maps(options), *defines(options)],
         LINKFLAGS=[*tools.arch, *tools.linker, "-Wl,--gc-sections"],
         CPPPATH=["firmware", str(build)],
         ASPPFLAGS=["$CCFLAGS", "-D__ASSEMBLER__=1"],
@@ -123,9 +126,20 @@ def prepare(env: Any, options: Options, tools: Toolchain) -> Any:
     return env
 
 
+def path_maps(options: Options) -> list[str]:
+    """What keeps this machine's paths out of debug information, so that every checkout builds the same bytes."""
+    folder = options.directory.resolve()
+    return [f"-ffile-prefix-map={ROOT}=.", f"-ffile-prefix-map={folder}=build/{options.directory.name}"]
+
+
 def defines(options: Options) -> list[str]:
     """Options of the build as C sees them."""
-    return [f"-DKERNELS_RVV={int(options.kernels == 'rvv')}", f"-DTRUST_REQUIRED={int(options.trust is not None)}"]
+    flags = {
+        "KERNELS_RVV": options.kernels == "rvv",
+        "TRUST_REQUIRED": options.trust is not None,
+        "PORT_FAULTS": options.faults,
+    }
+    return [f"-D{name}={int(value)}" for name, value in flags.items()]
 
 
 def core_sources(kernels: str) -> list[Path]:
