@@ -74,7 +74,8 @@ def limits_table() -> list[str]:
     """The numbers that both sides are built with."""
     names = (
         "MAX_PAYLOAD MAX_RAW MAX_ENCODED RECEIVE_BYTES ANNOUNCE_US MAX_STOP_IDS MAX_PROMPT_TOKENS MAX_TOKEN_RECORDS "
-        "MAX_SCORE_RECORDS MAX_LOGITS MAX_OP_RECORDS"
+        "MAX_SCORE_RECORDS MAX_LOGITS MAX_OP_RECORDS MAX_DATA_BYTES MAX_STATE_TOKENS SUM_BYTES WINDOW_FRAMES "
+        "WINDOW_CONTROL REPEAT_US REPEAT_MAX_US REPEAT_TRIES ASK_US STRANGER_US BAUD_TRY_US BAUD_LOST_US TOKEN_LOG"
     )
     return ["| limit | value |", "|---|---|", *(f"| {name} | {getattr(messages, name)} |" for name in names.split())]
 
@@ -83,7 +84,10 @@ def sections() -> dict[str, list[str]]:
     """Every generated part of the document by the name in its marker."""
     return {
         "frame": struct_table(messages.Frame),
+        "frame-flags": enum_table(messages.FrameFlag),
         "channels": enum_table(messages.Channel),
+        "spaces": enum_table(messages.Space),
+        "failures": enum_table(messages.Failure),
         "states": enum_table(messages.DeviceState),
         "reasons": enum_table(messages.Reason),
         "run-flags": enum_table(messages.RunFlag),
