@@ -1,12 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Installs QEMU where it is missing and can be had: as root with apt. Succeeds where QEMU is there in the end.
-# usage: qemu.sh [--user]    also the user-mode emulator, which the tests of board=linux need
+# usage: qemu.sh [--tests]    also the user-mode emulator and U-Boot, which the tests of linux and qemu-virt-s need
 set -u
 missing=
 command -v qemu-system-riscv64 >/dev/null || missing=system
-if [ "${1:-}" = --user ] && ! command -v qemu-riscv64 >/dev/null && ! command -v qemu-riscv64-static >/dev/null; then
-    missing="$missing user"
+if [ "${1:-}" = --tests ]; then
+    command -v qemu-riscv64 >/dev/null || command -v qemu-riscv64-static >/dev/null || missing="$missing user"
+    [ -e /usr/lib/u-boot/qemu-riscv64_smode/u-boot.bin ] || missing="$missing u-boot"
 fi
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
@@ -19,6 +20,8 @@ apt-get update -qq >/dev/null 2>&1
 for part in $missing; do
     if [ "$part" = user ]; then
         apt-get install -qq -y --no-install-recommends qemu-user-static >/dev/null 2>&1
+    elif [ "$part" = u-boot ]; then
+        apt-get install -qq -y --no-install-recommends u-boot-qemu opensbi >/dev/null 2>&1
     else
         # Newer releases have a package of its own for RISC-V.
         apt-get install -qq -y --no-install-recommends qemu-system-riscv >/dev/null 2>&1 ||

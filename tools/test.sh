@@ -13,10 +13,10 @@ if ! .venv/bin/python -c 'import torch, transformers' 2>/dev/null; then
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[reference]' ||
         echo "test: they cannot be had here; the golden tests that need them will be skipped"
 fi
-sh tools/qemu.sh --user || echo "test: without QEMU; the tests that need it will be skipped"
+sh tools/qemu.sh --tests || echo "test: without QEMU; the tests that need it will be skipped"
 
-for variant in native linux "linux kernels=rvv" qemu-virt "qemu-virt kernels=rvv" spike "spike kernels=scalar" \
-    visionfive2; do
+for variant in native linux "linux kernels=rvv" qemu-virt "qemu-virt kernels=rvv" qemu-virt-s spike \
+    "spike kernels=scalar" visionfive2; do
     echo "test: building board=$variant"
     # shellcheck disable=SC2086 # a variant is one or two options
     .venv/bin/python -m SCons -s -j "$jobs" build="$HARTSPEAK_BUILD" board=$variant
