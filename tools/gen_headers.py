@@ -118,14 +118,13 @@ def module_header(module: ModuleType, prefix: str, source: str) -> str:
 
 def requests(module: ModuleType) -> list[str]:
     """``WIRE_REQUESTS(X)``: X(type, bytes of the fixed part, bytes of a record or 0, offset of their count)."""
+    from host.link.shape import shape_of
+
     lines = ["", "#define WIRE_REQUESTS(X) \\"]
     for kind, message in module.MESSAGES.items():
         if message.sender == "host":
-            record = message.record.sizeof() if isinstance(message.record, Struct) else 0
-            if isinstance(message.record, str):
-                record = int(message.record[1:].split()[0]) // 8
-            count = {name: offset for name, offset, _ in fields(message.head)}["count"] if record else 0
-            lines.append(f"    X({kind.value:#x}, {message.head.sizeof()}, {record}, {count}) \\")
+            shape = shape_of(message)
+            lines.append(f"    X({kind.value:#x}, {shape.size}, {shape.record}, {shape.count}) \\")
     return [*lines, ""]
 
 

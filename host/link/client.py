@@ -25,6 +25,7 @@ from host.link.frames import Damaged, Decoder, Frame, Text
 from host.link.messages import DeviceState, Failure, RunFlag, Space, StatsFlag, Type
 from host.link.records import DeviceInfo, DeviceStats, Done, OpCost, SamplerParams, SessionState
 from host.link.runs import Again, Generation, Run, Scoring
+from host.link.shape import is_well_formed
 from host.link.stream import ByteStream, SerialStream
 
 POLL_SECONDS = 0.2
@@ -350,6 +351,11 @@ class Client:
         self._doubt = None
         wanted, out = self.connection.receive(frame, now)
         if wanted and int.from_bytes(frame.payload[:4], "little") in self._open:
+            if not is_well_formed(frame.type, frame.payload):
+                raise TargetError(
+                    f"{self.stream.description} sent a message of type {frame.type:#x} that is not as it should be; "
+                    "build the firmware from the same version as the host"
+                )
             self._waiting.append(frame)
         return out
 
