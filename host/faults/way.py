@@ -67,7 +67,7 @@ class Way:
         self._free = 0.0
         self._left = self._gap()
         self._noisy = 0
-        self._stuck = self._garbled = 0.0
+        self._stuck = self._garbled_from = self._garbled = 0.0
         self._held = b""
 
     @property
@@ -93,9 +93,9 @@ class Way:
             out += self._under_way.popleft()[1]
         return out
 
-    def garble(self, until: float) -> None:
-        """Replace all bytes put in before this time by noise."""
-        self._garbled = until
+    def garble(self, begin: float, end: float) -> None:
+        """Replace all bytes put in between these times by noise."""
+        self._garbled_from, self._garbled = begin, end
 
     def _gap(self) -> int:
         return 1 + int(self._random.expovariate(1 / self._faults.gap)) if self._faults else 0
@@ -115,7 +115,7 @@ class Way:
         """A byte that no new fault begins at."""
         if now < self._stuck:
             return
-        if self._noisy or now < self._garbled:
+        if self._noisy or self._garbled_from <= now < self._garbled:
             self._noisy = max(0, self._noisy - 1)
             byte = self._random.randrange(256)
             self.noise += 1
@@ -147,5 +147,5 @@ class Way:
         elif kind == Kind.STUCK:
             self._stuck = now + length * LONGEST_STUCK
         elif kind == Kind.BAUD:
-            self._garbled = now + length * LONGEST_MISMATCH
+            self.garble(now, now + length * LONGEST_MISMATCH)
         self._pass(out, byte, now)

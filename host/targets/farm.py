@@ -7,6 +7,7 @@ read.
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 
@@ -34,11 +35,9 @@ def _client(place: str, *words: str) -> None:
 
 def _line(place: str) -> str:
     """URL of the place's serial line, which must be acquired. Raises TargetError."""
-    try:
-        import labgrid
-        from labgrid.resource.remote import RemotePlace
-    except ImportError:
-        raise TargetError("farm: needs labgrid, in an environment of its own: pip install 'hartspeak[farm]'") from None
+    import labgrid
+    from labgrid.resource.remote import RemotePlace
+
     try:
         target = labgrid.Target("hartspeak")
         RemotePlace(target, name=place)
@@ -55,6 +54,10 @@ class FarmTarget(Target):
     def __init__(self, spec: TargetSpec) -> None:
         from host.targets.opening import open_line
 
+        if not importlib.util.find_spec("labgrid"):
+            raise TargetError(
+                f"{spec.text} needs labgrid, best in an environment of its own: pip install 'hartspeak[farm]'"
+            )
         self._place = spec.place
         _client(spec.place, "acquire")
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 
 import serial
 
@@ -13,6 +14,8 @@ from host.targets.base import Target
 from host.targets.hooks import Hooks
 from host.targets.spec import TargetSpec
 
+READ_SECONDS = 0.02
+"""Of one look; a change of it would set up the line anew, over RFC 2217 by asking the other end."""
 HINTS = {
     errno.ENOENT: "No such device: `host ports` lists those there are; is it plugged in?",
     errno.EACCES: "No permission: join the group that owns it (sudo usermod -aG dialout $USER), then log in again",
@@ -36,8 +39,9 @@ class SerialTarget(Target):
             self._line = serial.serial_for_url(spec.port, do_not_open=True)
             self._line.baudrate = spec.baud
             self._line.exclusive = None if url else True
-            self._line.timeout = 0
-            self._line.write_timeout = 30
+            self._line.timeout = READ_SECONDS
+            if not url:
+                self._line.write_timeout = 30
             self._line.open()
         except (serial.SerialException, OSError, ValueError) as error:
             raise TargetError(f"{self.description} cannot be opened: {_words(error)}. {_hint(error, url)}") from None
@@ -54,12 +58,10 @@ class SerialTarget(Target):
 
     def read(self, timeout: float) -> bytes:
         """What has arrived; see Target."""
+        end = time.monotonic() + timeout
         try:
-            self._line.timeout = timeout
-            data: bytes = self._line.read(1)
-            if data:
-                self._line.timeout = 0
-                data += self._line.read(4096)
+            while not (data := bytes(self._line.read(max(1, self._line.in_waiting)))) and time.monotonic() < end:
+                pass
             return data
         except (serial.SerialException, OSError, TypeError) as error:
             raise self._gone(error) from None
@@ -97,14 +99,19 @@ class SerialTarget(Target):
         self._line.close()
 
 
+def _number(error: Exception) -> int:
+    """The system's number of an error, also where pyserial has only kept its words; 0 without one."""
+    causes = [getattr(error, "errno", None), *getattr(error.__context__, "args", ())[:1]]
+    return next((number for number in causes if isinstance(number, int)), 0)
+
+
 def _words(error: Exception) -> str:
-    number = getattr(error, "errno", None)
     # A closed line has no file descriptor any more, which pyserial tells as a TypeError.
+    number = _number(error)
     return "it is closed" if isinstance(error, TypeError) else os.strerror(number) if number else str(error)
 
 
 def _hint(error: Exception, url: bool) -> str:
     if url:
         return "Does a server listen there (ser2net, a labgrid exporter), and is it rfc2217://HOST:PORT?"
-    number = getattr(error, "errno", None) or 0
-    return HINTS.get(number, "`host ports` lists the devices; close other programs that use it")
+    return HINTS.get(_number(error), "`host ports` lists the devices; close other programs that use it")

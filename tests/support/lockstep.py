@@ -28,8 +28,8 @@ LEAST_SECONDS = 1e-6
 """That reading takes, or a host that only looks would stop the time."""
 OP_SECONDS = 20e-6
 """What the device takes for an op, between two looks at its line."""
-IDLE_SECONDS = 0.02
-"""The same while the device idles and nothing is under way."""
+IDLE_SECONDS = 0.05
+"""The same while the device idles and nothing is under way: its timers are as coarse."""
 HEAD = struct.Struct("<d?I")
 """To the device: time to run to; from it: its time, whether it idles; then the number of bytes that follow."""
 
@@ -115,17 +115,23 @@ class LockstepLine:
     """A ByteStream to a device of its own with a line of any speed and any faults in between; ``now`` is its clock.
 
     faults: of both ways, with seeds made from its own. baud: bits a second, 0 for a line without timing. op_seconds:
-    what the device takes for an op.
+    what the device takes for an op. idle_seconds: how coarse its timers are.
     """
 
     description = "the lockstep device"
 
     def __init__(
-        self, image: Path, faults: Faults | None = None, baud: float = 0, op_seconds: float = OP_SECONDS
+        self,
+        image: Path,
+        faults: Faults | None = None,
+        baud: float = 0,
+        op_seconds: float = OP_SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self._image = image
         self._baud = baud
         self._op_seconds = op_seconds
+        self._idle_seconds = idle_seconds
         self._library = ctypes.CDLL(str(build_library()))
         self.seconds = 0.0
         self.set_faults(faults)
@@ -193,7 +199,9 @@ class LockstepLine:
         """When host and device look at each other again."""
         if not self._idle or self.to_device.due is not None:
             return self.seconds + STEP_SECONDS
-        return max(self.seconds + STEP_SECONDS, min(self.seconds + IDLE_SECONDS, self.to_host.due or float("inf")))
+        return max(
+            self.seconds + STEP_SECONDS, min(self.seconds + self._idle_seconds, self.to_host.due or float("inf"))
+        )
 
     def _step(self, until: float) -> None:
         if not self._pid:

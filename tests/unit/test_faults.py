@@ -100,12 +100,13 @@ def test_a_line_at_115200_takes_its_time() -> None:
 
 def test_garbled_bytes_are_counted() -> None:
     way = Way()
-    way.garble(1.0)
-    way.put(DATA[:100], 0.5)
-    way.put(DATA[100:200], 1.0)
+    way.garble(0.2, 1.0)
+    for first, at in enumerate((0.1, 0.5, 1.0)):
+        way.put(DATA[100 * first : 100 * first + 100], at)
     out = way.take(2.0)
-    assert out[:100] != DATA[:100]
-    assert out[100:] == DATA[100:200]
+    assert out[:100] == DATA[:100]
+    assert out[100:200] != DATA[100:200]
+    assert out[200:] == DATA[200:300]
     assert way.noise == 100
 
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -13,9 +15,12 @@ import time
 from pathlib import Path
 
 import pytest
+import serial
+import serial.rfc2217
 
-from host.errors import FitError, TargetError
-from host.targets import Target, open_target, parse_spec, simulators, spike_tool
+from host.errors import FitError, TargetError, UsageError
+from host.targets import Target, abilities, hooks, open_target, parse_spec, simulators, spike_tool
+from host.targets.lock import BoardLock
 from host.targets.process import ProcessTarget
 
 ECHO = "import sys\nsys.stderr.write('ready\\n'); sys.stderr.flush()\nwhile d := sys.stdin.buffer.read1(64):\n    "
@@ -64,6 +69,9 @@ def test_spec_of_lines() -> None:
     assert (parse_spec("/dev/ttyUSB0").port, parse_spec("/dev/ttyUSB0").baud) == ("/dev/ttyUSB0", 115200)
     assert (parse_spec("serial:COM3@1500000").port, parse_spec("serial:COM3@1500000").baud) == ("COM3", 1500000)
     assert parse_spec("socket://board:7077").port == "socket://board:7077"
+    assert parse_spec("serial:/dev/ttyS1").port == "/dev/ttyS1"
+    assert parse_spec("farm:vf2-3").place == "vf2-3"
+    assert [parse_spec(text).is_line for text in ("farm:x", "/dev/ttyS1", "native")] == [True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -77,6 +85,10 @@ def test_spec_of_lines() -> None:
         ("spike:fast", "unknown option 'fast'; there are scalar, rvv, vlen=BITS"),
         ("native@spike", "is for a board's twin"),
         ("/dev/ttyUSB0@quick", "baud=quick"),
+        ("socket://board", "needs host and port: socket://board:7077"),
+        ("socket://board:seven", "socket://board:seven"),
+        ("rfc2217://", "needs host and port: rfc2217://board:7077"),
+        ("farm:", "labgrid-client places"),
     ],
 )
 def test_wrong_specs_say_what_there_is(spec: str, words: str) -> None:
@@ -145,6 +157,124 @@ def test_socket_target_talks_and_notices_the_end() -> None:
             thread.join()
             with pytest.raises(TargetError, match="went away"):
                 read_exactly(target, 1)
+
+
+def test_a_socket_keeps_what_comes_while_it_opens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            peer, _ = server.accept()
+            with peer:
+                peer.sendall(b"boot report")
+                peer.recv(1)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with open_target(f"socket://127.0.0.1:{server.getsockname()[1]}", None) as target:
+            assert read_exactly(target, 11) == b"boot report"
+            with pytest.raises(TargetError, match="--reset-command"):
+                target.reset()
+        thread.join()
+
+
+def test_rfc2217_carries_bytes() -> None:
+    """A server by pyserial's own half of the protocol."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            peer, _ = server.accept()
+            with peer, serial.serial_for_url("loop://") as port:
+                peer.settimeout(20)
+                manager = serial.rfc2217.PortManager(port, peer.makefile("wb", buffering=0))
+                got = b""
+                while b"!" not in got:
+                    got = b"".join(manager.filter(peer.recv(100)))
+                    peer.sendall(b"".join(manager.escape(got[::-1])))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with open_target(f"rfc2217://127.0.0.1:{server.getsockname()[1]}?ign_set_control", None) as target:
+            target.write(b"ab!")
+            assert read_exactly(target, 3) == b"!ba"
+        thread.join()
+
+
+def test_an_unplugged_device_says_so() -> None:
+    master, slave = pty.openpty()
+    path = os.ttyname(slave)
+    os.close(slave)
+    with open_target(f"serial:{path}", None) as target:
+        os.write(master, b"hello")
+        assert read_exactly(target, 5) == b"hello"
+        os.close(master)
+        with pytest.raises(TargetError, match=r"went away: .*Is it plugged in and powered"):
+            read_exactly(target, 1)
+        assert not target.alive
+        assert target.exit_reason
+
+
+def test_a_device_that_is_open_elsewhere_says_so() -> None:
+    master, slave = pty.openpty()
+    path = os.ttyname(slave)
+    with open_target(path, None), pytest.raises(TargetError, match="Another program has it open"):
+        open_target(path, None)
+    os.close(master)
+    os.close(slave)
+
+
+def test_what_is_no_serial_device_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TargetError, match="That is no serial device"):
+        open_target(f"serial:{tmp_path / 'file'}", None)
+
+
+def test_a_process_can_be_reset() -> None:
+    with python(ECHO) as target:
+        target.write(b"one")
+        assert read_exactly(target, 3) == b"one"
+        target.reset()
+        assert target.alive
+        target.write(b"two")
+        assert read_exactly(target, 3) == b"two"
+    with pytest.raises(TargetError, match="has been closed"):
+        target.reset()
+
+
+def test_hooks_run_commands_of_the_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = tmp_path / "said"
+    monkeypatch.setattr(hooks, "OFF_SECONDS", 0)
+    hooks.Hooks("/dev/x", reset_command=f"echo reset {{target}} >>{said}").reset("board")
+    hooks.Hooks("/dev/x", power_command=f"echo {{state}} {{target}} >>{said}").reset("board")
+    assert said.read_text().splitlines() == ["reset /dev/x", "off /dev/x", "on /dev/x"]
+    with pytest.raises(TargetError, match="ended with 3: no relay"):
+        hooks.Hooks("/dev/x", reset_command="echo no relay >&2; exit 3").reset("board")
+    with pytest.raises(TargetError, match="cannot be reset from here"):
+        hooks.Hooks("/dev/x").reset("board")
+
+
+def test_a_board_is_one_runs_at_a_time(tmp_path: Path) -> None:
+    port = str(tmp_path / "tty")
+    with BoardLock(port), pytest.raises(TargetError, match=f"is in use by process {os.getpid()}"):
+        BoardLock(port).__enter__()
+    with BoardLock(port, wait=1.0):
+        pass
+
+
+def test_a_farm_without_labgrid_says_what_to_install() -> None:
+    if importlib.util.find_spec("labgrid"):
+        pytest.skip("labgrid is installed")
+    with pytest.raises(TargetError, match=r"hartspeak\[farm\]"):
+        open_target("farm:place", None)
+
+
+def test_needs_are_compared_with_what_a_target_has() -> None:
+    spike, native = (abilities.spec_abilities(parse_spec(text)) for text in ("spike:vlen=256", "native"))
+    assert spike.lacking({"rvv": True, "dram": "512M", "vlen": 128, "simulator": True}) == ""
+    assert spike.lacking({"dram": "2 GiB"}) == "needs dram=2147483648, spike has dram=1073741824"
+    assert native.lacking({"dram": "2 GiB", "hosted": True}) == ""
+    assert native.lacking({"rvv": True}) == "needs rvv=True, native has rvv=False"
+    with pytest.raises(UsageError, match="no such ability"):
+        native.lacking({"rv": True})
 
 
 def test_wrong_devices_are_errors(tmp_path: Path) -> None:
