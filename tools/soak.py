@@ -150,6 +150,8 @@ class Session:
         self._history: list[int] = []
         self._client: Client | None = None
         self._request = 0
+        self._first = 0
+        """Tokens of the answer that were there before that run."""
         self._left = 0
         """Id of the run that a killed host leaves to the next one; 0 where that begins anew."""
 
@@ -179,7 +181,9 @@ class Session:
             client, run = self._connect(turn, answer)
         else:
             client.prompt(turn.prompt)
-        run = run or client.generate(turn.count - len(answer), turn.params, digest=True)
+        if run is None:
+            self._first = len(answer)
+            run = client.generate(turn.count - len(answer), turn.params, digest=True)
         self._request = run.request
         for token in run:
             answer.append((token.id, token.digest))
@@ -197,7 +201,7 @@ class Session:
         self._client = client
         if left and info.run == left:
             self._tally.resumed += 1
-            return client, client.resume(len(answer))
+            return client, client.resume(len(answer) - self._first)
         client.truncate(0)
         client.prompt([*self._history, *turn.prompt, *(token for token, _ in answer)])
         return client, None

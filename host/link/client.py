@@ -34,8 +34,6 @@ LOADER_SECONDS = 3.0
 """Of silence after words of another program before the next HELLO; a device that is ready announces itself."""
 CHECKING_SECONDS = 1.0
 """Between two questions whether the image has been checked."""
-BOOTING_SECONDS = 2.0
-"""Between two HELLOs to a device that is still checking its image: it hears them all afterwards."""
 BAUD_TRY_SECONDS = messages.BAUD_TRY_US / 1e6 * 0.8
 """Less than the device waits, so that it does not go back behind a PING that came through."""
 BAUD_PING_SECONDS = 0.1
@@ -161,7 +159,7 @@ class Client:
                 }
             )
             self._write(self.connection.unnumbered(Type.HELLO, payload))
-            again = self.now() + (BOOTING_SECONDS if booting else HELLO_SECONDS)
+            again = self.now() + HELLO_SECONDS
             while (left := again - self.now()) > 0:
                 self._read(min(left, POLL_SECONDS), nonce)
                 if self._waiting:
