@@ -108,8 +108,6 @@ static int read_image(uint64_t *detail)
     error = error ? error : image_read_plan(&engine.image, &engine.plan, detail);
     error = error ? error : image_check_tensors(&engine.image, &engine.plan, detail);
     error = error ? error : image_read_states(&engine.image, &engine.plan, engine.states, detail);
-    error =
-        error ? error : tokenizer_read(&engine.image, engine.plan.vocab, &engine.tokenizer, detail);
     error = error ? error : check_fit(detail);
     return error ? error : read_program(detail);
 }
@@ -118,7 +116,7 @@ static int load(const struct port *port, uint64_t *detail)
 {
     int error;
 
-    engine.loaded = engine.verified = engine.stats_on = 0;
+    engine.loaded = engine.verified = engine.tokenizer_known = engine.stats_on = 0;
     engine.logit_count = 0;
     memset(engine.stats, 0, sizeof engine.stats);
     memset(&engine.info, 0, sizeof engine.info);
@@ -156,9 +154,25 @@ const struct engine_info *engine_info(void)
     return engine.loaded ? &engine.info : NULL;
 }
 
+/* Reading it all takes several times what the rest of a load does, and few lines are ever typed. */
+static int read_tokenizer(void)
+{
+    if (!engine.tokenizer_known) {
+        engine.tokenizer_error =
+            tokenizer_read(&engine.image, engine.plan.vocab, &engine.tokenizer);
+        engine.tokenizer_known = 1;
+    }
+    return engine.tokenizer_error;
+}
+
 const struct tokenizer *engine_tokenizer(void)
 {
-    return engine.loaded && engine.tokenizer.vocab ? &engine.tokenizer : NULL;
+    return engine.loaded && !read_tokenizer() && engine.tokenizer.vocab ? &engine.tokenizer : NULL;
+}
+
+int engine_tokenizer_error(void)
+{
+    return engine.loaded ? read_tokenizer() : 0;
 }
 
 /* ---- hashes ---- */

@@ -49,9 +49,9 @@ struct engine_op_stats {
     uint64_t cycles;
 };
 
-/* Checks everything but the weights' hashes and prepares the engine. detail receives what the error
- * is about (section id, tensor, op or state index, or for E_ARENA_SMALL the missing bytes). Returns
- * 0 or an image error. */
+/* Checks everything but the weights' hashes and the tokenizer's tables, and prepares the engine.
+ * detail receives what the error is about (section id, tensor, op or state index, or for
+ * E_ARENA_SMALL the missing bytes). Returns 0 or an image error. */
 int engine_load(const struct port *port, uint64_t *detail);
 
 /* Instructions that the last engine_load() took; 0 where they cannot be counted. */
@@ -64,9 +64,13 @@ int engine_verify(uint64_t *detail);
 /* NULL before engine_load() succeeded. */
 const struct engine_info *engine_info(void);
 
-/* NULL where the image has no tables to tokenize with. */
+/* The first call after a load checks the tables. NULL where the image has none to tokenize with, or
+ * damaged ones. */
 struct tokenizer;
 const struct tokenizer *engine_tokenizer(void);
+
+/* E_IMAGE_BPE where the loaded image has damaged tables, else 0. */
+int engine_tokenizer_error(void);
 
 /* Called by hart 0 between ops; a non-zero return abandons the step before lengths advance. */
 void engine_set_poll(int (*poll)(void *context), void *context);

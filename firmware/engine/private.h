@@ -17,6 +17,8 @@ struct engine {
     struct engine_info info;
     struct image image;
     struct image_plan plan;
+    int tokenizer_known; /* whether this image's tables were read, with this result: */
+    int tokenizer_error;
     struct tokenizer tokenizer;
     struct op ops[LIMIT_OPS];
     struct engine_op_stats stats[LIMIT_OPS];

@@ -134,13 +134,11 @@ static int check_numbers(const struct tokenizer *t, uint32_t limit)
            roles <= IMAGE_MAX_ROLE_BYTES;
 }
 
-int tokenizer_read(const struct image *image, uint32_t limit, struct tokenizer *tokenizer,
-                   uint64_t *detail)
+int tokenizer_read(const struct image *image, uint32_t limit, struct tokenizer *tokenizer)
 {
     const struct image_part *part = &image->parts[IMAGE_SECTION_ID_BPE];
     uint32_t text_bytes;
     memset(tokenizer, 0, sizeof *tokenizer);
-    *detail = IMAGE_SECTION_ID_BPE;
     if (!part->data)
         return 0;
     if (!read_parts(part, tokenizer, &text_bytes) || !check_numbers(tokenizer, limit))

@@ -39,8 +39,7 @@ struct tokenizer {
 
 /* The BPE section: every count, offset and id in it. `limit` is the model's vocabulary. Returns 0,
  * also where the image has no such section, or E_IMAGE_BPE. */
-int tokenizer_read(const struct image *image, uint32_t limit, struct tokenizer *tokenizer,
-                   uint64_t *detail);
+int tokenizer_read(const struct image *image, uint32_t limit, struct tokenizer *tokenizer);
 
 /* The ids of a text of any bytes; of UTF-8 those that the host finds. Returns their number, or
  * E_PENDING where there are more than `capacity` or the text is too long. */

@@ -293,6 +293,8 @@ static void ask(void)
     const struct tokenizer *t = engine_tokenizer();
     if (!engine_info())
         say("no model is loaded: the boot report says why");
+    else if (engine_tokenizer_error())
+        say("the tables to tokenize with are damaged: pack the image again, or use host chat");
     else if (!t)
         say("this image has no tables to tokenize with (host inspect says why): use host chat");
     else if (terminal.foreign || !shown_is_text(terminal.line, terminal.size))

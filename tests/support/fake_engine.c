@@ -81,6 +81,11 @@ const struct tokenizer *engine_tokenizer(void)
     return NULL;
 }
 
+int engine_tokenizer_error(void)
+{
+    return 0;
+}
+
 const struct engine_info *engine_info(void)
 {
     return loaded ? &info : NULL;
