@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reset to bare_main(), for M-mode and for S-mode under SBI.
  *
- * tp holds the hart's number in the pool (0 is the boot hart) for ever. Stacks are
- * BOARD_STACK_BYTES each; the lowest KiB of a stack is the hart's trap stack. */
-#include "gen/board.h"
+ * tp holds the hart's number in the pool (0 is the boot hart) for ever. A hart has
+ * BOARD_STACK_BYTES: its trap stack, the guard, its stack (port/bare.h). */
+#include "port/bare.h"
 
 #if BOARD_S_MODE
 #define xstatus  sstatus
@@ -28,8 +28,13 @@
 #define STATUS_FS_INITIAL 0x2000
 #define STATUS_VS_INITIAL 0x200
 #define STATUS_SIE_MIE    0xa
-#define TRAP_STACK_BYTES  1024
 #define FRAME_BYTES       128
+
+#define PMP_LOCKED_NAPOT  0x98 /* no access, for M-mode too */
+
+#if BOARD_STACK_BYTES % STACK_GUARD_BYTES || BOARD_STACK_BYTES < 3 * STACK_GUARD_BYTES
+#error "memory.stack of the board: a multiple of 4 KiB, 12 KiB or more"
+#endif
 
 #define FENCE_I           0x0000100f /* GCC and clang know the name only with Zifencei in the ISA */
 
@@ -112,17 +117,34 @@ await_release:
     call bare_hart_main
     j .
 
-/* Stack, trap vector, FPU and vector unit of the hart in tp; keeps a0 and a1. */
+/* Painted stack, guard, trap vector, FPU and vector unit of the hart in tp; keeps a0 and a1. */
 setup_hart:
     .word FENCE_I
-    lla sp, stacks_start
+    lla t2, stacks_start
     li t0, BOARD_STACK_BYTES
     mul t1, t0, tp
-    add sp, sp, t1
-    li t1, TRAP_STACK_BYTES
-    add t1, sp, t1
-    csrw xscratch, t1
-    add sp, sp, t0
+    add t2, t2, t1
+    add sp, t2, t0
+    li t1, STACK_PAINT
+    mv t3, t2
+9:  sd t1, 0(t3)
+    addi t3, t3, 8
+    bltu t3, sp, 9b
+    li t0, STACK_GUARD_BYTES
+    add t2, t2, t0
+    csrw xscratch, t2
+#if !BOARD_S_MODE
+    /* A core without PMP traps here, and goes on without a guard. */
+    lla t1, 10f
+    csrw xtvec, t1
+    srli t2, t2, 2
+    ori t2, t2, (STACK_GUARD_BYTES >> 3) - 1
+    csrw pmpaddr0, t2
+    li t1, PMP_LOCKED_NAPOT
+    csrw pmpcfg0, t1
+    .balign 4
+10:
+#endif
     lla t1, trap_entry
     csrw xtvec, t1
     li t1, STATUS_FS_INITIAL + STATUS_VS_INITIAL * KERNELS_RVV
@@ -131,6 +153,7 @@ setup_hart:
     ret
 
     .balign 4
+    .type trap_entry, @function
 trap_entry:
     csrrw sp, xscratch, sp
     addi sp, sp, -FRAME_BYTES
@@ -140,6 +163,7 @@ trap_entry:
     csrr a1, xepc
     csrr a2, xtval
     mv a3, tp
+    csrr a4, xscratch
     call bare_trap
     j .
 
@@ -180,9 +204,11 @@ interrupt:
     addi sp, sp, FRAME_BYTES
     csrrw sp, xscratch, sp
     xret
+    .size trap_entry, . - trap_entry
 
 /* int bare_probe(void (*try)(void)): 1 where try() ran to its end, 0 where it trapped. */
     .globl bare_probe
+    .type bare_probe, @function
 bare_probe:
     addi sp, sp, -32
     sd ra, 0(sp)
@@ -203,6 +229,7 @@ bare_probe:
     ld ra, 0(sp)
     addi sp, sp, 32
     ret
+    .size bare_probe, . - bare_probe
 
 #if BOARD_S_MODE
 misplaced:

@@ -6,6 +6,7 @@
 
 #include "drivers/ns16550.h"
 #include "engine/pool.h"
+#include "flash/slot.h"
 #include "gen/board.h"
 #include "gen/wire.h"
 #include "link/ring.h"
@@ -14,6 +15,7 @@
 #include "port/vector.h"
 
 #define START_TICKS    BOARD_TIMER_HZ /* a second for the harts to come up */
+#define STACK_WORDS    48             /* of a trap's text: a second at 9600 baud */
 #define WATCHDOG_TICKS (BOARD_TIMER_HZ * (uint64_t)BOARD_WATCHDOG_MS / 1000u)
 
 static const struct ns16550 uart = {BOARD_UART_BASE, BOARD_UART_SHIFT, BOARD_UART_WIDTH,
@@ -44,6 +46,36 @@ static void print(const char *text)
     ns16550_write(&uart, (const uint8_t *)text, size);
 }
 
+static void print_hex(const char *name, uint64_t value)
+{
+    char digits[19] = "0x0000000000000000";
+    for (uint32_t i = 17; i > 1; i--, value >>= 4)
+        digits[i] = "0123456789abcdef"[value & 15];
+    print(name);
+    print(digits);
+}
+
+static _Noreturn void port_exit(int code)
+{
+    ns16550_flush(&uart);
+    machine_exit(code);
+}
+
+static _Noreturn void give_up(void)
+{
+    ns16550_flush(&uart);
+    /* Before it ever served, the next start would end in the same way. */
+    if (watchdog_at)
+        machine_reset();
+    port_exit(1);
+}
+
+/* Where a hart's stack ends, and its guard begins. */
+static uint8_t *stack_low(uint64_t hart)
+{
+    return stacks_start + hart * BOARD_STACK_BYTES + 2 * STACK_GUARD_BYTES;
+}
+
 /* Nothing that runs between two looks at the line may take so long: it hangs. */
 static _Noreturn void bark(void)
 {
@@ -52,9 +84,27 @@ static _Noreturn void bark(void)
     machine_reset();
 }
 
+#if BOARD_S_MODE
+/* Nothing forbids a stack to grow: what lies below it has lost its paint then. */
+static void check_stacks(void)
+{
+    for (uint32_t hart = 0; hart < port.harts; hart++) {
+        if (*((const uint64_t *)stack_low(hart) - 1) == STACK_PAINT)
+            continue;
+        print("\r\nTRAP: stack overflow");
+        print_hex("; hart ", hart_ids[hart]);
+        print(" (found by the tick)\r\n");
+        give_up();
+    }
+}
+#endif
+
 void bare_tick(void)
 {
     uint64_t now = machine_time();
+#if BOARD_S_MODE
+    check_stacks();
+#endif
     drain();
     if (watchdog_at && now > watchdog_at)
         bark();
@@ -114,12 +164,6 @@ static void port_hart_wake(uint32_t hart)
     machine_wake(hart_ids[hart]);
 }
 
-static _Noreturn void port_exit(int code)
-{
-    ns16550_flush(&uart);
-    machine_exit(code);
-}
-
 #if PORT_FAULTS
 static void fail(uint32_t kind)
 {
@@ -139,15 +183,6 @@ static void try_counters(void)
 {
     machine_instret();
     machine_cycles();
-}
-
-static void print_hex(const char *name, uint64_t value)
-{
-    char digits[19] = "0x0000000000000000";
-    for (uint32_t i = 17; i > 1; i--, value >>= 4)
-        digits[i] = "0123456789abcdef"[value & 15];
-    print(name);
-    print(digits);
 }
 
 #if KERNELS_RVV
@@ -175,7 +210,24 @@ static void check_vector(void)
 }
 #endif
 
-void bare_trap(uint64_t cause, uint64_t epc, uint64_t tval, uint64_t hart)
+/* What may be return addresses, youngest first: which ones are, only the ELF tells. */
+static void print_stack(uint64_t hart, uint64_t sp)
+{
+    uint64_t low = (uintptr_t)stack_low(hart);
+    uint64_t top = (uintptr_t)(stacks_start + (hart + 1) * BOARD_STACK_BYTES);
+    uint32_t left = STACK_WORDS;
+    sp &= ~(uint64_t)7;
+    if (sp < low || sp > top)
+        sp = low;
+    print("\r\nSTACK:");
+    for (const uint64_t *at = (const uint64_t *)(uintptr_t)sp; (uintptr_t)at < top && left; at++)
+        if (*at - BOARD_LINK_BASE < (uintptr_t)text_end - BOARD_LINK_BASE) {
+            print_hex(" ", *at);
+            left--;
+        }
+}
+
+void bare_trap(uint64_t cause, uint64_t epc, uint64_t tval, uint64_t hart, uint64_t sp)
 {
     static const char *const words[] = {
         "instruction address misaligned",
@@ -192,17 +244,16 @@ void bare_trap(uint64_t cause, uint64_t epc, uint64_t tval, uint64_t hart)
     if (__atomic_exchange_n(&trapped, 1, __ATOMIC_SEQ_CST))
         machine_halt();
     print("\r\nTRAP: ");
+    if (tval - (uintptr_t)stack_low(hart) + STACK_GUARD_BYTES < STACK_GUARD_BYTES)
+        print("stack overflow, ");
     print(cause < sizeof words / sizeof words[0] ? words[cause] : "unexpected");
     print_hex("; cause ", cause);
     print_hex(" epc ", epc);
     print_hex(" tval ", tval);
     print_hex(" hart ", hart_ids[hart]);
+    print_stack(hart, sp);
     print("\r\n");
-    ns16550_flush(&uart);
-    /* Before it ever served, the next start would end in the same way. */
-    if (watchdog_at)
-        machine_reset();
-    port_exit(1);
+    give_up();
 }
 
 /* Numbers stay without gaps: a hart that is missing would leave the barrier waiting for ever. */
@@ -248,6 +299,7 @@ static void fill_port(void)
     port.set_baud = BOARD_UART_CLOCK ? set_baud : NULL;
     port.image_area = (uint8_t *)(uintptr_t)BOARD_IMAGE_BASE;
     port.image_area_size = BOARD_IMAGE_LIMIT;
+    port.confirm = slot_open((uint8_t *)(uintptr_t)BOARD_HANDOFF) ? slot_confirm : NULL;
     fifo_ticks = BOARD_TIMER_HZ * 80ull / BOARD_UART_BAUD;
 }
 

@@ -40,14 +40,17 @@ def model_node(env: Any, options: Options) -> Any:
 
 
 def show_table(target: list[Any], source: list[Any], env: Any) -> int:
-    """Action: prints the memory table; fails where the board's memory is too small."""
-    from tools import memory_table
+    """Action: prints the memory table; fails where the board's memory or a stack is too small."""
+    from tools import memory_table, stack_bound
 
     elf, image = Path(str(source[0])), Path(str(source[1])) if env["HAS_MODEL"] else None
     try:
         text = memory_table.table(env["OPTIONS"].board, elf, image)
         print(text)
         memory_table.check_fit(env["OPTIONS"].board, elf, image)
+        if memory := env["OPTIONS"].board.memory:
+            print(stacks := stack_bound.check(elf, memory.stack))
+            text += f"\n{stacks}"
     except HostError as error:
         sys.stderr.write(f"scons: {error}\n")
         return 1

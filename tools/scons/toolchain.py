@@ -30,6 +30,7 @@ COMMON = [
     "-fdata-sections",
 ]
 FREESTANDING = ["-ffreestanding"]
+STACK_SIZES = ("-fstack-size-section",)
 # The U74 has one name in zig and another in GCC and clang.
 TUNES = {"sifive_u74": "sifive-7-series"}
 G_EXTENSIONS = ["m", "a", "f", "d"]
@@ -42,6 +43,8 @@ class Toolchain:
     cc: list[str]
     arch: list[str]
     linker: list[str]
+    stack_sizes: tuple[str, ...] = STACK_SIZES
+    """What leaves each function's frame in the ELF, for tools/stack_bound.py; nothing with GCC."""
 
 
 def extensions(isa: str) -> list[str]:
@@ -87,7 +90,7 @@ def _system(program: str, board: Board, isa: str, clang: bool) -> Toolchain:
     arch = [f"-march={isa}", "-mabi=lp64d", "-mcmodel=medany"]
     arch += [f"-mtune={TUNES[board.tune]}"] if board.tune in TUNES else []
     if not clang:
-        return Toolchain([program], arch, [])
+        return Toolchain([program], arch, [], ())
     target = "riscv64-unknown-elf" if board.port == "bare" else "riscv64-linux-gnu"
     return Toolchain([program], [f"--target={target}", *arch], ["-fuse-ld=lld"])
 

@@ -277,7 +277,7 @@ def build_bare(env: Any, options: Options) -> list[Any]:
     """The ELF for a bare-metal board and its flat binary."""
     tools = choose(options.toolchain, options.board, options.kernels)
     bare = prepare(env, options, tools)
-    bare.Append(CCFLAGS=FREESTANDING, CPPPATH=["firmware/boot/include"])
+    bare.Append(CCFLAGS=[*FREESTANDING, "-Wvla", *tools.stack_sizes], CPPPATH=["firmware/boot/include"])
     generated(bare, options)
     assert options.board.entry
     port = [ROOT / "firmware/port" / name for name in ("bare.c", f"bare_{options.board.entry.mode}.c")]
