@@ -38,14 +38,13 @@ void window_acknowledge(struct window *window, uint16_t ack, uint16_t credit, ui
     if (done > (uint16_t)(window->end - window->first))
         return;
     window->credit = credit;
-    if (window->tries >= WIRE_REPEAT_TRIES)
-        window->tries = 0;
+    window->tries = 0; /* whoever speaks also listens: what is missing was lost */
     if (!done)
         return;
     if ((uint16_t)(window->cursor - window->first) < done)
         window->cursor = ack;
     window->first = ack;
-    window->probing = window->tries = 0;
+    window->probing = 0;
     window->sent_us = now_us;
 }
 

@@ -29,7 +29,7 @@ struct window {
     uint16_t end;                  /* next number to give */
     uint16_t credit;               /* encoded bytes that may be under way */
     uint16_t probing;              /* after a timeout: one frame until an answer */
-    uint16_t tries;                /* timeouts since the last progress */
+    uint16_t tries;                /* timeouts since the other end was heard */
     uint32_t repeated;
     uint64_t sent_us; /* when a frame was last sent or acknowledged */
 };

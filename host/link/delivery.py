@@ -131,13 +131,14 @@ class Delivery:
         if done > len(self._kept):
             return
         self.credit = frame.credit
+        self._tries = 0  # whoever speaks also listens: what is missing was lost
         if not done:
             return
         for _ in range(done):
             self._kept.popleft()
         self._under_way = max(0, self._under_way - done)
         self._fresh = max(0, self._fresh - done)
-        self._probing, self._tries = False, 0
+        self._probing = False
         self._sent = self._progress = now
 
     def _ask(self, now: float) -> bytes:
