@@ -19,8 +19,6 @@ static const struct shape shapes[] = {WIRE_REQUESTS(SHAPE_ENTRY)};
 
 /*@ predicate is_shape(struct shape *shape) =
         \exists integer i; 0 <= i < SHAPES && shape == shapes + i;
-    predicate shapes_fit = \forall integer i; 0 <= i < SHAPES ==>
-        (shapes[i].record ==> shapes[i].count + 4 <= shapes[i].size);
 */
 
 /*@ assigns \nothing;
@@ -44,8 +42,6 @@ static const struct shape *shape_find(uint8_t type)
     ensures \result == 0 || \result == E_PROTOCOL || \result == E_MESSAGE;
     ensures \result == 0 ==> \exists integer i; 0 <= i < SHAPES && shapes[i].type == frame->type &&
                                                  shapes[i].size <= frame->length;
-    ensures \result == 0 && frame->type == WIRE_TYPE_PROMPT ==>
-            frame->length >= WIRE_PROMPT_SIZE;
 */
 int request_validate(const struct frame *frame)
 {

@@ -2,7 +2,8 @@
 """libFuzzer with AddressSanitizer and UndefinedBehaviorSanitizer for C, atheris for Python, and every single-byte edit.
 
 Only what parses is instrumented for coverage; kernels and ops carry the sanitizers alone, or a step would take most of
-the time. A finding is left in ``<build>/assure/findings``; its bytes go to ``tests/fuzz/corpus/<target>`` with the fix.
+the time. A finding is left in ``<build>/assure/findings``; its bytes go as a line of hexadecimal digits into
+``tests/fuzz/corpus/<target>.hex`` with the fix, from where every run begins.
 """
 
 from __future__ import annotations
@@ -130,10 +131,10 @@ def _fuzz(name: str, command: list[str | Path], full_runs: int, full: bool, env:
     grown, findings = WORK / f"corpus-{name}", WORK / "findings"
     for folder in (grown, findings):
         folder.mkdir(parents=True, exist_ok=True)
-    corpus = [grown]
-    for kept in (ROOT / "tests/fuzz/corpus" / name, WORK / "seeds" / name):
-        if kept.is_dir():
-            corpus.append(kept)
+    kept = ROOT / "tests/fuzz/corpus" / f"{name}.hex"
+    for i, line in enumerate(kept.read_text().split() if kept.exists() else []):
+        (grown / f"kept-{i}").write_bytes(bytes.fromhex(line))
+    corpus = [grown, *(seeds for seeds in [WORK / "seeds" / name] if seeds.is_dir())]
     limit = [f"-runs={full_runs}"] if full else [f"-max_total_time={SAMPLE_SECONDS}"]
     options = [*limit, "-timeout=20", "-rss_limit_mb=4000", f"-artifact_prefix={findings}/{name}-", "-verbosity=1"]
     allowed = FULL_SECONDS if full else SAMPLE_SECONDS * 4
