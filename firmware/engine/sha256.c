@@ -47,44 +47,41 @@ static inline uint32_t small_sigma(uint32_t word, uint32_t a, uint32_t b, uint32
     return ROTATE(x, a) ^ ROTATE(x, b) ^ word >> shift;
 }
 
-/* One round. The caller turns the names of the eight words instead of moving their values, and `j`
- * is a constant, so that state and schedule stay in registers as far as there are any. */
+/* One round. The caller turns the names of the eight words instead of moving their values. */
 #define ROUND(a, b, c, d, e, f, g, h, j)                                                           \
     do {                                                                                           \
         uint32_t t = h + big_sigma(e, 6, 11, 25) + (g ^ (e & (f ^ g))) + k[j] + w[j];              \
         d += t;                                                                                    \
-        h = t + big_sigma(a, 2, 13, 22) + ((a & b) | (c & (a | b)));                               \
+        h = t + big_sigma(a, 2, 13, 22) + (b ^ ((a ^ b) & (b ^ c)));                               \
     } while (0)
 
-#define SCHEDULE(j)                                                                                \
-    (w[j] += small_sigma(w[((j) + 1) & 15], 7, 18, 3) + w[((j) + 9) & 15] +                        \
-             small_sigma(w[((j) + 14) & 15], 17, 19, 10))
+/* All 64 words first: kept in registers beside the state they would be spilled and read back. */
+static void schedule(uint32_t w[64], const uint8_t *block)
+{
+    for (uint32_t i = 0; i < 16; i++)
+        w[i] = load_be(block + 4 * i);
+    for (uint32_t i = 16; i < 64; i++)
+        w[i] = w[i - 16] + small_sigma(w[i - 15], 7, 18, 3) + w[i - 7] +
+               small_sigma(w[i - 2], 17, 19, 10);
+}
 
 static void compress(uint32_t state[8], const uint8_t *block)
 {
     uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
     uint32_t e = state[4], f = state[5], g = state[6], h = state[7];
-    uint32_t w[16];
+    uint32_t words[64];
+    const uint32_t *k = round_constants, *w = words;
 
-    for (uint32_t i = 0; i < 16; i++)
-        w[i] = load_be(block + 4 * i);
-    for (const uint32_t *k = round_constants; k < round_constants + 64; k += 16) {
-        if (k != round_constants) {
-            SCHEDULE(0), SCHEDULE(1), SCHEDULE(2), SCHEDULE(3);
-            SCHEDULE(4), SCHEDULE(5), SCHEDULE(6), SCHEDULE(7);
-            SCHEDULE(8), SCHEDULE(9), SCHEDULE(10), SCHEDULE(11);
-            SCHEDULE(12), SCHEDULE(13), SCHEDULE(14), SCHEDULE(15);
-        }
-        for (uint32_t j = 0; j < 16; j += 8) {
-            ROUND(a, b, c, d, e, f, g, h, j);
-            ROUND(h, a, b, c, d, e, f, g, j + 1);
-            ROUND(g, h, a, b, c, d, e, f, j + 2);
-            ROUND(f, g, h, a, b, c, d, e, j + 3);
-            ROUND(e, f, g, h, a, b, c, d, j + 4);
-            ROUND(d, e, f, g, h, a, b, c, j + 5);
-            ROUND(c, d, e, f, g, h, a, b, j + 6);
-            ROUND(b, c, d, e, f, g, h, a, j + 7);
-        }
+    schedule(words, block);
+    for (uint32_t i = 0; i < 64; i += 8, k += 8, w += 8) {
+        ROUND(a, b, c, d, e, f, g, h, 0);
+        ROUND(h, a, b, c, d, e, f, g, 1);
+        ROUND(g, h, a, b, c, d, e, f, 2);
+        ROUND(f, g, h, a, b, c, d, e, 3);
+        ROUND(e, f, g, h, a, b, c, d, 4);
+        ROUND(d, e, f, g, h, a, b, c, 5);
+        ROUND(c, d, e, f, g, h, a, b, 6);
+        ROUND(b, c, d, e, f, g, h, a, 7);
     }
     state[0] += a, state[1] += b, state[2] += c, state[3] += d;
     state[4] += e, state[5] += f, state[6] += g, state[7] += h;

@@ -55,6 +55,13 @@ def test_sha256_is_hashlibs(native: Native) -> None:
         assert native.sha256(data) == hashlib.sha256(data).digest()
 
 
+def test_sha256_of_the_standards_examples(native: Native) -> None:
+    """FIPS 180-4's examples of one block and of two."""
+    assert native.sha256(b"abc").hex() == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    two = b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"
+    assert native.sha256(two).hex() == "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"
+
+
 def test_a_good_image_tells_its_plan(native: Native, image: bytes) -> None:
     info = native.load(image)
     assert (info.vocab, info.context, info.max_rows, info.sessions, info.layers) == (131, 300, 16, 2, 2)
