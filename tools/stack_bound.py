@@ -106,10 +106,14 @@ class Registers:
 
     def __init__(self) -> None:
         self.values: dict[int, int] = {0: 0}
+        self.copies: set[int] = set()
+        """Registers that were sp: it may be set back from them."""
 
     def step(self, at: int, size: int, word: int) -> None:
         """One instruction."""
         rd = word >> 7 & 31
+        if size == 2 and word & 0xF07F == 0x8002 | SP << 2:
+            self.copies.add(rd)
         value = self.compressed(word, rd) if size == 2 else self.full(at, word)
         if size == 2 or word & 0x7F not in (0x23, 0x63):
             self.values.pop(rd, None)
@@ -167,6 +171,8 @@ def taken_from_sp(size: int, word: int, registers: Registers) -> int | None:
         return max(0, -signed(sum((word >> bit & 1) << to for bit, to in places), 10))
     if size == 2 and word & 0xEF83 == 0x0101:  # c.addi sp
         return max(0, -signed((word >> 7 & 32) | (word >> 2 & 31), 6))
+    if size == 2 and word & 0xFF83 == 0x8102 and word >> 2 & 31:  # c.mv sp
+        return 0 if word >> 2 & 31 in registers.copies else None
     if size == 4 and word & 0xFFFFF == 0x10113:  # addi sp, sp
         return max(0, -signed(word >> 20, 12))
     if size == 4 and word & 0xFE0FFFFF == 0x40010133:  # sub sp, sp

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``host symbolize``: where in the source a firmware's trap was."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``host symbolize``."""
+
+    @app.command()
+    def symbolize(
+        elf: Annotated[Path, typer.Argument(help="The firmware.elf that the board runs.")],
+        log: Annotated[Path | None, typer.Argument(help="What it printed; standard input where left out.")] = None,
+    ) -> None:
+        """Turn the addresses of a TRAP text into functions and lines; callers are guesses from the stack."""
+        from host import symbolize as work
+
+        symbols = work.Symbols(elf)
+        text = log.read_text(errors="replace") if log else sys.stdin.read()
+        for line in work.symbolize(symbols, text):
+            typer.echo(line)

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stacks: the static bound, the paint against it, the guard, and what a trap's text says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from elftools.elf.elffile import ELFFile
+
+from host.errors import FitError, HostError, UsageError
+from host.symbolize import Symbols, symbolize
+from host.targets import Target, open_target
+from tests.support.native import ROOT
+from tools import stack_bound
+from tools.scons.toolchain import zig_path
+
+BUILD = ROOT / os.environ.get("HARTSPEAK_BUILD", "build")
+TARGET = ["-target", "riscv64-freestanding-none", "-mcpu=generic_rv64+m+a+f+d+c", "-mabi=lp64d", "-mcmodel=medany"]
+RECURSES = "int depth(volatile int *p) { return *p ? depth(p) + *p : 0; }"
+GROWS = "void use(char *p) { *(volatile char *)p = 0; } void grow(int n) { char a[n]; use(a); use(a); }"
+CALLS = "int jump(int (*f)(int)) { return f(1) + 1; }"
+LEAF = "__attribute__((noinline)) void leaf(int x) { volatile char a[256]; a[x] = 1; }"
+PLAIN = LEAF + " void top(int x) { volatile char a[512]; a[x] = 1; leaf(x); a[x] = 2; }"
+
+
+def compiled(tmp_path: Path, code: str) -> Path:
+    source, elf = tmp_path / "part.c", tmp_path / "part.elf"
+    source.write_text(code + "\nconst int some = 1; int more = 2; void _start(void) { }\n")
+    flags = ["-O1", "-nostdlib", "-static", "-ffreestanding", "-fstack-size-section", "-fno-optimize-sibling-calls"]
+    command = [zig_path(), "cc", *TARGET, *flags, "-Wl,--no-gc-sections", str(source), "-o", str(elf)]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    return elf
+
+
+@pytest.mark.parametrize(
+    ("code", "root", "words"),
+    [
+        (RECURSES, "depth", "recursion: depth -> depth"),
+        (GROWS, "grow", "no constant size"),
+        (PLAIN, "absent", "no function absent"),
+    ],
+)
+def test_what_has_no_bound_is_refused(tmp_path: Path, code: str, root: str, words: str) -> None:
+    with pytest.raises(HostError, match=words):
+        stack_bound.Program(compiled(tmp_path, code)).deepest(root)
+
+
+def test_undeclared_pointer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack_bound, "POINTERS", [])
+    with pytest.raises(HostError, match="jump calls through a pointer"):
+        stack_bound.Program(compiled(tmp_path, CALLS)).deepest("jump")
+
+
+def test_chain_adds_the_frames(tmp_path: Path) -> None:
+    chain = stack_bound.Program(compiled(tmp_path, PLAIN)).deepest("top")
+    assert [name for name, _ in chain.steps] == ["top", "leaf"]
+    assert chain.steps[0][1] >= 512 + 8
+    assert 256 <= chain.steps[1][1] < 320
+    assert chain.total == sum(size for _, size in chain.steps)
+
+
+def firmware() -> Path:
+    """Spike's firmware, up to date."""
+    command = [sys.executable, "-m", "SCons", "-s", f"build={BUILD}", "board=spike", "kernels=scalar"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return BUILD / "spike-scalar/firmware.elf"
+
+
+def test_small_stack_fails_the_check() -> None:
+    elf = firmware()
+    assert "stack of boot hart" in stack_bound.check(elf, 64 << 10)
+    with pytest.raises(FitError, match=r"boot hart needs \d+ bytes, it has 4096: bare_main"):
+        stack_bound.check(elf, 12 << 10)
+
+
+def read_all(target: Target, words: bytes) -> str:
+    said, end = b"", time.monotonic() + 60
+    while words not in said:
+        assert time.monotonic() < end, said[-500:]
+        said += target.read(0.5)
+    return said.decode(errors="replace")
+
+
+def overflowing(tmp_path: Path, elf: Path) -> Path:
+    """The firmware with a device_run() that only calls itself with a frame of 16 bytes."""
+    with elf.open("rb") as stream:
+        file: Any = ELFFile(stream)
+        text = file.get_section_by_name(".text")
+        [symbol] = file.get_section_by_name(".symtab").get_symbol_by_name("device_run")
+        place = text["sh_offset"] + symbol["st_value"] - text["sh_addr"]
+    code = bytearray(elf.read_bytes())
+    # addi sp, sp, -16; sd ra, 0(sp); jal ra, -8
+    code[place : place + 12] = b"".join(w.to_bytes(4, "little") for w in (0xFF010113, 0x00113023, 0xFF9FF0EF))
+    folder = tmp_path / "spike-scalar"
+    folder.mkdir()
+    (folder / "firmware.elf").write_bytes(code)
+    return folder / "firmware.elf"
+
+
+def test_overflow_meets_the_guard_and_is_symbolized(tmp_path: Path) -> None:
+    elf = overflowing(tmp_path, firmware())
+    with open_target(f"spike:scalar,build={tmp_path}", None) as target:
+        said = read_all(target, b"STACK:")
+        said += read_all(target, b"\r\n")
+    assert "TRAP: stack overflow, store access fault; cause 0x0000000000000007" in said
+    lines = list(symbolize(Symbols(elf), said))
+    assert any(line.startswith("  at device_run+0x4") for line in lines)
+    assert any("perhaps called from device_run+" in line for line in lines)
+
+
+def test_symbolize_refuses_what_is_no_elf(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"no ELF at all")
+    with pytest.raises(UsageError, match="not an ELF file"):
+        Symbols(tmp_path / "x")
+    with pytest.raises(UsageError, match="there is no such file"):
+        Symbols(tmp_path / "y")
