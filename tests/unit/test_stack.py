@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,9 +14,10 @@ from typing import Any
 import pytest
 from elftools.elf.elffile import ELFFile
 
+from host.boards import load_board
 from host.errors import FitError, HostError, UsageError
 from host.symbolize import Symbols, symbolize
-from host.targets import Target, open_target
+from host.targets import Target, open_target, simulators
 from tests.support.native import ROOT
 from tools import stack_bound
 from tools.scons.toolchain import zig_path
@@ -121,3 +123,31 @@ def test_symbolize_refuses_what_is_no_elf(tmp_path: Path) -> None:
         Symbols(tmp_path / "x")
     with pytest.raises(UsageError, match="there is no such file"):
         Symbols(tmp_path / "y")
+
+
+@pytest.mark.skipif(not shutil.which("qemu-system-riscv64"), reason="QEMU is not installed")
+def test_paint_is_left_below_the_bound(tmp_path: Path) -> None:
+    """QEMU's monitor saves the boot hart's stack once the firmware has looked for a model."""
+    with open_target("qemu-virt:harts=1", None) as target:
+        read_all(target, b"no model")
+    board = load_board("qemu-virt")
+    files = simulators.firmware_files(board, "scalar", BUILD)
+    assert board.memory
+    start = stack_bound.Program(files.program).symbols["stacks_start"]
+    log, saved = tmp_path / "log", tmp_path / "stack"
+    command = simulators.qemu_command(board, files, None, "scalar", 128, 1)
+    command[command.index("-monitor") + 1] = "stdio"
+    log.touch()
+    with subprocess.Popen(
+        [*command, "-serial", f"file:{log}"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as qemu:
+        end = time.monotonic() + 30
+        while b"no model" not in log.read_bytes() and time.monotonic() < end:
+            time.sleep(0.1)
+        qemu.communicate(f'pmemsave {start:#x} {board.memory.stack} "{saved}"\nquit\n'.encode(), timeout=30)
+    stack = saved.read_bytes()
+    paint = (0x6B63617473746E70).to_bytes(8, "little")
+    words = [stack[at : at + 8] for at in range(2 * stack_bound.GUARD, len(stack), 8)]
+    used = 8 * (len(words) - next(i for i, word in enumerate(words) if word != paint))
+    assert 100 < used <= stack_bound.bounds(files.program)["boot hart"].total
+    assert stack[stack_bound.TRAP_STACK : 2 * stack_bound.GUARD] == paint * (stack_bound.GUARD // 8)
