@@ -86,7 +86,9 @@ DEVICE_ERRORS: tuple[DeviceError, ...] = (
     DeviceError(68, "PARAMETER", "a parameter is out of range", "see host run --help"),
     DeviceError(69, "NOT_READY", "the device has no valid model", "see the boot report"),
     DeviceError(70, "PENDING", "too many tokens wait to be evaluated", "evaluate what was sent, then send more"),
-    DeviceError(71, "RUN", "there is no such run, or its first tokens are no longer kept", "ask again from its session"),
+    DeviceError(
+        71, "RUN", "there is no such run, or its first tokens are no longer kept", "ask again from its session"
+    ),
     DeviceError(72, "LOADED", "a model is loaded where the image is to be written", "unload it first"),
     DeviceError(73, "RANGE", "the bytes lie outside of what there is", "ask for its size first"),
     DeviceError(74, "BAUD", "the UART cannot make this rate within 2 %", "choose one of those that host boards shows"),

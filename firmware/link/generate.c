@@ -86,7 +86,8 @@ void generate_run(const struct port *port, const struct job *job)
             error = run_step(&run, 1, 1);
     }
     if (!error && run.generated && port->confirm)
-        (void)port->confirm(); /* if it fails, the medium says so at the next boot: one more trial */
+        (void)
+            port->confirm(); /* if it fails, the medium says so at the next boot: one more trial */
     run.evaluated = run.evaluated < run.total ? run.evaluated : run.total;
     run_end(&run, error, reason);
 }

@@ -54,8 +54,8 @@ struct port {
     /* Ends the program or powers the machine off. Does not return. */
     void (*exit)(int code);
 
-    /* Changes the rate of the line once all has been sent; NULL where it cannot be changed. `baud` is
-     * the rate that it started with. */
+    /* Changes the rate of the line once all has been sent; NULL where it cannot be changed. `baud`
+     * is the rate that it started with. */
     void (*set_baud)(uint32_t baud);
     uint32_t baud;
 
@@ -64,8 +64,8 @@ struct port {
     uint8_t *image_area;
     uint64_t image_area_size;
 
-    /* The image has given a good answer: where it is on trial in a slot of the medium, it stays. NULL
-     * where the firmware cannot write the medium. Returns 0 or E_IO. */
+    /* The image has given a good answer: where it is on trial in a slot of the medium, it stays.
+     * NULL where the firmware cannot write the medium. Returns 0 or E_IO. */
     int (*confirm)(void);
 
     /* Breaks the machine as WIRE_FAILURE_* says, to try what then happens; NULL but in a firmware

@@ -174,7 +174,8 @@ static long set_timer(uint64_t when)
 
 static void put_character(uint8_t byte)
 {
-    static const struct ns16550 uart = {BOARD_UART_BASE, BOARD_UART_SHIFT, BOARD_UART_WIDTH, BOARD_UART_ENABLE};
+    static const struct ns16550 uart = {BOARD_UART_BASE, BOARD_UART_SHIFT, BOARD_UART_WIDTH,
+                                        BOARD_UART_ENABLE};
     ns16550_write(&uart, &byte, 1);
 }
 
