@@ -95,7 +95,14 @@ def make_environment(copy: Path) -> None:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("page", [name for name, found in ALL.items() if any(not c.needs_board for c in found)])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(name, marks=pytest.mark.xdist_group("README" if name == "README.md" else "docs"))
+        for name, found in ALL.items()
+        if any(not c.needs_board for c in found)
+    ],
+)
 def test_commands_run(page: str, checkout: Path) -> None:
     environment = os.environ | {"PATH": f"{checkout / '.venv' / 'bin'}:{os.environ['PATH']}", "TERM": "dumb"}
     environment.pop("HARTSPEAK_BUILD", None)
