@@ -31,4 +31,4 @@ done
 .venv/bin/python -m ruff format --check .
 .venv/bin/python -m mypy
 find firmware tests tools -name '*.[ch]' -exec .venv/bin/clang-format --dry-run -Werror {} +
-exec .venv/bin/python -m pytest -n "$jobs" --dist loadgroup "$@"
+exec .venv/bin/python -m pytest -n "$jobs" --dist loadfile "$@"
