@@ -21,8 +21,6 @@ void run_begin(struct run *run, const struct port *port, const struct job *job)
     run->job = job;
     run->total = pending_count(job->session);
     run->last_us = job->started_us;
-    if (!job->terminal)
-        stream_begin(job->request, job->session);
 }
 
 int run_step(struct run *run, uint32_t count, uint32_t want)

@@ -281,8 +281,11 @@ static void receive_truncate(const struct frame *frame)
 
 /* ---- jobs ---- */
 
+/* Its record begins with it, or a HELLO that follows at once would be told of the one before. */
 static void job_start(uint32_t type)
 {
+    if (!serve.job.terminal)
+        stream_begin(serve.job.request, serve.job.session);
     serve.job.started_us = serve.port->time_us();
     serve.job.started_instret = serve.port->instret();
     serve.job.started_cycles = serve.port->cycles();
