@@ -11,7 +11,6 @@ from pathlib import Path
 
 from host.boards import load_board
 from host.chat_template import ChatFormatter, TextStream, encode_prompt
-from host.commands.pack import pack_image
 from host.errors import HostError, ImageError, TargetError, UsageError
 from host.image.format import MAGIC
 from host.image.reader import Image
@@ -26,6 +25,7 @@ from host.link.records import Done, SamplerParams
 from host.link.runs import Generation
 from host.link.stream import ByteStream
 from host.pack import SUFFIX, PackRequest, tool_version
+from host.pack_shown import pack_image
 from host.targets import open_target, parse_spec
 
 Progress = Callable[[int, int], None]
@@ -181,6 +181,23 @@ def open_client(
         client.stream.close()
         if file:
             file.close()
+
+
+@contextmanager
+def open_device(
+    target: str, console: Callable[[str], None], log: Path | None, patience: float | None, baud: str | None
+) -> Iterator[Client]:
+    """A client of whatever runs on a target, which need not have a model; Ctrl-C waits for the end of a frame.
+
+    See ``open_talk`` for the rest.
+    """
+    stream = open_target(target, None, console)
+    with (
+        open_client(stream, console, log, patience or PORT_PATIENCE) as client,
+        deferred_interrupts(client),
+        line_rate(client, baud),
+    ):
+        yield client
 
 
 @dataclass

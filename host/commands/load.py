@@ -9,10 +9,8 @@ from typing import Annotated
 import typer
 
 from host.commands.run import BaudOption, LogOption, PatienceOption, QuietOption, TargetOption
-from host.link.interrupts import deferred_interrupts
 from host.link.transfer import send_image
-from host.talk import PORT_PATIENCE, line_rate, open_client
-from host.targets import open_target
+from host.talk import open_device
 from host.terminal import Notices
 
 
@@ -33,12 +31,7 @@ def register(app: typer.Typer) -> None:
         Interrupted, it goes on where it stopped when it is called again.
         """
         notices = Notices(quiet)
-        stream = open_target(target, None, notices.line)
-        with (
-            open_client(stream, notices.line, log, patience or PORT_PATIENCE) as client,
-            deferred_interrupts(client),
-            line_rate(client, baud),
-        ):
+        with open_device(target, notices.line, log, patience, baud) as client:
             info, sent = send_image(client, image, notices.transfer)
             notices.clear()
             typer.echo(f"image {info.root.hex()[:8]} is loaded: {sent} of {image.stat().st_size} bytes sent", err=True)

@@ -8,57 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from host.errors import UsageError
 from host.image.inspect import size_text
-from host.pack import SUFFIX, Packing, PackRequest, prepare
-
-
-def pack_image(request: PackRequest, out: Path | None = None, quiet: bool = False) -> tuple[Packing, Path]:
-    """Pack as asked, with the plan and a progress bar on stderr unless ``quiet``.
-
-    Returns the packing and the image's path: ``out``, or NAME.BOARD.hsp in the current directory. FitError before
-    anything is written if it does not fit the board.
-    """
-    console = Console(stderr=True, quiet=quiet, highlight=False)
-    if out is not None and (out.is_dir() or not out.name):
-        raise UsageError(f"-o {out} is a directory; name the image's file, such as {out / f'model{SUFFIX}'}")
-    packing = prepare(request)
-    for line in plan_lines(packing):
-        console.print(line, soft_wrap=True, markup=False)
-    packing.check_fit()
-    path = out if out is not None else Path(f"{packing.source.name}.{packing.board.name}{SUFFIX}")
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(f"packing {path.name}", total=packing.compiled.weight_bytes)
-        packing.write(path, lambda done, _total: bar.update(task, completed=done))
-    return packing, path
-
-
-def plan_lines(packing: Packing) -> list[str]:
-    """What the image needs of the board, for people."""
-    f = packing.facts()
-    limit = f["image_available"]
-    advice = packing.advice()
-    return [
-        f"{f['name']} for {f['board']}: {f['weights']} weights ({f['output_weights']} embedding and output), "
-        f"{f['kv']} cache, {f['family']} layout",
-        f"  weights              {size_text(f['weight_bytes']):>12}",
-        f"  image                {size_text(f['image_bytes']):>12}"
-        + (f" of {size_text(limit)}" if limit is not None else ""),
-        f"  activations          {size_text(f['activation_bytes']):>12}",
-        f"  each session         {size_text(f['session_bytes']):>12} for {f['context']} positions",
-        f"  arena, {f['sessions']} session(s)  {size_text(f['arena_needed']):>12} of {size_text(f['arena_available'])}",
-        f"  room for             {f['max_sessions']:>12} session(s)",
-        *([f"note: {advice}"] if advice else []),
-    ]
+from host.pack import PackRequest
+from host.pack_shown import pack_image
 
 
 def register(app: typer.Typer) -> None:

@@ -10,10 +10,8 @@ import typer
 
 from host.commands.run import BaudOption, LogOption, PatienceOption, QuietOption, TargetOption
 from host.errors import UsageError
-from host.link.interrupts import deferred_interrupts
 from host.link.transfer import SavedSession, restore_session, save_session
-from host.talk import PORT_PATIENCE, line_rate, open_client
-from host.targets import open_target
+from host.talk import open_device
 from host.terminal import Notices
 
 SessionOption = Annotated[int, typer.Option("-s", "--session", min=0, help="Session number.")]
@@ -37,12 +35,7 @@ def register(app: typer.Typer) -> None:
         """Write a session's tokens and keys and values to FILE; interrupted, it goes on when it is called again."""
         notices = Notices(quiet)
         partial = file.with_name(file.name + ".part")
-        stream = open_target(target, None, notices.line)
-        with (
-            open_client(stream, notices.line, log, patience or PORT_PATIENCE) as client,
-            deferred_interrupts(client),
-            line_rate(client, baud),
-        ):
+        with open_device(target, notices.line, log, patience, baud) as client:
             client.require_model()
             saved = save_session(client, session, partial, notices.transfer)
         notices.clear()
@@ -63,12 +56,7 @@ def register(app: typer.Typer) -> None:
         """Give a session the state that was saved in FILE."""
         notices = Notices(quiet)
         saved = SavedSession.decode(file.read_bytes(), str(file))
-        stream = open_target(target, None, notices.line)
-        with (
-            open_client(stream, notices.line, log, patience or PORT_PATIENCE) as client,
-            deferred_interrupts(client),
-            line_rate(client, baud),
-        ):
+        with open_device(target, notices.line, log, patience, baud) as client:
             client.require_model()
             restore_session(client, saved, session, notices.transfer)
             notices.clear()
