@@ -1,0 +1,373 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The host's end of a line: it says hello, sends and receives frames, and notices a device that has restarted."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from construct import Struct
+
+from host.errors import DeviceFailure, DeviceRestarted, TargetError
+from host.link import messages
+from host.link.delivery import Delivery
+from host.link.frames import Damaged, Decoder, Frame, Text
+from host.link.messages import DeviceState, Type
+from host.link.records import DeviceInfo
+from host.link.shape import is_well_formed
+from host.link.stream import ByteStream
+
+POLL_SECONDS = 0.2
+HELLO_SECONDS = 0.5
+LOADER_SECONDS = 3.0
+"""Of silence after words of another program before the next HELLO; a device that is ready announces itself."""
+CHECKING_SECONDS = 1.0
+"""Between two questions whether the image has been checked."""
+PING_SECONDS = 0.5
+"""A device that says nothing for so long while an answer is awaited is asked whether it is there."""
+PING_MAX_SECONDS = 5.0
+DOUBT_SECONDS = 1.0
+"""A device that seems to have restarted and does not answer for so long has."""
+TAIL_LINES = 12
+REPORT_TEXT = re.compile(rf"{messages.RELEASE.split()[0]} \S+ on ")
+OTHER_TEXT = re.compile(r"OpenSBI v|U-Boot (SPL )?\d|TRAP: |WATCHDOG: ")
+"""Before or after the firmware: what follows may be a boot loader's countdown."""
+HELLO_HEAD = 10
+"""Bytes of HELLO_REPLY that are the same in all versions."""
+
+Value = TypeVar("Value")
+
+
+@dataclass
+class Doubt:
+    """Signs that the device is no longer the one that was connected."""
+
+    since: float
+    asked: float = float("-inf")
+    announcements: int = 0
+    epoch: int = 0
+
+
+def _text(data: bytes) -> str:
+    return data.split(b"\0", 1)[0].decode(errors="replace")
+
+
+class Endpoint:
+    """One end of one byte stream, with a device at the other.
+
+    console, patience, trace, clock, reopen: as Client documents them.
+    """
+
+    def __init__(
+        self,
+        stream: ByteStream,
+        console: Callable[[str], None] | None,
+        patience: float,
+        trace: Callable[[Frame | Text | Damaged], None] | None,
+        clock: Callable[[], float],
+        reopen: Callable[[], ByteStream] | None,
+    ) -> None:
+        self.stream = stream
+        self.reopen = reopen
+        self.now = clock
+        self.console = console
+        self.patience = patience
+        self.trace = trace
+        self.decoder = Decoder()
+        self.connection = Delivery()
+        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self.interrupted = False
+        self._info: DeviceInfo | None = None
+        self._text_at = float("-inf")
+        self._booting = False
+        """Whether the last program that named itself is our firmware."""
+        self._announced = False
+        self._waiting: deque[Frame] = deque()
+        self._open: set[int] = set()
+        self._nonce = 0
+        self._doubt: Doubt | None = None
+        self._heard = self.now()
+        self._request = secrets.randbits(31)
+
+    @property
+    def info(self) -> DeviceInfo:
+        """What the device said in the last ``connect``."""
+        if self._info is None:
+            raise TargetError("not connected to a device yet")
+        return self._info
+
+    # ---- attaching ----
+
+    def _attach(self, timeout: float) -> None:
+        """Say hello in a new epoch until the device answers and has checked its image; see ``Client.connect``."""
+        self.connection = Delivery(epoch=1 + secrets.randbelow(0xFFFF))
+        self._waiting.clear()
+        self._open.clear()
+        self._doubt = None
+        self._nonce = secrets.randbits(32)
+        self._hello(timeout)
+        self._await_check()
+
+    def _await_check(self) -> None:
+        while self.info.state == DeviceState.CHECKING:
+            self._read(CHECKING_SECONDS)
+            self._hello(self.patience)
+
+    def _hello(self, timeout: float) -> None:
+        self._heard = began = self.now()
+        while True:
+            self._await_silence()
+            payload = messages.Hello.build(
+                {
+                    "request": self._next_request(),
+                    "nonce": self._nonce,
+                    "version_min": messages.VERSION_MIN,
+                    "version_max": messages.VERSION_MAX,
+                }
+            )
+            self._write(self.connection.unnumbered(Type.HELLO, payload))
+            again = self.now() + HELLO_SECONDS
+            while (left := again - self.now()) > 0:
+                self._read(min(left, POLL_SECONDS), self._nonce)
+                if self._waiting:
+                    self._accept(messages.HelloReply.parse(self._waiting.popleft().payload))
+                    self._doubt = None
+                    return
+            limit, now = self.patience if self._booting else timeout, self.now()
+            if now - self._heard > limit or now - began > 2 * limit:
+                raise TargetError(self._no_answer(now - began))
+
+    def _await_silence(self) -> None:
+        """Say nothing while another program speaks: U-Boot takes any byte for a key that stops its countdown.
+
+        Our firmware's own report ends the silence, and so does an announcement.
+        """
+        self._announced = False
+        while not (self._booting or self._announced or self._waiting) and self.now() - self._text_at < LOADER_SECONDS:
+            self._read(POLL_SECONDS, self._nonce)
+
+    def _check_version(self, head: Any) -> bool:
+        if head.version_min > messages.VERSION_MAX or head.version_max < messages.VERSION_MIN:
+            raise TargetError(
+                f"{self.stream.description} speaks protocol {head.version_min} to {head.version_max}, this host "
+                f"{messages.VERSION_MIN} to {messages.VERSION_MAX}; update the older of host and firmware"
+            )
+        return True
+
+    def _accept(self, head: Any) -> None:
+        values = {name: head[name] for name in DeviceInfo.__dataclass_fields__}
+        for name in ("firmware", "board", "isa", "kernels"):
+            values[name] = _text(values[name])
+        values["counters"] = bool(values["counters"])
+        values["bauds"] = tuple(baud for baud in values["bauds"] if baud)
+        self._info = DeviceInfo(**values)
+
+    def _no_answer(self, waited: float) -> str:
+        seen = self._seen()
+        start = f"no answer from {self.stream.description} for {waited:.0f} s"
+        if self.decoder.damaged and not self.decoder.frames:
+            return f"{start}; bytes came that are no frames: check the baud rate, then the device.\nLast bytes:\n{seen}"
+        if seen:
+            return (
+                f"{start}; it sends text but no frames: another program runs there (a boot loader, a shell, another "
+                f"firmware), or the firmware stopped.\nLast lines:\n{seen}"
+            )
+        return (
+            f"{start}, not one byte came; check that it is the right port (host ports), that the board is powered and "
+            "the firmware started, and that TX and RX are crossed"
+        )
+
+    def _seen(self) -> str:
+        return "\n".join(f"    {line}" for line in self.tail)
+
+    # ---- frames ----
+
+    def _next_request(self) -> int:
+        self._request = (self._request + 1) & 0x7FFFFFFF or 1
+        return self._request
+
+    def _send(self, kind: Type, struct: Struct, /, tail: bytes = b"", answered: bool = True, **values: Any) -> int:
+        """Send one request and return its id; ``answered``: frames about it are kept until ``_done`` with it."""
+        request = self._next_request()
+        if answered:
+            self._open.add(request)
+        self.connection.push(kind, struct.build({"request": request, **values}) + tail, self.now())
+        self._write(self.connection.due(self.now()))
+        return request
+
+    def _write(self, data: bytes) -> None:
+        if data:
+            self._try(lambda: self.stream.write(data))
+
+    def _try(self, act: Callable[[], Value]) -> Value:
+        """Do something with the stream; where it has ended and can be opened anew, that is a restart."""
+        try:
+            return act()
+        except TargetError as error:
+            if self.reopen is None:
+                raise
+            self.stream.close()
+            self.stream = self.reopen()
+            self._booting, self._text_at = False, self.now()
+            raise DeviceRestarted(str(error)) from error
+
+    def check_interrupt(self) -> None:
+        """Raise the KeyboardInterrupt that ``deferred_interrupts`` has kept back."""
+        if self.interrupted:
+            self.interrupted = False
+            raise KeyboardInterrupt
+
+    def _read(self, timeout: float, hello: int | None = None) -> None:
+        """Receive for up to ``timeout`` seconds, keep what is awaited, send what is due.
+
+        hello: only a HELLO_REPLY with this nonce is awaited.
+        """
+        self.check_interrupt()
+        data = self._try(lambda: self.stream.read(min(timeout, self.connection.wait(self.now()))))
+        now = self.now()
+        if data:
+            self._heard = now
+        out = b""
+        for item in self.decoder.feed(data):
+            if self.trace:
+                self.trace(item)
+            if isinstance(item, Text):
+                self._take_text(item.line)
+            elif isinstance(item, Damaged):
+                self.tail.append(repr(item.data[-64:]))
+                out += self.connection.damaged(now) if hello is None else b""
+            elif hello is None:
+                out += self._take_frame(item, now)
+            elif self._is_reply(item, hello):
+                self._waiting.append(item)
+            else:
+                self._announced |= item.type == Type.HELLO_REPLY
+        self._write(out + (self.connection.due(now) if hello is None else b""))
+        if hello is None:
+            self._check_doubt(now)
+
+    def _take_text(self, line: str) -> None:
+        if line.strip():
+            self.tail.append(line)
+            self._text_at = self.now()
+        if self.console:
+            self.console(line)
+        if REPORT_TEXT.match(line):
+            self._booting = True
+        elif OTHER_TEXT.match(line):
+            self._booting = False
+        else:
+            return
+        if self.connection.epoch:
+            self._doubt = self._doubt or Doubt(self.now())
+
+    def _is_reply(self, frame: Frame, nonce: int) -> bool:
+        """Whether a frame answers the HELLO with this nonce; its head is the same in all versions."""
+        if frame.type != Type.HELLO_REPLY or frame.epoch != self.connection.epoch:
+            return False
+        payload = frame.payload.ljust(messages.HelloReply.sizeof(), b"\0")
+        self.connection.credit = frame.credit
+        if len(frame.payload) < HELLO_HEAD or messages.HelloReply.parse(payload).nonce != nonce:
+            return False
+        return self._check_version(messages.HelloReply.parse(payload))
+
+    def _take_frame(self, frame: Frame, now: float) -> bytes:
+        """Keep a frame that is awaited; returns what to send at once."""
+        if frame.epoch != self.connection.epoch or frame.version > messages.VERSION_MAX:
+            if frame.type == Type.HELLO_REPLY:
+                self._doubt = self._doubt or Doubt(now)
+                self._doubt.announcements += 1
+                self._doubt.epoch = frame.epoch
+            return b""
+        self._doubt = None
+        wanted, out = self.connection.receive(frame, now)
+        if wanted and int.from_bytes(frame.payload[:4], "little") in self._open:
+            if not is_well_formed(frame.type, frame.payload):
+                raise TargetError(
+                    f"{self.stream.description} sent a message of type {frame.type:#x} that is not as it should be; "
+                    "build the firmware from the same version as the host"
+                )
+            self._waiting.append(frame)
+        return out
+
+    def _check_doubt(self, now: float) -> None:
+        """Whether the device that was connected is still there: asked by PING when something says that it is not.
+
+        A device that does not know this epoch announces itself to whoever speaks in it.
+        """
+        doubt = self._doubt
+        if doubt is None:
+            return
+        if doubt.announcements > 1 or now - doubt.since > DOUBT_SECONDS:
+            self._doubt = None
+            if doubt.epoch:
+                raise TargetError(f"another host has opened {self.stream.description}; close one of the two")
+            raise DeviceRestarted(
+                f"{self.stream.description} restarted in the middle of the connection; connect again. "
+                f"Last lines:\n{self._seen()}"
+            )
+        if now - max(doubt.asked, self._text_at) > POLL_SECONDS:
+            doubt.asked = now
+            self._send_ping(0)
+
+    def _send_ping(self, value: int) -> int:
+        request = self._next_request()
+        payload = messages.Ping.build({"request": request, "value": value})
+        self._write(self.connection.unnumbered(Type.PING, payload))
+        return request
+
+    def await_answer(self, request: int, wait: float | None = None) -> Frame | None:
+        """Wait for the next frame about a request; None when ``wait`` seconds brought none.
+
+        Raises DeviceFailure for ERROR, TargetError when the device went silent or away.
+        """
+        asked = self._heard = started = self.now()
+        pause = PING_SECONDS
+        while True:
+            frame = self._pick(request)
+            if frame is not None and frame.type == Type.ERROR:
+                self._open.discard(request)
+                error = messages.Error.parse(frame.payload)
+                raise DeviceFailure(error.code, error.detail)
+            if frame is not None:
+                return frame
+            now = self.now()
+            if wait is not None and now - started > wait:
+                return None
+            if max(now - self._heard, self.connection.stalled(now)) > self.patience:
+                raise TargetError(self._silent())
+            if now - max(asked, self._heard) > pause:
+                # The longer an op takes, the less is asked.
+                pause = min(2 * pause, PING_MAX_SECONDS) if asked > self._heard else PING_SECONDS
+                asked = now
+                self._send_ping(0)
+            self._read(POLL_SECONDS)
+
+    def _pick(self, request: int) -> Frame | None:
+        for index, frame in enumerate(self._waiting):
+            if int.from_bytes(frame.payload[:4], "little") == request:
+                del self._waiting[index]
+                return frame
+        return None
+
+    def forget(self, request: int) -> None:
+        """Nothing more is awaited about a request."""
+        self._open.discard(request)
+
+    def _answer(self, request: int, kind: Type) -> bytes:
+        """Wait for the one answer of ``kind`` to a request; return its payload."""
+        while True:
+            frame = self.await_answer(request)
+            if frame is not None and frame.type == kind:
+                self._open.discard(request)
+                return frame.payload
+
+    def _silent(self) -> str:
+        return (
+            f"{self.stream.description} has been silent for {self.patience:.0f} s in the middle of a request; "
+            f"reset the device and try again.\nLast lines:\n{self._seen()}"
+        )
