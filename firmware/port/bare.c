@@ -169,7 +169,9 @@ static void fail(uint32_t kind)
 {
     if (kind == WIRE_FAILURE_TRAP)
         __builtin_trap();
-    while (kind == WIRE_FAILURE_HANG)
+    if (kind == WIRE_FAILURE_DEAF)
+        machine_let_tick(0);
+    while (kind == WIRE_FAILURE_HANG || kind == WIRE_FAILURE_DEAF)
         __asm__ volatile("");
 }
 #endif

@@ -148,6 +148,8 @@ class Failure(enum.IntEnum):
     """Never come back: the watchdog ends it."""
     TRAP = 1
     """An illegal instruction."""
+    DEAF = 2
+    """Never come back, with interrupts off: only a reset from outside ends it."""
 
 
 class Reason(enum.IntEnum):
