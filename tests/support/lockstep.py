@@ -173,6 +173,7 @@ class LockstepLine:
                 _Child(theirs, self._baud, self._op_seconds).run(self._library, self._image)
             finally:
                 os._exit(70)
+        gc.unfreeze()
         theirs.close()
         self._socket = ours
         self._line = ours.makefile("rwb")
