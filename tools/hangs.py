@@ -226,7 +226,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run and print; 1 where an answer did not go on as it should, or too late."""
     options = parse(arguments)
     targets = options.target or list(TARGETS)
-    strikes = strike_all(targets, options.count, options.seed, options.jobs)
+    try:
+        strikes = strike_all(targets, options.count, options.seed, options.jobs)
+    except HostError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
     table = [row(spec, kind, strikes) for spec in targets for kind in Failure]
     problems = [f"{strike.target} {strike.kind.name}: {strike.problem}" for strike in strikes if strike.problem]
     if options.json:

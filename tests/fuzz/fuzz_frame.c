@@ -34,23 +34,23 @@ static void check_again(const struct frame *frame)
 
 static void read_line(const uint8_t *data, size_t size)
 {
-    struct frame_reader *reader = calloc(1, sizeof *reader);
-    struct ring *ring = calloc(1, sizeof *ring);
+    static struct frame_reader reader;
+    static struct ring ring;
     struct frame frame;
     uint8_t taken[7];
-    for (size_t at = 0; at < size || ring->held;) {
-        while (at < size && ring_put(ring, data[at]))
+    memset(&reader, 0, sizeof reader);
+    memset(&ring, 0, sizeof ring);
+    for (size_t at = 0; at < size || ring.held;) {
+        while (at < size && ring_put(&ring, data[at]))
             at++;
-        uint32_t got = ring_take(ring, taken, 1u + ring->held % sizeof taken);
+        uint32_t got = ring_take(&ring, taken, 1u + ring.held % sizeof taken);
         for (uint32_t i = 0; i < got; i++) {
-            int result = frame_reader_push(reader, taken[i], &frame);
+            int result = frame_reader_push(&reader, taken[i], &frame);
             check(result == 0 || result == 1 || result == E_FRAME);
             if (result == 1)
                 check_again(&frame);
         }
     }
-    free(reader);
-    free(ring);
 }
 
 /* What stuffing gives holds no 0, is undone to the same bytes, and is as long as promised. */

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``tools/assure.sh`` runs: proofs, MC/DC, exhaustive edits and fuzzing, each a row of one table."""
+"""What ``tools/assure.sh`` runs, each a row of one table: proofs, MC/DC, edits, fuzzing, broken lines and devices."""

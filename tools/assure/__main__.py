@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from tools.assure import coverage, fuzz, proof
+from tools.assure import coverage, device, fuzz, proof
 from tools.assure.common import ROOT, Failed, Missing, Row
 
 PARTS: dict[str, Callable[[bool], list[Row]]] = {
@@ -18,6 +18,8 @@ PARTS: dict[str, Callable[[bool], list[Row]]] = {
     "edits": fuzz.edit_rows,
     "fuzz": fuzz.rows,
     "readers": fuzz.reader_rows,
+    "soak": device.soak_rows,
+    "hangs": device.hang_rows,
 }
 STATES = {True: "", False: " FAILED", None: " skipped"}
 
