@@ -8,6 +8,7 @@ whose likeliest token is the same. Logits of both devices are read in step, one 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from host.chat_template import encode_prompt
-from host.errors import TargetError, UsageError
+from host.errors import DeviceRestarted, TargetError, UsageError
 from host.importer.source import Tokenizer
 from host.link.client import Client
 from host.link.records import ScoreRow
@@ -64,7 +65,8 @@ def evaluate(
 ) -> Quality:
     """Score windows of token ids on a device, and on a reference device with the same vocabulary.
 
-    Raises UsageError where a window does not fit the context or nothing is left to score.
+    A client that restores goes on after a restart of its device. Raises UsageError where a window does not fit the
+    context or nothing is left to score.
     """
     total = sum(map(len, windows))
     if not total:
@@ -90,16 +92,30 @@ def evaluate(
 def _pairs(
     client: Client, reference: Client | None, window: Sequence[int]
 ) -> Iterator[tuple[ScoreRow, ScoreRow | None]]:
-    runs = []
-    for each in (client, reference) if reference else (client,):
-        each.truncate(0)
-        each.prompt(window)
-        runs.append(each.score(logits=reference is not None))
-    for row in runs[0]:
-        yield row, next(runs[1]) if reference else None
-    for run in runs:
-        if run.finish().evaluated != len(window):
-            raise TargetError("the device did not evaluate the whole window; see its log")
+    rows = _rows(client, window, logits=reference is not None)
+    if reference:
+        yield from zip(rows, _rows(reference, window, logits=True), strict=True)
+    else:
+        yield from ((row, None) for row in rows)
+
+
+def _rows(client: Client, window: Sequence[int], logits: bool) -> Iterator[ScoreRow]:
+    """The rows of a window; of a device that restarts and is restored those that are missing, which are the same."""
+    given = 0
+    while given < len(window):
+        try:
+            client.truncate(0)
+            client.prompt(window)
+            run = client.score(logits=logits)
+            for row in itertools.islice(run, given, None):
+                given += 1
+                yield row
+            if run.finish().evaluated != len(window):
+                raise TargetError("the device did not evaluate the whole window; see its log")
+        except DeviceRestarted:
+            if not client.restore:
+                raise
+            client.recover()
 
 
 def _add(sums: _Sums, row: ScoreRow, other: ScoreRow | None) -> None:

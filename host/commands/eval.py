@@ -64,10 +64,10 @@ def register(app: typer.Typer) -> None:
         """Measure a packed model: perplexity, KL divergence and top-1 agreement with a reference."""
         content = read_text(text)
         with ExitStack() as stack:
-            talk = stack.enter_context(open_talk(image, target, board=board, log=log, patience=patience))
+            talk = stack.enter_context(open_talk(image, target, board=board, log=log, patience=patience, restore=True))
             other = None
             if reference is not None:
-                other = stack.enter_context(open_talk(reference, reference_target, patience=patience))
+                other = stack.enter_context(open_talk(reference, reference_target, patience=patience, restore=True))
                 if other.tokenizer.json != talk.tokenizer.json:
                     raise UsageError("the images have different tokenizers; the reference must be the same model")
             for each in (talk, other):

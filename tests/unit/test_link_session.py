@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from host.errors import DEVICE_ERRORS, DeviceFailure, DeviceRestarted, TargetError, UsageError
+from host.evaluate import evaluate
 from host.link import messages
 from host.link.client import Client
 from host.link.frames import Decoder, Frame, Text, encode
@@ -648,6 +649,22 @@ def test_a_restored_session_goes_on_with_the_same_tokens(device: Open) -> None:
     replace_process(client)
     assert client.prompt([5]) == 101
     assert [token.id for token in client.generate(1)] == [6]
+
+
+def test_an_evaluation_goes_on_after_a_restart(device: Open) -> None:
+    windows = [list(range(100, 140)), list(range(50, 80))]
+    expected = evaluate(device(), windows)
+    client = device(step_us=5_000)
+
+    def restart(done: int, _total: int) -> None:
+        if done in (10, 45):
+            replace_process(client)
+
+    client.restore = True
+    assert evaluate(client, windows, progress=restart) == expected
+    client.restore = False
+    with pytest.raises(DeviceRestarted):
+        evaluate(client, windows, progress=restart)
 
 
 def test_a_stream_that_ended_is_opened_again(device: Open) -> None:

@@ -19,7 +19,7 @@ SAMPLE_SECONDS = 900
 
 def _json(tool: str, sample: tuple[str, ...], full: bool) -> Any:
     """What a tool prints with --json. Raises Failed, also where it missed a target."""
-    command = [sys.executable, ROOT / "tools" / f"{tool}.py", "--json", *(() if full else sample)]
+    command = [sys.executable, str(ROOT / "tools" / f"{tool}.py"), "--json", *(() if full else sample)]
     text = run(command, FULL_SECONDS if full else SAMPLE_SECONDS, log=tool)
     return json.loads(text.splitlines()[-1])
 
