@@ -47,6 +47,8 @@ class _Child:
         self._byte_seconds = 10 / baud if baud else 0.0
         self._op_seconds = op_seconds
         self._now = self._until = 0.0
+        self._looking = False
+        """Whether no op has run since the last look at the line."""
         self._received = bytearray()
         self._sent = bytearray()
         # Callbacks must outlive the call that the firmware never returns from.
@@ -93,8 +95,9 @@ class _Child:
             self._exchange()
 
     def _read(self, to: Any, size: int) -> int:
-        self._advance(self._op_seconds)
+        self._advance(0.0 if self._looking else self._op_seconds)
         count = min(size, len(self._received))
+        self._looking = count > 0
         if count:
             ctypes.memmove(to, bytes(self._received[:count]), count)
             del self._received[:count]
@@ -109,13 +112,15 @@ class _Child:
         if not self._received:
             self._now = max(self._now, self._until)
             self._exchange(idle=True)
+            self._looking = True
 
 
 class LockstepLine:
     """A ByteStream to a device of its own with a line of any speed and any faults in between; ``now`` is its clock.
 
     faults: of both ways, with seeds made from its own. baud: bits a second, 0 for a line without timing. op_seconds:
-    what the device takes for an op. idle_seconds: how coarse its timers are.
+    what the device takes for an op. idle_seconds: how coarse its timers are. step_seconds: how often device and host
+    look at each other.
     """
 
     description = "the lockstep device"
@@ -127,11 +132,13 @@ class LockstepLine:
         baud: float = 0,
         op_seconds: float = OP_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
+        step_seconds: float = STEP_SECONDS,
     ) -> None:
         self._image = image
         self._baud = baud
         self._op_seconds = op_seconds
         self._idle_seconds = idle_seconds
+        self._step_seconds = step_seconds
         self._library = ctypes.CDLL(str(build_library()))
         self.seconds = 0.0
         self.set_faults(faults)
@@ -199,9 +206,9 @@ class LockstepLine:
     def _next(self) -> float:
         """When host and device look at each other again."""
         if not self._idle or self.to_device.due is not None:
-            return self.seconds + STEP_SECONDS
+            return self.seconds + self._step_seconds
         return max(
-            self.seconds + STEP_SECONDS, min(self.seconds + self._idle_seconds, self.to_host.due or float("inf"))
+            self.seconds + self._step_seconds, min(self.seconds + self._idle_seconds, self.to_host.due or float("inf"))
         )
 
     def _step(self, until: float) -> None:
