@@ -13,6 +13,7 @@ from host.faults import BrokenStream
 from host.image.reader import Image
 from host.link.client import Client
 from host.link.stream import ByteStream
+from host.link.transfer import send_image
 from host.targets.abilities import device_abilities, slowness
 from host.targets.base import Target
 from host.targets.hooks import Hooks
@@ -61,15 +62,21 @@ class Device:
         return self._recorder
 
     def connect(self, image: Path | None = None) -> Client:
-        """Start the target and say hello; the session is empty. Skips the test where a board runs another image."""
+        """Start the target and say hello; the session is empty.
+
+        A board that runs another image gets this one over the line, for as long as it is on; where it has no room for
+        one in its memory, the test is skipped.
+        """
         client = Client(self.start(image), patience=max(PATIENCE, self.seconds(PATIENCE)))
         info = client.connect(timeout=max(PATIENCE, self.seconds(1.0)))
         if self.spec.is_line and (reason := device_abilities(info).lacking(self._needs)):
             pytest.skip(reason)
         if image is not None:
+            if self.spec.is_line and info.root.hex() != Image(image).root:
+                if info.image_area < image.stat().st_size:
+                    pytest.skip(f"{self.spec.text} runs image {info.root.hex()[:8]}, not {image.name}")
+                send_image(client, image)
             client.require_model()
-            if info.root.hex() != Image(image).root:
-                pytest.skip(f"{self.spec.text} runs image {info.root.hex()[:8]}, not {image.name}")
             client.truncate(0)
         return client
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,12 +12,15 @@ import pytest
 from host.boards import load_board
 from host.compiler.compile import Options
 from host.errors import DeviceFailure, SourceError, UsageError
+from host.faults.pty_line import PtyLine
 from host.image.reader import Image
 from host.link import messages
 from host.link.client import Client
 from host.link.messages import DeviceState, Space
 from host.link.transfer import SavedSession, restore_session, save_session, send_image
-from host.targets import open_target, simulators
+from host.pytest_device import Device
+from host.targets import open_target, parse_spec, simulators
+from host.targets.hooks import Hooks
 from host.targets.process import ProcessTarget
 from tests.support.tiny import tiny_image, tiny_llama
 
@@ -29,15 +33,20 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def client(image: Path) -> Iterator[Client]:
+def empty(image: Path) -> Iterator[ProcessTarget]:
     """A device without an image, that has room for one."""
     open_target("native", image).close()  # builds it
     program = simulators.firmware_files(load_board("native"), "scalar", simulators.build_root()).program
     stream = ProcessTarget(lambda _: [str(program), "--image-area", "4M", "--arena-size", "64M"], "native")
-    client = Client(stream, patience=20)
-    client.connect()
-    yield client
+    yield stream
     stream.close()
+
+
+@pytest.fixture
+def client(empty: ProcessTarget) -> Client:
+    client = Client(empty, patience=20)
+    client.connect()
+    return client
 
 
 def test_an_image_comes_over_the_link_and_answers(client: Client, image: Path) -> None:
@@ -48,6 +57,23 @@ def test_an_image_comes_over_the_link_and_answers(client: Client, image: Path) -
     assert sent == image.stat().st_size
     client.prompt([3, 4, 5])
     assert len(list(client.generate(4))) == 4
+
+
+def test_a_board_that_a_test_runs_on_gets_the_image(empty: ProcessTarget, image: Path) -> None:
+    line, ended = PtyLine(empty), threading.Event()
+    thread = threading.Thread(target=line.run, args=(ended.is_set,))
+    thread.start()
+    board = Device(parse_spec(f"serial:{line.path}"), Hooks())
+    try:
+        assert board.connect(image).info.root.hex() == Image(image).root
+        client = board.connect(image)  # it is there
+        client.prompt([3, 4, 5])
+        assert len(list(client.generate(4))) == 4
+    finally:
+        board.close()
+        ended.set()
+        thread.join()
+        line.close()
 
 
 def test_only_what_is_not_there_is_sent(client: Client, image: Path) -> None:
