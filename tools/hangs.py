@@ -32,6 +32,7 @@ from host.link.records import SamplerParams, Token  # noqa: E402
 from host.link.runs import Generation  # noqa: E402
 from host.targets import Target, open_target, simulators  # noqa: E402
 from tests.support.tiny import tiny_image, tiny_llama  # noqa: E402
+from tools.soak import percentile  # noqa: E402
 
 TARGETS = ("spike", "qemu-virt", "visionfive2@spike")
 WATCHDOG_MS = {"qemu-virt": 1000}
@@ -194,11 +195,6 @@ def strike_all(targets: list[str], count: int, seed: int, jobs: int) -> list[Str
             if sys.stderr.isatty():
                 print(f"\r{len(made)} failures ", end="", file=sys.stderr, flush=True)
     return made
-
-
-def percentile(values: list[float], share: float) -> float:
-    """The value that ``share`` of the sorted values do not exceed."""
-    return values[min(len(values) - 1, int(share * len(values)))]
 
 
 def row(spec: str, kind: Failure, strikes: list[Strike]) -> dict[str, object]:

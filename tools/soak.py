@@ -152,8 +152,6 @@ class Session:
         self._request = 0
         """Id of the last GENERATE."""
         self._first = 0
-        """Tokens of the answer that were there before that run."""
-        self._first = 0
         """Place in the answer of the first token of that run."""
         self._left = 0
         """Id of the run that a killed host leaves to the next one; 0 where that begins anew."""
