@@ -32,6 +32,8 @@ def fat_image(files: Mapping[str, bytes], size: int) -> bytes:
         fat.close()
         fat = PyFat()
         fat.open(str(path))
+        for entry in fat.root_dir.get_entries()[2]:  # the label
+            _set_date(entry)
         try:
             for name, contents in files.items():
                 _add(fat, name, contents)
@@ -41,14 +43,18 @@ def fat_image(files: Mapping[str, bytes], size: int) -> bytes:
         return path.read_bytes()
 
 
+def _set_date(entry: FATDirectoryEntry) -> None:
+    entry.crttime = entry.wrttime = entry.crttimetenth = 0
+    entry.crtdate = entry.wrtdate = entry.lstaccessdate = DATE
+
+
 def _add(fat: PyFat, name: str, contents: bytes) -> None:
     short = EightDotThree()
     if not short.is_8dot3_conform(name.upper()):
         raise ValueError(f"{name!r} is no 8.3 name")
     short.set_str_name(name.upper())
     entry = FATDirectoryEntry.new(name=short, tz=datetime.timezone.utc, encoding="ibm437")
-    entry.crttime = entry.wrttime = entry.crttimetenth = 0
-    entry.crtdate = entry.wrtdate = entry.lstaccessdate = DATE
+    _set_date(entry)
     entry.filesize = len(contents)
     if contents:
         if len(contents) > fat.bytes_per_cluster * fat.fat.count(0):
