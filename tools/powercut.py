@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cuts the power at every write and erase of an update, torn too and twice: ``python -m tools.powercut``.
 
-The selector is the firmware's own module, compiled for this machine. The medium is a model: an erase and a write go
-through it byte by byte and stop anywhere. After every cut the board boots again; it must load a whole image, the old or
-the new one.
+Selector and update are the firmware's own modules, compiled for this machine. The medium is a model: an erase and a
+write go through it byte by byte and stop anywhere, and what was written before them without a sync may be lost. After
+every cut the board boots again; it must load a whole image, the old or the new one.
 """
 
 from __future__ import annotations
@@ -19,160 +19,196 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from host.errors import HostError, TargetError
-from host.medium.selector import SECTOR_BYTES, TRIALS, first_selector, plan_update
+from host.medium.selector import COPIES, COPY_STRIDE, NO_SLOT, SECTOR_BYTES, TRIALS, first_selector, plan_update
 from tools.scons.toolchain import zig_path
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ("firmware/flash/selector.c", "firmware/link/crc32c.c")
-IMAGE_CHUNKS = 4
-ERASED = 0xFF
-OLD, NEW = b"o" * IMAGE_CHUNKS, b"n" * IMAGE_CHUNKS
-"""Images, a byte for each chunk that is written; whole is what consists of one letter."""
+SOURCES = (
+    "tools/powercut_board.c",
+    "firmware/flash/selector.c",
+    "firmware/flash/update.c",
+    "firmware/link/crc32c.c",
+)
+COPY_SECTORS = COPY_STRIDE // SECTOR_BYTES
+SLOT_SECTORS = 3
+SIZE = SLOT_SECTORS * SECTOR_BYTES
+PIECE = 700
+"""Bytes that an update by the device writes at once; sectors are written as pieces leave them."""
+ERASED = bytes([0xFF]) * SECTOR_BYTES
+OLD, NEW = b"o" * SIZE, b"n" * SIZE
+"""Images; whole is what consists of one letter."""
 MAX_BOOTS = TRIALS + 3
 
-TRANSFER = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_uint32, ctypes.POINTER(ctypes.c_uint8))
-
-
-class _Medium(ctypes.Structure):
-    _fields_ = (("context", ctypes.c_void_p), ("read", TRANSFER), ("write", TRANSFER))
-
-
-class _Selector(ctypes.Structure):
-    _fields_ = (
-        ("medium", ctypes.c_void_p),
-        ("copy", ctypes.c_uint32),
-        ("sequence", ctypes.c_uint32),
-        ("active", ctypes.c_uint8),
-        ("trial", ctypes.c_uint8),
-        ("tries", ctypes.c_uint8),
-        ("bytes", ctypes.c_uint64 * 2),
-    )
+READ = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint64, ctypes.POINTER(ctypes.c_uint8))
+SYNC = ctypes.CFUNCTYPE(ctypes.c_int)
 
 
 class PowerCut(Exception):
     """The power is gone."""
 
 
+@dataclass(frozen=True)
+class Cut:
+    """Where the power fails: at which write or erase, after what share of it, with what was not synced lost or not."""
+
+    write: int
+    tear: float
+    lost: bool
+
+
 @dataclass
 class Medium:
-    """Two copies of the selector and two slots. ``cut``: at which write, and after how much of it, the power fails."""
+    """Sectors by number: two copies of the selector and two slots."""
 
-    copies: list[bytes] = field(default_factory=lambda: first_selector(IMAGE_CHUNKS))
-    slots: list[bytes] = field(default_factory=lambda: [OLD, bytes([ERASED]) * IMAGE_CHUNKS])
-    cut: tuple[int, float] | None = None
+    sectors: dict[int, bytes] = field(default_factory=dict)
+    cut: Cut | None = None
     writes: int = 0
     dead: bool = False
+    unsynced: dict[int, bytes] = field(default_factory=dict)
+    """What was in the sectors that were written since the last sync."""
 
-    def copy(self, cut: tuple[int, float] | None) -> Medium:
+    @staticmethod
+    def new() -> Medium:
+        """A medium with the old image in slot a."""
+        medium = Medium({copy * COPY_SECTORS: sector for copy, sector in enumerate(first_selector(SIZE))})
+        for i in range(SLOT_SECTORS):
+            medium.sectors[slot_sector(0) + i] = OLD[:SECTOR_BYTES]
+            medium.sectors[slot_sector(1) + i] = ERASED
+        return medium
+
+    def copy(self, cut: Cut | None) -> Medium:
         """The same contents, with the power on again."""
-        return Medium(list(self.copies), list(self.slots), cut)
+        return Medium(dict(self.sectors), cut)
 
-    def change(self, old: bytes, new: bytes) -> bytes:
-        """What is on the medium after ``new`` was put over ``old``: erase, then write, each cut where ``cut`` says."""
-        for target in (bytes([ERASED]) * len(old), new):
+    def slot(self, slot: int) -> bytes:
+        """What a slot holds."""
+        return b"".join(self.sectors[slot_sector(slot) + i] for i in range(SLOT_SECTORS))
+
+    def copies(self) -> list[bytes]:
+        """The selector's sectors."""
+        return [self.sectors[copy * COPY_SECTORS] for copy in range(COPIES)]
+
+    def put(self, sector: int, new: bytes) -> None:
+        """Erase a sector, then write it; each is cut where ``cut`` says."""
+        before = self.sectors[sector]
+        for target in (ERASED, new):
             if self.dead:
-                return old
-            if self.cut and self.writes == self.cut[0]:
+                return
+            old = self.sectors[sector]
+            if self.cut and self.writes == self.cut.write:
                 self.dead = True
-                done = int(self.cut[1] * len(old))
-                return target[:done] + old[done:]
+                done = int(self.cut.tear * SECTOR_BYTES)
+                if self.cut.lost:
+                    self.sectors.update(self.unsynced)
+                self.sectors[sector] = target[:done] + old[done:]
+                return
             self.writes += 1
-            old = target
-        return old
+            self.sectors[sector] = target
+        self.unsynced.setdefault(sector, before)
+
+    def sync(self) -> None:
+        """All that was written stays."""
+        if not self.dead:
+            self.unsynced.clear()
+
+
+def slot_sector(slot: int) -> int:
+    """The first sector of a slot."""
+    return COPIES * COPY_SECTORS + slot * SLOT_SECTORS
 
 
 class Board:
-    """A board's life with a medium: the selector's calls, and what a boot does with them."""
+    """A board's life with a medium: boot loader, firmware, and an update by the host in a card reader."""
 
     def __init__(self, library: ctypes.CDLL, medium: Medium) -> None:
         self.lib, self.medium = library, medium
-        self.state = _Selector()
-        self._calls = _Medium(None, TRANSFER(self._read), TRANSFER(self._write))
+        self._calls = READ(self._read), READ(self._write), SYNC(self._sync)
+        self.lib.board_insert(*self._calls, ctypes.c_uint64(SLOT_SECTORS))
 
-    def _read(self, _context: int, copy: int, sector: ctypes._Pointer[ctypes.c_uint8]) -> int:
-        ctypes.memmove(sector, self.medium.copies[copy], SECTOR_BYTES)
+    def _read(self, sector: int, to: ctypes._Pointer[ctypes.c_uint8]) -> int:
+        ctypes.memmove(to, self.medium.sectors[sector], SECTOR_BYTES)
         return 0
 
-    def _write(self, _context: int, copy: int, sector: ctypes._Pointer[ctypes.c_uint8]) -> int:
-        self.medium.copies[copy] = self.medium.change(self.medium.copies[copy], ctypes.string_at(sector, SECTOR_BYTES))
+    def _write(self, sector: int, data: ctypes._Pointer[ctypes.c_uint8]) -> int:
+        self.medium.put(sector, ctypes.string_at(data, SECTOR_BYTES))
         return -1 if self.medium.dead else 0
 
-    def _check_power(self) -> None:
+    def _sync(self) -> int:
+        self.medium.sync()
+        return -1 if self.medium.dead else 0
+
+    def _check(self, error: int) -> None:
         if self.medium.dead:
             raise PowerCut
-
-    def open(self) -> None:
-        """selector_open, as every boot begins."""
-        if self.lib.selector_open(ctypes.byref(self.state), ctypes.byref(self._calls)):
-            raise AssertionError("a readable medium was not opened")
+        if error:
+            raise AssertionError(f"error {error} of a medium that works")
 
     def boot(self) -> int:
-        """Choose until an image is whole. Returns its slot; AssertionError where there is none. Raises PowerCut."""
-        self.open()
+        """Choose until an image is whole, and run it. Returns its slot; AssertionError where there is none."""
+        self._check(self.lib.board_start())
         bad = 0
-        while (slot := self.lib.selector_choose(ctypes.byref(self.state), bad)) >= 0:
-            self._check_power()
-            if self.medium.slots[slot] in (OLD, NEW):
-                return int(slot)
+        while (slot := int(self.lib.board_choose(bad))) >= 0:
+            self._check(0)
+            if self.medium.slot(slot) in (OLD, NEW):
+                self._check(self.lib.board_run(slot))
+                return slot
             bad |= 1 << slot
-        self._check_power()
+        self._check(0)
         raise AssertionError(f"nothing boots: {self.medium}")
 
-    def answer(self, slot: int) -> None:
-        """The first good answer."""
-        self.lib.selector_confirm(ctypes.byref(self.state), slot)
-        self._check_power()
-
-    def put(self, slot: int, image: bytes) -> None:
-        """An image, chunk by chunk."""
-        for chunk in range(IMAGE_CHUNKS):
-            place = slice(chunk, chunk + 1)
-            content = bytearray(self.medium.slots[slot])
-            content[place] = self.medium.change(bytes(content[place]), image[place])
-            self.medium.slots[slot] = bytes(content)
-            self._check_power()
+    def answer(self) -> None:
+        """The first good answer of what runs."""
+        self._check(self.lib.board_confirm())
 
     def update(self) -> None:
-        """An update by the device."""
-        self.open()
-        slot = self.lib.selector_begin(ctypes.byref(self.state))
-        self._check_power()
-        self.put(slot, NEW)
-        self.lib.selector_finish(ctypes.byref(self.state), slot, ctypes.c_uint64(IMAGE_CHUNKS))
-        self._check_power()
+        """An update by the firmware: what differs is written, and all is read back."""
+        self.boot()
+        there = ctypes.create_string_buffer(SIZE)
+        for at in range(0, SIZE, PIECE):
+            size = min(PIECE, SIZE - at)
+            self._check(self.lib.board_read(ctypes.c_uint64(at), there, size))
+            if there.raw[:size] != NEW[:size]:
+                self._check(self.lib.board_write(ctypes.c_uint64(at), NEW, size))
+        self._check(self.lib.board_read(ctypes.c_uint64(0), there, SIZE))
+        if there.raw != NEW:
+            raise AssertionError(f"read back otherwise: {self.medium}")
+        self._check(self.lib.board_finish(ctypes.c_uint64(SIZE)))
 
     def update_by_host(self) -> None:
-        """An update by ``host flash``, in a card reader."""
-        plan = plan_update(self.medium.copies, IMAGE_CHUNKS)
-        self._put_sector(*plan.before)
-        self.put(plan.slot, NEW)
-        self._put_sector(*plan.after)
+        """An update by ``host flash --medium``, which syncs after each of its three steps."""
+        plan = plan_update(self.medium.copies(), SIZE)
+        self._put(plan.before[0] * COPY_SECTORS, plan.before[1])
+        self._put(slot_sector(plan.slot), NEW)
+        self._put(plan.after[0] * COPY_SECTORS, plan.after[1])
 
-    def _put_sector(self, copy: int, sector: bytes) -> None:
-        self.medium.copies[copy] = self.medium.change(self.medium.copies[copy], sector)
-        self._check_power()
+    def _put(self, sector: int, data: bytes) -> None:
+        for at in range(0, len(data), SECTOR_BYTES):
+            self.medium.put(sector + at // SECTOR_BYTES, data[at : at + SECTOR_BYTES])
+            self._check(0)
+        self.medium.sync()
 
     def live(self, answers: bool) -> None:
         """Boot until nothing is on trial; the new model answers or never does."""
         for _ in range(MAX_BOOTS):
             slot = self.boot()
-            if answers or self.medium.slots[slot] == OLD:
-                self.answer(slot)
-            if self.state.trial == 0xFF:
+            if answers or self.medium.slot(slot) == OLD:
+                self.answer()
+            self._check(self.lib.board_start())
+            if self.lib.board_trial() == NO_SLOT:
                 return
         raise AssertionError(f"a trial never ends: {self.medium}")
 
 
 def build_library(folder: Path) -> ctypes.CDLL:
-    """The selector for this machine. Raises TargetError with what the compiler said."""
+    """The board for this machine. Raises TargetError with what the compiler said."""
     headers = [sys.executable, str(ROOT / "tools/gen_headers.py"), "selector", str(folder / "gen/selector.h")]
     subprocess.run(headers, check=True)
-    library = folder / "selector.so"
+    library = folder / "board.so"
     command = [zig_path(), "cc", "-std=c11", "-O2", "-shared", "-fPIC", "-fno-sanitize=undefined", f"-I{folder}"]
     command += [f"-I{ROOT / 'firmware'}", "-o", str(library), *(str(ROOT / name) for name in SOURCES)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise TargetError(f"the selector could not be compiled:\n{done.stderr}")
+        raise TargetError(f"the board could not be compiled:\n{done.stderr}")
     return ctypes.CDLL(str(library))
 
 
@@ -204,11 +240,13 @@ def cuts(library: ctypes.CDLL, start: Medium, life: Life, tears: list[float]) ->
     whole = start.copy(None)
     life(Board(library, whole))
     for write in range(whole.writes):
-        for tear in tears:
-            medium = start.copy((write, tear))
+        for cut in (Cut(write, tear, lost) for tear in tears for lost in (False, True)):
+            medium = start.copy(cut)
             try:
                 life(Board(library, medium))
             except PowerCut:
+                if cut.lost and not medium.unsynced:
+                    continue
                 yield medium
             else:
                 raise AssertionError(f"the power was not cut at write {write}")
@@ -219,7 +257,7 @@ def check_end(library: ctypes.CDLL, medium: Medium, answers: bool) -> bytes:
     rested = medium.copy(None)
     board = Board(library, rested)
     board.live(answers)
-    return rested.slots[board.boot()]
+    return rested.slot(board.boot())
 
 
 def explore(library: ctypes.CDLL, tears: list[float]) -> dict[str, int]:
@@ -231,11 +269,11 @@ def explore(library: ctypes.CDLL, tears: list[float]) -> dict[str, int]:
         def boots(board: Board, answers: bool = answers) -> None:
             board.live(answers)
 
-        finished = Medium()
+        finished = Medium.new()
         life(Board(library, finished))
         if (check_end(library, finished, answers) == NEW) != answers:
             raise AssertionError(f"{name}: ended wrongly without any cut")
-        for first in cuts(library, Medium(), life, tears):
+        for first in cuts(library, Medium.new(), life, tears):
             for then in (boots, life):
                 for second in cuts(library, first.copy(None), then, tears):
                     check_end(library, second, answers)

@@ -29,11 +29,11 @@ MAX_VLENB = 1024 // 8
 VLENB_CSR = 0xC22
 RA, SP = 1, 2
 
-PORT = r"port_\w+|set_baud|machine_instret|machine_cycles|no_counter|fail|slot_confirm"
+PORT = r"port_\w+|set_baud|machine_instret|machine_cycles|no_counter|fail|slot_\w+"
 KERNEL = r"(rvv|scalar|swar_linear|table)_\w+|linear(_\w+)?|pack_block"
 COMPUTE = r"op_\w+|attend_chunk|block_values|unit_open|engine_sample"
 INNER = r"swar_\w+|rvv_\w+|linear\w*|run"
-STORAGE = r"selector_\w+|slot_\w+|put_record"
+SELECTOR, UPDATE = r"selector_\w+|put_record", r"update_\w+|(read|write)_copy|fetch|store|begin"
 POINTERS = [
     ("image_read_ops", r"read_(?!copy)\w+"),
     ("run_program", r"op_\w+"),
@@ -46,9 +46,10 @@ POINTERS = [
     (COMPUTE, r"(rvv|scalar)_(?!linear)\w+"),
     ("swar_linear(_packed)?", "run|run_q4m?"),
     ("swar_run_(single|loops)|run", r"swar_q[48]m?_(single|two|four|eight|sums[23])"),
-    (STORAGE, "read_copy|write_copy"),
+    (SELECTOR, "(read|write)_copy"),
+    (UPDATE, r"sector_\w+"),
     ("bare_probe", "ask_vector|try_counters"),
-    (rf"(?!({COMPUTE}|{INNER}|{STORAGE})$)\w+", PORT),
+    (rf"(?!({COMPUTE}|{INNER}|{SELECTOR}|{UPDATE})$)\w+", PORT),
 ]
 """(callers, whom they may call through a pointer), as regular expressions of whole names; all rows that match count."""
 

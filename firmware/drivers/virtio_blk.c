@@ -166,6 +166,10 @@ int virtio_blk_read(uint64_t sector, uint8_t *to)
 
 int virtio_blk_write(uint64_t sector, const uint8_t *from)
 {
-    int error = transfer(REQUEST_OUT, sector, from);
-    return error || !flushes ? error : transfer(REQUEST_FLUSH, 0, NULL);
+    return transfer(REQUEST_OUT, sector, from);
+}
+
+int virtio_blk_sync(void)
+{
+    return flushes ? transfer(REQUEST_FLUSH, 0, NULL) : 0;
 }

@@ -13,9 +13,11 @@
  * where there is none or it refuses. */
 int virtio_blk_init(uintptr_t base, uint32_t stride, uint32_t count);
 
-/* One sector of VIRTIO_BLK_SECTOR bytes; a write returns when the device has it on its medium.
- * Return 0 or E_IO. */
+/* One sector of VIRTIO_BLK_SECTOR bytes. Return 0 or E_IO. */
 int virtio_blk_read(uint64_t sector, uint8_t *to);
 int virtio_blk_write(uint64_t sector, const uint8_t *from);
+
+/* Returns when the device has on its medium what was written: 0 or E_IO. */
+int virtio_blk_sync(void);
 
 #endif

@@ -3,7 +3,7 @@
  * was loaded is whole. U-Boot's script (host/medium/uboot.py) reads and writes the medium:
  *
  *   go APPLET choose WORK                  sets hsp_slot, hsp_blocks, hsp_from, hsp_write
- *   go APPLET check WORK IMAGE LIMIT SLOT SELECTOR
+ *   go APPLET check WORK IMAGE LIMIT SLOT SELECTOR START_A SECTORS_A START_B SECTORS_B
  *                                          sets hsp_good; SELECTOR: its first sector
  *
  * Numbers are hexadecimal. WORK is memory: the selector's sectors as they lie on the medium, then a
@@ -125,7 +125,11 @@ static int is_whole(const uint8_t *base, uint64_t limit)
 static void check(char *const argv[])
 {
     uint8_t *base = (uint8_t *)parse_hex(argv[2]);
-    struct handoff handoff = {argv[5][0] == 'b', (uint32_t)parse_hex(argv[6])};
+    struct handoff handoff = {.slot = argv[5][0] == 'b', .selector = (uint32_t)parse_hex(argv[6])};
+    for (uint32_t i = 0; i < SELECTOR_SLOTS; i++) {
+        handoff.start[i] = (uint32_t)parse_hex(argv[7 + 2 * i]);
+        handoff.sectors[i] = (uint32_t)parse_hex(argv[8 + 2 * i]);
+    }
     int good = is_whole((const uint8_t *)parse_hex(argv[3]), parse_hex(argv[4]));
 
     if (!good)
@@ -143,7 +147,7 @@ __attribute__((section(".text.start"))) int _start(int argc, char *const argv[])
     __asm__ volatile(FENCE_I : : : "memory");
     if (argc == 3 && argv[1][0] == 'c' && argv[1][2] == 'o')
         choose((uint8_t *)parse_hex(argv[2]));
-    else if (argc == 7 && argv[1][0] == 'c' && argv[1][2] == 'e')
+    else if (argc == 7 + 2 * SELECTOR_SLOTS && argv[1][0] == 'c' && argv[1][2] == 'e')
         check(argv);
     else
         return 1;

@@ -116,16 +116,21 @@ int selector_confirm(struct selector *s, uint32_t slot)
     return put_record(s, &next);
 }
 
-int selector_begin(struct selector *s)
+uint32_t selector_spare(const struct selector *s, uint32_t running)
+{
+    uint32_t kept = running < SELECTOR_SLOTS && running != s->trial ? running : s->active;
+    return (kept + 1u) % SELECTOR_SLOTS;
+}
+
+int selector_begin(struct selector *s, uint32_t slot)
 {
     struct selector next = *s;
-    uint32_t slot = (s->active + 1u) % SELECTOR_SLOTS;
 
+    next.active = (uint8_t)((slot + 1u) % SELECTOR_SLOTS);
     next.trial = SELECTOR_NO_SLOT;
     next.tries = 0;
     next.bytes[slot] = 0;
-    int error = put_record(s, &next);
-    return error ? error : (int)slot;
+    return put_record(s, &next);
 }
 
 int selector_finish(struct selector *s, uint32_t slot, uint64_t bytes)

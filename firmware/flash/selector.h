@@ -48,9 +48,12 @@ int selector_choose(struct selector *s, uint32_t bad);
 /* The slot has given a good answer: a trial becomes active. Returns 0 or the medium's error. */
 int selector_confirm(struct selector *s, uint32_t slot);
 
-/* An update begins: returns the slot to write, which from now on nothing boots, or the medium's
- * error. */
-int selector_begin(struct selector *s);
+/* The slot that an update may overwrite: never the one that runs, unless that is on trial and so
+ * the other one is known to be good. running: SELECTOR_NO_SLOT for none. */
+uint32_t selector_spare(const struct selector *s, uint32_t running);
+
+/* An update of that slot begins: from now on nothing boots it. Returns 0 or the medium's error. */
+int selector_begin(struct selector *s, uint32_t slot);
 
 /* The image of so many bytes lies whole in that slot: it is tried at the next boots. Returns 0 or
  * the medium's error. */

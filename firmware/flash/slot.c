@@ -1,43 +1,74 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "flash/slot.h"
 
+#include <stddef.h>
+
 #include "drivers/virtio_blk.h"
 #include "flash/handoff.h"
-#include "flash/selector.h"
+#include "flash/update.h"
 #include "gen/board.h"
-#include "gen/errors.h"
 
-static struct handoff booted;
+static struct update_medium medium;
+static struct update update;
+static struct port_slot slot;
 
-/* The copies lie COPY_STRIDE apart from the first sector of the selector's partition. */
-static uint64_t copy_sector(uint32_t copy)
-{
-    return booted.selector + (uint64_t)copy * (SELECTOR_COPY_STRIDE / VIRTIO_BLK_SECTOR);
-}
-
-static int read_copy(void *context, uint32_t copy, uint8_t *sector)
+static int sector_read(void *context, uint64_t sector, uint8_t *to)
 {
     (void)context;
-    return virtio_blk_read(copy_sector(copy), sector);
+    return virtio_blk_read(sector, to);
 }
 
-static int write_copy(void *context, uint32_t copy, const uint8_t *sector)
+static int sector_write(void *context, uint64_t sector, const uint8_t *from)
 {
     (void)context;
-    return virtio_blk_write(copy_sector(copy), sector);
+    return virtio_blk_write(sector, from);
 }
 
-int slot_open(uint8_t *handoff)
+static int sector_sync(void *context)
 {
+    (void)context;
+    return virtio_blk_sync();
+}
+
+static int slot_read(uint64_t offset, uint8_t *to, uint32_t size)
+{
+    return update_read(&update, offset, to, size);
+}
+
+static int slot_write(uint64_t offset, const uint8_t *from, uint32_t size)
+{
+    return update_write(&update, offset, from, size);
+}
+
+static int slot_finish(uint64_t bytes)
+{
+    return update_finish(&update, bytes);
+}
+
+static int slot_confirm(void)
+{
+    return update_confirm(&update);
+}
+
+const struct port_slot *slot_open(uint8_t *handoff)
+{
+    struct handoff booted;
+
     if (!handoff_take(handoff, &booted))
-        return 0;
-    return !virtio_blk_init(BOARD_BLOCK_BASE, BOARD_BLOCK_STRIDE, BOARD_BLOCK_COUNT);
-}
-
-int slot_confirm(void)
-{
-    static const struct selector_medium medium = {0, read_copy, write_copy};
-    struct selector s;
-    int error = selector_open(&s, &medium);
-    return error ? error : selector_confirm(&s, booted.slot);
+        return NULL;
+    if (virtio_blk_init(BOARD_BLOCK_BASE, BOARD_BLOCK_STRIDE, BOARD_BLOCK_COUNT))
+        return NULL;
+    medium = (struct update_medium){.read = sector_read,
+                                    .write = sector_write,
+                                    .sync = sector_sync,
+                                    .selector = booted.selector};
+    for (uint32_t i = 0; i < SELECTOR_SLOTS; i++) {
+        medium.start[i] = booted.start[i];
+        medium.sectors[i] = booted.sectors[i];
+    }
+    if (update_open(&update, &medium, booted.slot))
+        return NULL;
+    slot =
+        (struct port_slot){update_room(&update), slot_read, slot_write, slot_finish, slot_confirm};
+    return &slot;
 }

@@ -85,9 +85,8 @@ void generate_run(const struct port *port, const struct job *job)
         if (!error && run.generated < job->max_tokens)
             error = run_step(&run, 1, 1);
     }
-    if (!error && run.generated && port->confirm)
-        (void)
-            port->confirm(); /* if it fails, the medium says so at the next boot: one more trial */
+    if (!error && run.generated && port->slot)
+        (void)port->slot->confirm(); /* if it fails, the next boot is one more trial */
     run.evaluated = run.evaluated < run.total ? run.evaluated : run.total;
     run_end(&run, error, reason);
 }

@@ -118,6 +118,7 @@ static void put_machine(uint8_t *p)
     wire_hello_reply_set_uptime_us(p, port->time_us());
     wire_hello_reply_set_pending_limit(p, PENDING_TOKENS);
     wire_hello_reply_set_image_area(p, port->image_area ? port->image_area_size : 0);
+    wire_hello_reply_set_slot_bytes(p, port->slot ? port->slot->bytes : 0);
     wire_hello_reply_set_baud(p, baud_now());
     for (uint32_t i = 0; i < WIRE_BAUD_RATES; i++)
         le_put_u32(p + WIRE_HELLO_REPLY_BAUDS_OFFSET + 4u * i, baud_offered(i));
@@ -400,6 +401,14 @@ static void receive_unload(const struct frame *frame)
     serve_ok(wire_unload_request(frame->payload), 0);
 }
 
+static void check_start(uint32_t request, uint32_t type)
+{
+    serve_ok(request, 0);
+    serve.checking = 1;
+    serve.job.request = request;
+    serve.job.type = type;
+}
+
 static void receive_load(const struct frame *frame)
 {
     uint32_t request = wire_load_request(frame->payload);
@@ -407,10 +416,27 @@ static void receive_load(const struct frame *frame)
         serve_refuse(request, frame->type, E_LOADED, 0);
         return;
     }
-    serve_ok(request, 0);
-    serve.checking = 1;
-    serve.job.request = request;
-    serve.job.type = WIRE_TYPE_LOAD;
+    check_start(request, WIRE_TYPE_LOAD);
+}
+
+static void receive_flash(const struct frame *frame)
+{
+    uint32_t request = wire_flash_request(frame->payload);
+    uint64_t bytes = wire_flash_bytes(frame->payload);
+    const struct port *port = serve.port;
+    int error = 0;
+    if (!port->slot)
+        error = E_PARAMETER;
+    else if (engine_info())
+        error = E_LOADED;
+    else if (bytes > port->slot->bytes || bytes > port->image_area_size)
+        error = E_RANGE;
+    if (error) {
+        serve_refuse(request, frame->type, error, bytes);
+        return;
+    }
+    serve.job.bytes = bytes;
+    check_start(request, WIRE_TYPE_FLASH);
 }
 
 static void receive_adopt(const struct frame *frame)
@@ -517,6 +543,7 @@ static const struct request requests[] = {
     {WIRE_TYPE_SUM, 0, 0, transfer_receive_sum},   {WIRE_TYPE_LOAD, 0, 0, receive_load},
     {WIRE_TYPE_UNLOAD, 0, 0, receive_unload},      {WIRE_TYPE_STATE, 1, 0, transfer_receive_state},
     {WIRE_TYPE_ADOPT, 1, 0, receive_adopt},        {WIRE_TYPE_FAIL, 0, 1, receive_fail},
+    {WIRE_TYPE_FLASH, 0, 0, receive_flash},
 };
 
 static const struct request *request_find(uint8_t type)

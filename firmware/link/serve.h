@@ -5,9 +5,9 @@
 /* The messages: what each request means (docs/protocol.md).
  *
  * Short requests are answered where they are received, also between the ops of a step. GENERATE,
- * SCORE and LOAD only become the job here; device_run() runs it, so that receiving never nests.
- * While there is a job, all requests but HELLO, CANCEL, PING, RESUME and STATS without flags are
- * refused as busy.
+ * SCORE, LOAD and FLASH only become the job here; device_run() runs it, so that receiving never
+ * nests. While there is a job, all requests but HELLO, CANCEL, PING, RESUME and STATS without flags
+ * are refused as busy.
  */
 
 #include <stdint.h>
@@ -19,7 +19,7 @@
 
 struct job {
     uint32_t request;
-    uint32_t type;     /* WIRE_TYPE_GENERATE, WIRE_TYPE_SCORE or WIRE_TYPE_LOAD; 0: no job */
+    uint32_t type;     /* of those WIRE_TYPE_*; 0: no job */
     uint32_t terminal; /* its tokens are shown as text, and no host asked for them */
     uint32_t session;
     uint32_t flags; /* WIRE_RUN_FLAG_* */
@@ -27,6 +27,7 @@ struct job {
     uint32_t stop_count;
     uint32_t stop_ids[WIRE_MAX_STOP_IDS];
     struct sampler_params sampler;
+    uint64_t bytes; /* of a FLASH */
     uint64_t started_us;
     uint64_t started_instret;
     uint64_t started_cycles;

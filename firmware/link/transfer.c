@@ -20,8 +20,11 @@ struct range {
     uint32_t size;
 };
 
+#define PIECE_BYTES 512u
+
 static const struct port *port;
 static uint8_t answer[WIRE_MAX_PAYLOAD];
+static uint8_t slot_piece[PIECE_BYTES];
 
 void transfer_init(const struct port *the_port)
 {
@@ -32,8 +35,10 @@ void transfer_init(const struct port *the_port)
 static int range_check(const struct range *range)
 {
     uint64_t total = port->image_area ? port->image_area_size : 0;
-    if (range->space > WIRE_SPACE_SESSION)
+    if (range->space > WIRE_SPACE_SLOT || (range->space == WIRE_SPACE_SLOT && !port->slot))
         return E_PARAMETER;
+    if (range->space == WIRE_SPACE_SLOT)
+        total = port->slot->bytes;
     if (range->space == WIRE_SPACE_SESSION) {
         if (!engine_info())
             return E_NOT_READY;
@@ -44,7 +49,7 @@ static int range_check(const struct range *range)
     return range->offset <= total && range->size <= total - range->offset ? 0 : E_RANGE;
 }
 
-/* What lies in one piece from `offset` on, at most `*size` bytes. */
+/* What lies in one piece of memory from `offset` on, at most `*size` bytes. */
 static uint8_t *piece_at(const struct range *range, uint64_t offset, uint64_t *size)
 {
     if (range->space == WIRE_SPACE_IMAGE)
@@ -55,22 +60,39 @@ static uint8_t *piece_at(const struct range *range, uint64_t offset, uint64_t *s
     return piece;
 }
 
-static void range_read(const struct range *range, uint8_t *to)
+/* The same for reading: what lies on the medium comes into memory first. NULL where it cannot be
+ * read. */
+static const uint8_t *piece_read(const struct range *range, uint64_t offset, uint64_t *size)
 {
-    for (uint64_t done = 0, size; done < range->size; done += size) {
-        size = range->size - done;
-        memcpy(to + done, piece_at(range, range->offset + done, &size), size);
-    }
+    if (range->space != WIRE_SPACE_SLOT)
+        return piece_at(range, offset, size);
+    *size = *size < PIECE_BYTES ? *size : PIECE_BYTES;
+    return port->slot->read(offset, slot_piece, (uint32_t)*size) ? NULL : slot_piece;
 }
 
-static uint32_t range_sum(const struct range *range)
+static int range_read(const struct range *range, uint8_t *to)
 {
-    uint32_t crc = 0;
     for (uint64_t done = 0, size; done < range->size; done += size) {
         size = range->size - done;
-        crc = crc32c_extend(crc, piece_at(range, range->offset + done, &size), (uint32_t)size);
+        const uint8_t *piece = piece_read(range, range->offset + done, &size);
+        if (!piece)
+            return E_IO;
+        memcpy(to + done, piece, size);
     }
-    return crc;
+    return 0;
+}
+
+static int range_sum(const struct range *range, uint32_t *crc)
+{
+    *crc = 0;
+    for (uint64_t done = 0, size; done < range->size; done += size) {
+        size = range->size - done;
+        const uint8_t *piece = piece_read(range, range->offset + done, &size);
+        if (!piece)
+            return E_IO;
+        *crc = crc32c_extend(*crc, piece, (uint32_t)size);
+    }
+    return 0;
 }
 
 /* Tokens of the history are indices later on: whole ones, and of the vocabulary. */
@@ -96,6 +118,8 @@ static int range_write(const struct range *range, const uint8_t *from)
         error = E_LOADED;
     if (!error && range->space == WIRE_SPACE_SESSION)
         error = tokens_check(range, from);
+    if (!error && range->space == WIRE_SPACE_SLOT)
+        return port->slot->write(range->offset, from, range->size);
     for (uint64_t done = 0, size; !error && done < range->size; done += size) {
         size = range->size - done;
         memcpy(piece_at(range, range->offset + done, &size), from + done, size);
@@ -112,6 +136,8 @@ void transfer_receive_read(const struct frame *frame)
                           wire_read_size(p)};
     uint32_t request = wire_read_request(p);
     int error = range.size > WIRE_MAX_DATA_BYTES ? E_PARAMETER : range_check(&range);
+    if (!error)
+        error = range_read(&range, answer + WIRE_DATA_SIZE);
     if (error) {
         serve_refuse(request, frame->type, error, range.offset);
         return;
@@ -119,7 +145,6 @@ void transfer_receive_read(const struct frame *frame)
     wire_data_set_request(answer, request);
     wire_data_set_count(answer, range.size);
     wire_data_set_offset(answer, range.offset);
-    range_read(&range, answer + WIRE_DATA_SIZE);
     link_send(WIRE_TYPE_DATA, WIRE_CHANNEL_CONTROL, answer, WIRE_DATA_SIZE + range.size);
 }
 
@@ -140,11 +165,14 @@ void transfer_receive_sum(const struct frame *frame)
     const uint8_t *p = frame->payload;
     struct range range = {wire_sum_space(p), wire_sum_session(p), wire_sum_offset(p),
                           wire_sum_size(p)};
+    uint32_t crc;
     int error = range.size > WIRE_SUM_BYTES ? E_PARAMETER : range_check(&range);
+    if (!error)
+        error = range_sum(&range, &crc);
     if (error)
         serve_refuse(wire_sum_request(p), frame->type, error, range.offset);
     else
-        serve_ok(wire_sum_request(p), range_sum(&range));
+        serve_ok(wire_sum_request(p), crc);
 }
 
 void transfer_receive_state(const struct frame *frame)

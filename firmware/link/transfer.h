@@ -2,9 +2,9 @@
 #ifndef LINK_TRANSFER_H
 #define LINK_TRANSFER_H
 
-/* Bytes of an image or of a session's state, by place: READ, WRITE, SUM and STATE of
- * docs/protocol.md. Nothing is remembered between two of them, so an interrupted transfer goes on
- * by comparing sums.
+/* Bytes of an image, of a session's state or of a slot of the medium, by place: READ, WRITE, SUM
+ * and STATE of docs/protocol.md. Nothing is remembered between two of them, so an interrupted
+ * transfer goes on by comparing sums.
  */
 
 #include "link/frame.h"

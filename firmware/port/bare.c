@@ -301,7 +301,7 @@ static void fill_port(void)
     port.set_baud = BOARD_UART_CLOCK ? set_baud : NULL;
     port.image_area = (uint8_t *)(uintptr_t)BOARD_IMAGE_BASE;
     port.image_area_size = BOARD_IMAGE_LIMIT;
-    port.confirm = slot_open((uint8_t *)(uintptr_t)BOARD_HANDOFF) ? slot_confirm : NULL;
+    port.slot = slot_open((uint8_t *)(uintptr_t)BOARD_HANDOFF);
     fifo_ticks = BOARD_TIMER_HZ * 80ull / BOARD_UART_BAUD;
 }
 

@@ -20,6 +20,20 @@ struct port_memory {
     uint64_t arena_size;
 };
 
+/* The slot of the medium that does not run, for a model that comes over the link. What can fail
+ * returns 0 or E_IO. */
+struct port_slot {
+    uint64_t bytes; /* that it can hold; offset and size of a piece are within them */
+    int (*read)(uint64_t offset, uint8_t *to, uint32_t size);
+    int (*write)(uint64_t offset, const uint8_t *from, uint32_t size);
+
+    /* The image of so many bytes was read back and is good: the next boots try it. */
+    int (*finish)(uint64_t bytes);
+
+    /* The image that runs has given a good answer: where it is on trial, it stays. */
+    int (*confirm)(void);
+};
+
 struct port {
     const char *board;      /* name of the board's file, e.g. "visionfive2" */
     const char *isa;        /* what the firmware was compiled for, e.g. "rv64gcv" */
@@ -64,9 +78,7 @@ struct port {
     uint8_t *image_area;
     uint64_t image_area_size;
 
-    /* The image has given a good answer: where it is on trial in a slot of the medium, it stays.
-     * NULL where the firmware cannot write the medium. Returns 0 or E_IO. */
-    int (*confirm)(void);
+    const struct port_slot *slot; /* NULL where the firmware cannot write the medium */
 
     /* Breaks the machine as WIRE_FAILURE_* says, to try what then happens; NULL but in a firmware
      * built for that. */

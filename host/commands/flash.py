@@ -11,8 +11,22 @@ from rich.console import Console
 from rich.progress import Progress
 
 from host.boards import Board, load_board, parse_size
-from host.errors import UsageError
+from host.commands.run import BaudOption
+from host.errors import TargetError, UsageError
 from host.image.reader import Image
+from host.link.client import Client
+from host.link.interrupts import deferred_interrupts
+from host.link.transfer import flash_image
+from host.medium.console import UBoot
+from host.medium.flash import BoardDisk, minutes_by_console, minutes_by_link
+from host.talk import line_rate
+from host.targets import Target, open_target, parse_spec
+from host.targets.spec import TargetSpec
+
+HELLO_SECONDS = 3.0
+"""A running firmware answers within one."""
+FIRMWARE_PATIENCE = 120.0
+UBOOT_SECONDS = 120.0
 
 
 def register(app: typer.Typer) -> None:
@@ -23,19 +37,26 @@ def register(app: typer.Typer) -> None:
         image: Annotated[Path | None, typer.Argument(help="Image file; none with --confirm.")] = None,
         board: Annotated[str, typer.Option("--board", help="Board; `host boards` lists them.")] = "visionfive2",
         medium: Annotated[Path | None, typer.Option(help="Disk image to make, or a card in a reader.")] = None,
-        port: Annotated[str | None, typer.Option(help="The board's console, at U-Boot, as --target names it.")] = None,
-        device: Annotated[str, typer.Option(help="With --port: U-Boot's name of the medium.")] = "mmc 1",
+        port: Annotated[str | None, typer.Option(help="The board's line, as --target names it.")] = None,
+        device: Annotated[str, typer.Option(help="With --port at U-Boot: its name of the medium.")] = "mmc 1",
         update: Annotated[bool, typer.Option("--update", help="Keep what runs; the image goes on trial.")] = False,
-        confirm: Annotated[bool, typer.Option("--confirm", help="With --port: the image on trial is good.")] = False,
+        confirm: Annotated[
+            bool, typer.Option("--confirm", help="With --port at U-Boot: what is on trial is good.")
+        ] = False,
         slot: Annotated[str | None, typer.Option(help="Size of each of the two slots, such as '256 MiB'.")] = None,
+        baud: BaudOption = None,
         yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a card is overwritten.")] = False,
     ) -> None:
-        """Write a model, firmware and boot files to a board's medium, or update the model there."""
+        """Write a model, firmware and boot files to a board's medium, or update the model there.
+
+        With --port by the running firmware where it can write the medium, else by U-Boot. Interrupted at the running
+        firmware, it goes on where it stopped when it is called again.
+        """
         chosen = load_board(board)
         if chosen.loader != "u-boot":
             raise UsageError(f"board {board} has no medium that U-Boot reads: {chosen.flash.how}")
         if (medium is None) == (port is None):
-            raise UsageError("name either --medium (a file or a card) or --port (the board's console)")
+            raise UsageError("name either --medium (a file or a card) or --port (the board's line)")
         if confirm and (image or medium):
             raise UsageError("--confirm goes with --port alone")
         if image is None and not confirm:
@@ -44,7 +65,7 @@ def register(app: typer.Typer) -> None:
             Image(image).verify()
         size = _slot(slot)
         if port:
-            _by_console(chosen, port, device, image)
+            _by_line(chosen, port, device, image, baud)
         elif image and medium:
             _to_medium(chosen, medium, image, update, size, yes)
 
@@ -119,27 +140,55 @@ def _build(board: Board) -> Path:
     return files.directory
 
 
-def _by_console(board: Board, port: str, device: str, image: Path | None) -> None:
-    from host.medium.console import UBoot
-    from host.medium.flash import BoardDisk, minutes_by_line
-    from host.targets import open_target, parse_spec
-
+def _by_line(board: Board, port: str, device: str, image: Path | None, baud: str | None) -> None:
     spec = parse_spec(port)
-    if not spec.is_line:
-        raise UsageError(f"--port {port} is a simulator; it takes --medium, and a device or socket:// is a console")
+    if not spec.is_line and (image is None or not spec.disk):
+        raise UsageError(f"--port {port} starts a simulator: name the disk with an image for it, disk=FILE")
     with open_target(spec, None) as target:
+        if image and _by_firmware(target, spec, image, baud):
+            return
         typer.echo("waiting for U-Boot: switch the board on or reset it now", err=True)
         uboot = UBoot(target)
-        uboot.catch(120.0)
-        disk = BoardDisk(uboot, board, device)
-        if image is None:
-            typer.echo("confirmed" if disk.confirm() else "nothing is on trial")
-            return
-        data = image.read_bytes()
-        minutes = minutes_by_line(len(data), spec.baud)
-        typer.echo(
-            f"about {minutes:.0f} minutes for {len(data) >> 10} KiB at {spec.baud}; a card takes seconds", err=True
-        )
-        with Bar(len(data)) as bar:
-            letter = disk.update(data, bar)
-        typer.echo(f"{device}: {image.name} is in slot {letter}, on trial; reset the board to boot it")
+        uboot.catch(UBOOT_SECONDS)
+        _by_uboot(BoardDisk(uboot, board, device), device, image, spec.baud)
+
+
+def _by_firmware(target: Target, spec: TargetSpec, image: Path, baud: str | None) -> bool:
+    """Whether a firmware of ours answers on the line that can write the medium; then it is done."""
+    client = Client(target, patience=FIRMWARE_PATIENCE)
+    try:
+        client.connect(HELLO_SECONDS if spec.is_line else FIRMWARE_PATIENCE)
+    except TargetError:
+        if not spec.is_line:
+            raise
+        return False
+    info = client.info
+    if not info.slot_bytes:
+        words = f"the firmware of {info.board} cannot write a medium, or booted from none of ours"
+        if not spec.is_line:
+            raise UsageError(f"{words}; use --medium")
+        typer.echo(f"{words}; U-Boot can, and --medium with the card in a reader is the fastest", err=True)
+        return False
+    with deferred_interrupts(client), line_rate(client, baud):
+        size, rate = image.stat().st_size, client.info.baud or spec.baud
+        if spec.is_line:
+            _say_minutes(minutes_by_link(size, rate), size, rate)
+        with Bar(size) as bar:
+            _, sent = flash_image(client, image, lambda done, _: bar("sending", done))
+    typer.echo(f"{image.name} is in the other slot, {sent} of {size} bytes sent; on trial from the next start on")
+    return True
+
+
+def _say_minutes(minutes: float, size: int, rate: int) -> None:
+    typer.echo(f"about {minutes:.0f} minutes for {size >> 10} KiB at {rate}; a card takes seconds", err=True)
+
+
+def _by_uboot(disk: BoardDisk, device: str, image: Path | None, rate: int) -> None:
+    if image is None:
+        typer.echo("confirmed" if disk.confirm() else "nothing is on trial")
+        return
+    data = image.read_bytes()
+    _say_minutes(minutes_by_console(len(data), rate), len(data), rate)
+    with Bar(len(data)) as bar:
+        letter = disk.update(data, bar)
+    typer.echo(f"{device}: {image.name} is in slot {letter}, on trial; reset the board to boot it")

@@ -76,6 +76,7 @@ class Type(enum.IntEnum):
     STATE = 0x10
     ADOPT = 0x11
     FAIL = 0x12
+    FLASH = 0x13
     ACK = 0x40
     HELLO_REPLY = 0x81
     OK = 0x82
@@ -139,6 +140,8 @@ class Space(enum.IntEnum):
     """Where the model image lies; written only while no model is loaded."""
     SESSION = 1
     """The state of a session as STATE describes it."""
+    SLOT = 2
+    """The slot of the medium that does not run; from the first WRITE until FLASH nothing boots it."""
 
 
 class Failure(enum.IntEnum):
@@ -220,6 +223,7 @@ HelloReply = Struct(
     "baud" / Int32ul * "bits a second now; 0 where they cannot be changed",
     "bauds" / Array(BAUD_RATES, Int32ul) * "rates that SET_BAUD takes; 0: none",
     "image_area" / Int64ul * "bytes for an image that WRITE can fill; 0: none",
+    "slot_bytes" / Int64ul * "bytes of a slot of the medium, where the firmware can write it; else 0",
 )
 
 Prompt = Struct(
@@ -331,6 +335,12 @@ Adopt = Struct(
 Fail = Struct(
     "request" / Int32ul * "echoed by the refusal",
     "kind" / Int32ul * "Failure",
+)
+
+Flash = Struct(
+    "request" / Int32ul * "echoed by the answer",
+    Padding(4),
+    "bytes" / Int64ul * "of the image in the slot",
 )
 
 Ack = Struct()
@@ -514,6 +524,12 @@ MESSAGES: dict[Type, Message] = {
     ),
     Type.FAIL: Message(
         "host", Fail, None, "Breaks a firmware that was built with faults=1, for tests; others refuse it by ERROR 68."
+    ),
+    Type.FLASH: Message(
+        "host",
+        Flash,
+        None,
+        "Reads the image from the slot, checks and loads it, and has the next boots try it. Answered as LOAD is.",
     ),
     Type.ACK: Message("both", Ack, None, "Nothing but its header. UNNUMBERED."),
     Type.HELLO_REPLY: Message("device", HelloReply, None, "What the device is; also announced. UNNUMBERED."),

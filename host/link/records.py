@@ -59,6 +59,7 @@ class DeviceInfo:
     baud: int
     bauds: tuple[int, ...]
     image_area: int
+    slot_bytes: int
     version_min: int
     version_max: int
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import google_crc32c
 from construct import Bytes, Const, ConstructError, Int32ul, Int64ul, Struct
 
-from host.errors import SourceError, TargetError, UsageError
+from host.errors import FitError, SourceError, TargetError, UsageError
 from host.link import messages
 from host.link.client import Client
 from host.link.messages import Space
@@ -136,6 +136,24 @@ def send_image(client: Client, path: Path, progress: Progress | None = None) -> 
     client.unload()
     sent = _put(client, Space.IMAGE, 0, data, progress)
     info = client.load()
+    client.require_model()
+    return info, sent
+
+
+def flash_image(client: Client, path: Path, progress: Progress | None = None) -> tuple[DeviceInfo, int]:
+    """Put an image into the slot of the device's medium that does not run, and on trial; returns as send_image().
+
+    The model that runs answers until all has been sent. Raises UsageError where the device cannot write a medium,
+    FitError, DeviceFailure where it refuses the image; then the old one boots.
+    """
+    data, room = path.read_bytes(), client.info.slot_bytes
+    if not room:
+        raise UsageError(f"the firmware of {client.info.board} cannot write a medium: it booted from none of ours")
+    if len(data) > min(room, client.info.image_area):
+        raise FitError(f"{path} has {len(data)} bytes, a slot of {client.info.board}'s medium {room}")
+    sent = _put(client, Space.SLOT, 0, data, progress)
+    client.unload()
+    info = client.flash(len(data))
     client.require_model()
     return info, sent
 

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from host.boards import Board
 from host.errors import FitError, TargetError, UsageError
+from host.link.messages import MAX_DATA_BYTES, MAX_ENCODED
 from host.medium import disk, selector
 from host.medium.console import UBoot
 from host.medium.device import Progress, write_chunks
@@ -25,9 +26,14 @@ LINE_BYTES_S = 7900
 SCANS = {"virtio": "virtio scan", "nvme": "nvme scan", "usb": "usb start", "scsi": "scsi scan"}
 
 
-def minutes_by_line(size: int, baud: int) -> float:
+def minutes_by_console(size: int, baud: int) -> float:
     """How long so many bytes take through U-Boot's console."""
     return size / (LINE_BYTES_S * baud / 115200) / 60
+
+
+def minutes_by_link(size: int, baud: int) -> float:
+    """How long they take in frames of our own link, ten bits a byte."""
+    return float(size / MAX_DATA_BYTES * (MAX_ENCODED + 2) * 10 / baud / 60)
 
 
 def write_disk_file(path: Path, board: Board, build: Path, image: Path, slot: int | None, progress: Progress) -> int:

@@ -82,7 +82,7 @@ def disk_script(board: Board) -> str:
     """
     memory = _memory(board)
     applet, work = memory.arena.base, memory.arena.base + WORK_OFFSET
-    limit = board.image_limit
+    limit, slots = board.image_limit, "$hsp_start_a $hsp_size_a $hsp_start_b $hsp_size_b"
     return f"""\
 # hartspeak for {board.title}: firmware, then the model of the slot that the selector chooses.
 test -n "$devtype" || setenv devtype mmc
@@ -92,6 +92,10 @@ $devtype dev $devnum
 load $devtype $devnum:$distro_bootpart {memory.firmware.base:#x} ${{prefix}}firmware.bin
 load $devtype $devnum:$distro_bootpart {applet:#x} ${{prefix}}selector.bin
 part start $devtype $devnum selector hsp_selector
+part start $devtype $devnum model_a hsp_start_a
+part size $devtype $devnum model_a hsp_size_a
+part start $devtype $devnum model_b hsp_start_b
+part size $devtype $devnum model_b hsp_size_b
 $devtype read {work:#x} $hsp_selector {SECTORS:x}
 mw.l {work + SECTORS * 512:#x} 0
 setenv hsp_good 0
@@ -109,7 +113,7 @@ for hsp_try in 1 2 3; do
       test $hsp_blocks = 0 || setenv hsp_size $hsp_blocks
       echo "hartspeak: reading slot $hsp_slot"
       $devtype read {memory.image:#x} $hsp_start $hsp_size
-      go {applet:#x} check {work:#x} {memory.image:#x} {limit:#x} $hsp_slot $hsp_selector
+      go {applet:#x} check {work:#x} {memory.image:#x} {limit:#x} $hsp_slot $hsp_selector {slots}
       env import -t {work + TEXT_OFFSET:#x} {TEXT_BYTES:x}
       test $hsp_good = 1 || echo "hartspeak: slot $hsp_slot holds no whole image"
     fi

@@ -10,7 +10,9 @@ import pytest
 from host.boards import load_board
 from host.errors import TargetError
 from host.image.reader import Image
+from host.link import messages
 from host.link.client import Client
+from host.link.transfer import flash_image
 from host.medium.console import UBoot
 from host.medium.disk import MIB, plan_disk, read_layout, slot_bytes, write_disk
 from host.medium.flash import BoardDisk
@@ -110,6 +112,46 @@ def test_an_update_is_tried_confirmed_and_survives_damage(disk: Disk, images: li
     disk.put("model_b", b"\0" * 64, at=images[1].stat().st_size // 2)
     assert boot(disk, answer=False) == old
     assert disk.path.stat().st_size >= 2 * slot_bytes(images[0].stat().st_size) + 18 * MIB
+
+
+@pytest.mark.slow
+def test_an_update_over_the_link_goes_on_after_cuts(
+    disk: Disk, images: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two chunks are not there yet. After the first the line is cut, then the power: the old model boots."""
+    chunk, missing = 4096, (5, 30)
+    monkeypatch.setattr(messages, "SUM_BYTES", chunk)
+    old, new = (Image(path).header["root"] for path in images)
+    there = bytearray(images[1].read_bytes())
+    for number in missing:
+        there[number * chunk : (number + 1) * chunk] = bytes(chunk)
+    disk.put("model_b", bytes(there))
+
+    class LineCut(Exception):
+        pass
+
+    def cut(done: int, _total: int) -> None:
+        if done > missing[0] * chunk:
+            raise LineCut
+
+    with open_target(f"qemu-virt-s:harts=1,disk={disk.path}", None) as target:
+        client = Client(target, patience=60.0)
+        assert client.connect(timeout=60.0).slot_bytes == 16 * MIB
+        with pytest.raises(LineCut):
+            flash_image(client, images[1], cut)
+        client = Client(target, patience=60.0)
+        assert client.connect(timeout=60.0).root == old
+        client.prompt([1, 2, 3])
+        assert len(list(client.generate(2))) == 2
+    assert (disk.selection().active, disk.selection().trial, disk.selection().bytes[1]) == (0, NO_SLOT, 0)
+    with open_target(f"qemu-virt-s:harts=1,disk={disk.path}", None) as target:
+        client = Client(target, patience=60.0)
+        assert client.connect(timeout=60.0).root == old
+        info, sent = flash_image(client, images[1])
+        assert (info.root, sent) == (new, chunk)
+    assert (disk.selection().active, disk.selection().trial, disk.selection().tries) == (0, 1, 3)
+    assert boot(disk) == new
+    assert (disk.selection().active, disk.selection().trial) == (1, NO_SLOT)
 
 
 @pytest.mark.slow

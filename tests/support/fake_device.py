@@ -35,7 +35,7 @@ CODEC = [f"firmware/link/{name}.c" for name in ("frame", "cobs", "crc32c", "ring
 def _compile(name: str, sources: list[Path], extra: list[str]) -> Path:
     """Build once for each state of the sources; the result is kept in build/tests."""
     out = ROOT / "build" / "tests" / "link"
-    headers = {"wire": "wire.h", "errors": "errors.h", "image": "image_format.h"}
+    headers = {"wire": "wire.h", "errors": "errors.h", "image": "image_format.h", "selector": "selector.h"}
     for kind, header in headers.items():
         gen_headers.main(["gen_headers", kind, str(out / "gen" / header)])
     if not (out / "gen" / "unicode.h").exists():
@@ -55,6 +55,7 @@ def build_device() -> Path:
     """An executable that is a device on stdin and stdout."""
     firmware = ROOT / "firmware"
     sources = [*sorted((firmware / "link").glob("*.c")), *sorted((firmware / "engine").glob("tokenizer*.c"))]
+    sources += [firmware / "flash" / "update.c", firmware / "flash" / "selector.c"]
     support = ROOT / "tests" / "support"
     return _compile("device", [*sources, support / "fake_engine.c", support / "fake_port.c"], [])
 

@@ -3,6 +3,7 @@
  * the vocabulary, and logits say so. Environment variables of the test make it refuse, be slow or
  * be small. */
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -51,7 +52,7 @@ int engine_load(const struct port *port, uint64_t *detail)
                                 .sessions = SESSIONS,
                                 .layers = 1,
                                 .bos = IMAGE_NO_TENSOR,
-                                .image_bytes = 1234567,
+                                .image_bytes = setting("FAKE_IMAGE_BYTES", 1234567),
                                 .weight_bytes = 1000000,
                                 .arena_bytes = 4096,
                                 .runtime_bytes = 8192,
@@ -66,6 +67,19 @@ int engine_load(const struct port *port, uint64_t *detail)
     return 0;
 }
 
+/* While the file that the setting names is there, the engine works on. Returns E_CANCELLED where
+ * the link wants it to stop. */
+static int work_while_held(const char *name)
+{
+    const char *path = getenv(name);
+    while (path && !access(path, F_OK)) {
+        usleep(1000);
+        if (poll_fn && poll_fn(poll_context))
+            return E_CANCELLED;
+    }
+    return 0;
+}
+
 int engine_verify(uint64_t *detail)
 {
     *detail = 3;
@@ -73,6 +87,7 @@ int engine_verify(uint64_t *detail)
         usleep(setting("FAKE_VERIFY_US", 0) / 50u);
         (void)poll_fn(poll_context);
     }
+    (void)work_while_held("FAKE_VERIFY_HOLD");
     return -(int)setting("FAKE_VERIFY_ERROR", 0);
 }
 
@@ -108,6 +123,8 @@ int engine_step(const struct engine_row *rows, uint32_t count)
     }
     if (!count || count > ROWS)
         return E_ROWS;
+    if (rows[0].position >= setting("FAKE_HOLD_AT", CONTEXT) && work_while_held("FAKE_STEP_HOLD"))
+        return E_CANCELLED;
     if (rows[count - 1].position >= info.context)
         return E_CONTEXT_FULL;
     uint32_t wanted = 0;
@@ -125,6 +142,9 @@ int engine_step(const struct engine_row *rows, uint32_t count)
         }
     }
     steps++;
+    const char *mark = getenv("FAKE_MARK");
+    if (mark && lengths[0] == setting("FAKE_MARK_AT", CONTEXT))
+        (void)close(open(mark, O_CREAT | O_WRONLY, 0600));
     return 0;
 }
 

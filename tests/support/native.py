@@ -114,7 +114,7 @@ class Port(ctypes.Structure):
         ("baud", ctypes.c_uint32),
         ("image_area", ctypes.c_void_p),
         ("image_area_size", ctypes.c_uint64),
-        ("confirm", ctypes.c_void_p),
+        ("slot", ctypes.c_void_p),
         ("fail", ctypes.c_void_p),
     )
 
