@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 from collections import deque
@@ -32,6 +33,7 @@ PING_SECONDS = 0.5
 PING_MAX_SECONDS = 5.0
 DOUBT_SECONDS = 1.0
 """A device that seems to have restarted and does not answer for so long has."""
+LAST_READS, LAST_READ_SECONDS = 5, 0.05
 TAIL_LINES = 12
 REPORT_TEXT = re.compile(rf"{messages.RELEASE.split()[0]} \S+ on ")
 OTHER_TEXT = re.compile(r"OpenSBI v|U-Boot (SPL )?\d|TRAP: |WATCHDOG: ")
@@ -208,12 +210,21 @@ class Endpoint:
         try:
             return act()
         except TargetError as error:
+            self._hear_last_words()
             if self.reopen is None:
                 raise
             self.stream.close()
             self.stream = self.reopen()
             self._booting, self._text_at = False, self.now()
             raise DeviceRestarted(str(error)) from error
+
+    def _hear_last_words(self) -> None:
+        """Where writing has failed there may be a report of why the device ended, unread."""
+        with contextlib.suppress(TargetError):
+            for _ in range(LAST_READS):
+                for item in self.decoder.feed(self.stream.read(LAST_READ_SECONDS)):
+                    if isinstance(item, Text):
+                        self._take_text(item.line)
 
     def check_interrupt(self) -> None:
         """Raise the KeyboardInterrupt that ``deferred_interrupts`` has kept back."""

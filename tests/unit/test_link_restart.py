@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from host.errors import TargetError
+from host.errors import DeviceRestarted, TargetError
 from host.link import messages
 from host.link.client import Client
 
@@ -65,3 +65,25 @@ def test_words_of_a_failure_mean_that_a_boot_loader_comes() -> None:
     spoken = times_spoken((0.1, REPORT), (1.0, b"WATCHDOG: no op has ended in time; restarting\r\n"), (5.0, REPORT))
     assert any(0.1 <= time < 0.7 for time in spoken)
     assert [time for time in spoken if 1.0 < time < 4.0] == []
+
+
+class DyingLine(BootLine):
+    """Ends with words that nobody has read when the host writes."""
+
+    def write(self, _data: bytes) -> None:
+        raise TargetError("it went away")
+
+    def read(self, timeout: float) -> bytes:
+        if not self.words:
+            raise TargetError("it went away")
+        return super().read(timeout)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_the_last_words_of_a_device_that_ended_are_heard(again: bool) -> None:
+    line = DyingLine((0.0, b"\r\nTRAP: illegal "), (0.0, b"instruction\r\n"))
+    heard: list[str] = []
+    client = Client(line, console=heard.append, clock=line.now, reopen=(lambda: line) if again else None)
+    with pytest.raises(DeviceRestarted if again else TargetError, match="went away"):
+        client.connect()
+    assert "TRAP: illegal instruction" in heard
