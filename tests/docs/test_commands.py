@@ -103,6 +103,8 @@ def run_page(page: str, checkout: Path) -> None:
     """All commands of a page, in order; fails with what the first one said that does not end well."""
     environment = os.environ | {"PATH": f"{checkout / '.venv' / 'bin'}:{os.environ['PATH']}", "TERM": "dumb"}
     environment.pop("HARTSPEAK_BUILD", None)
+    # What tools/test.sh has compiled from the same sources need not be compiled again.
+    environment |= {"HARTSPEAK_OBJECTS": str(ROOT / "build/objects"), "SCONSFLAGS": "--cache-readonly"}
     for command in ALL[page]:
         if command.needs_board or NOT_HERE.match(command.text):
             continue

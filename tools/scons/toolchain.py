@@ -64,14 +64,19 @@ def zig_path() -> str:
     return str(Path(spec.origin).parent / "zig")
 
 
-def _zig(board: Board, isa: str, shared: bool) -> Toolchain:
+def _libc() -> str:
+    """The C library of the machine as zig names it, in a version that is old enough for most."""
+    return "gnu.2.28" if platform.libc_ver()[0] == "glibc" else "musl"
+
+
+def _zig(board: Board, isa: str) -> Toolchain:
     if board.port == "bare":
         target, cpu = "riscv64-freestanding-none", ""
     elif isa == "native":
         machine = platform.machine().lower().replace("amd64", "x86_64").replace("arm64", "aarch64")
         if machine not in ("x86_64", "aarch64"):
             raise UsageError(f"board=native knows x86_64 and aarch64, not {machine}: take board=linux")
-        target = f"{machine}-linux-gnu.2.28" if shared else f"{machine}-linux-musl"
+        target = f"{machine}-linux-{_libc()}"
         cpu = "x86_64_v3" if machine == "x86_64" else "generic"
     else:
         target, cpu = "riscv64-linux-musl", ""
@@ -95,9 +100,9 @@ def _system(program: str, board: Board, isa: str, clang: bool) -> Toolchain:
     return Toolchain([program], [f"--target={target}", *arch], ["-fuse-ld=lld"])
 
 
-def choose(name: str, board: Board, kernels: str, shared: bool = False) -> Toolchain:
+def choose(name: str, board: Board, kernels: str) -> Toolchain:
     """The toolchain: ``zig``, ``clang`` (or a path to one), ``gcc``, or a GCC prefix such as ``riscv64-linux-gnu-``."""
     if name == "zig":
-        return _zig(board, board.isa[kernels], shared)
+        return _zig(board, board.isa[kernels])
     program = name + "gcc" if name.endswith("-") else name
     return _system(program, board, board.isa[kernels], Path(name).name.startswith("clang"))

@@ -47,6 +47,7 @@ class Options:
     model: str
     trust: Trust | None
     faults: bool = False
+    cache: str = ""
 
     @property
     def directory(self) -> Path:
@@ -69,9 +70,9 @@ def make_options(board: Board, env: Any) -> Options:
         if not env["watchdog"].isdigit() or not board.timer:
             raise UsageError(f"watchdog={env['watchdog']} is no number of milliseconds, or {board.name} has no timer")
         board = replace(board, timer=replace(board.timer, watchdog_ms=int(env["watchdog"])))
-    return Options(
-        board, kernels, env["toolchain"], Path(env["build"]), harts, env["model"], make_trust(env), env["faults"]
-    )
+    trust, base = make_trust(env), Path(env["build"])
+    cache = env["cache"] or os.environ.get("HARTSPEAK_OBJECTS", "")
+    return Options(board, kernels, env["toolchain"], base, harts, env["model"], trust, env["faults"], cache)
 
 
 def make_trust(env: Any) -> Trust | None:
@@ -123,13 +124,19 @@ def prepare(env: Any, options: Options, tools: Toolchain) -> Any:
             env[f"{name}COMSTR"] = short_line(env, "AS" if name == "ASPP" else "CC")
         for name in ("LINK", "SHLINK"):
             env[f"{name}COMSTR"] = short_line(env, "LINK")
+    if options.cache:
+        env.CacheDir(options.cache)
     return env
 
 
 def path_maps(options: Options) -> list[str]:
-    """What keeps this machine's paths out of debug information, so that every checkout builds the same bytes."""
+    """What keeps this machine's paths out of debug information, so that every checkout builds the same bytes.
+
+    So nor do they matter to what SCons has cached: "$(" and "$)" say that.
+    """
     folder = options.directory.resolve()
-    return [f"-ffile-prefix-map={ROOT}=.", f"-ffile-prefix-map={folder}=build/{options.directory.name}"]
+    maps = [f"-ffile-prefix-map={ROOT}=.", f"-ffile-prefix-map={folder}=build/{options.directory.name}"]
+    return ["$(", *maps, "$)"]
 
 
 def defines(options: Options) -> list[str]:
@@ -248,29 +255,25 @@ def build_hosted(env: Any, options: Options) -> list[Any]:
     tools = choose(options.toolchain, options.board, options.kernels)
     exe = prepare(env, options, tools)
     generated(exe, options)
-    core = core_sources(options.kernels)
-    port = [p.relative_to(ROOT) for p in sorted((ROOT / "firmware/port").glob("hosted*.c"))]
-    nodes = objects(exe, options, core, "obj", CCFLAGS=[*exe["CCFLAGS"], *FREESTANDING])
-    nodes += trust_objects(exe, options, "obj")
+    native = options.board.isa[options.kernels] == "native"
+    exe.Append(CCFLAGS=["-fPIC"] if native else [])
+    core = objects(exe, options, core_sources(options.kernels), "obj", CCFLAGS=[*exe["CCFLAGS"], *FREESTANDING])
+    core += trust_objects(exe, options, "obj")
     # Nor libc is for V: a machine without it must get as far as being told.
     scalar = choose(options.toolchain, options.board, "scalar").arch
     flags = [*scalar, *exe["CCFLAGS"][len(tools.arch) :], "-D_GNU_SOURCE"]
-    nodes += objects(exe, options, port, "obj", CCFLAGS=flags)
-    link = [*scalar, *exe["LINKFLAGS"][len(tools.arch) :], "-static"]
-    made = list(exe.Program(str(options.directory / "firmware"), nodes, LINKFLAGS=link))
-    return made + (build_library(env, options, core) if options.board.isa[options.kernels] == "native" else [])
+    sources = [p.relative_to(ROOT) for p in sorted((ROOT / "firmware/port").glob("hosted*.c"))]
+    port = objects(exe, options, sources, "obj", CCFLAGS=flags)
+    link = [*scalar, *exe["LINKFLAGS"][len(tools.arch) :], *([] if native else ["-static"])]
+    made = list(exe.Program(str(options.directory / "firmware"), core + port, LINKFLAGS=link))
+    harts = [node for node in port if node.name == "hosted_harts.c.o"]
+    return made + (build_library(exe, options, core + harts) if native else [])
 
 
-def build_library(env: Any, options: Options, core: list[Path]) -> list[Any]:
+def build_library(env: Any, options: Options, nodes: list[Any]) -> list[Any]:
     """``libfirmware.so``: everything but main(), with the ports' harts, for ctypes."""
-    lib = prepare(env, options, choose(options.toolchain, options.board, options.kernels, shared=True))
-    pic = ["-fPIC"]
-    nodes = objects(lib, options, core, "pic", CCFLAGS=[*lib["CCFLAGS"], *FREESTANDING, *pic])
-    nodes += trust_objects(lib, options, "pic", CCFLAGS=[*lib["CCFLAGS"], *pic])
-    harts = [Path("firmware/port/hosted_harts.c")]
-    nodes += objects(lib, options, harts, "pic", CCFLAGS=[*lib["CCFLAGS"], *pic, "-D_GNU_SOURCE"])
-    flags = [*lib["LINKFLAGS"], "-shared", "-pthread"]
-    return list(lib.SharedLibrary(str(options.directory / "libfirmware.so"), nodes, SHLINKFLAGS=flags))
+    flags = [*env["LINKFLAGS"], "-shared", "-pthread"]
+    return list(env.SharedLibrary(str(options.directory / "libfirmware.so"), nodes, SHLINKFLAGS=flags))
 
 
 def build_bare(env: Any, options: Options) -> list[Any]:
@@ -283,7 +286,7 @@ def build_bare(env: Any, options: Options) -> list[Any]:
     port = [ROOT / "firmware/port" / name for name in ("bare.c", f"bare_{options.board.entry.mode}.c")]
     boot = sorted((ROOT / "firmware/boot").glob("*.[cS]"))
     own = [*port, *boot, *sorted((ROOT / "firmware/drivers").glob("*.c"))]
-    own += [ROOT / f"firmware/flash/{name}.c" for name in ("handoff", "selector", "slot", "update")]
+    own += [ROOT / f"firmware/flash/{name}.c" for name in ("handoff", "selector", "slot")]
     nodes = objects(bare, options, core_sources(options.kernels), "obj") + trust_objects(bare, options, "obj")
     # Not for V: a trap must be able to tell of a core without it.
     scalar = [*choose(options.toolchain, options.board, "scalar").arch, *bare["CCFLAGS"][len(tools.arch) :]]
