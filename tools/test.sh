@@ -6,26 +6,37 @@ set -eu
 cd "$(dirname "$0")/.."
 export HARTSPEAK_BUILD="${HARTSPEAK_BUILD:-build}"
 jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+# Hundreds of Pythons start in the tests: bytecode, which setup.sh leaves to be made, is to be kept.
+unset PYTHONDONTWRITEBYTECODE
 
 sh tools/setup.sh
-if ! .venv/bin/python -c 'import torch, transformers' 2>/dev/null; then
-    echo "test: installing torch and transformers, the reference of the golden tests"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[reference]' ||
-        echo "test: they cannot be had here; the golden tests that need them will be skipped"
-fi
-sh tools/qemu.sh --tests || echo "test: without QEMU; the tests that need it will be skipped"
 
+# What the tests need from elsewhere is fetched while firmware is compiled.
+fetch() {
+    if ! .venv/bin/python -c 'import torch, transformers' 2>/dev/null; then
+        echo "test: installing torch and transformers, the reference of the golden tests"
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile 'hartspeak[reference]' ||
+            echo "test: they cannot be had here; the golden tests that need them will be skipped"
+    fi
+    sh tools/qemu.sh --tests || echo "test: without QEMU; the tests that need it will be skipped"
+    .venv/bin/python -c 'from host.targets.spike_tool import find_spike; find_spike(print)' ||
+        echo "test: without Spike; the tests that need it will fail"
+    .venv/bin/python -c 'from host.importer import load_source; load_source("smollm2-135m-instruct")' ||
+        echo "test: without SmolLM2; the tests that need it will be skipped"
+}
+fetch &
+fetching=$!
+
+# The tests of the docs build in copies of this checkout, with what was compiled here.
+rm -rf build/objects
 for variant in native linux "linux kernels=rvv" qemu-virt "qemu-virt kernels=rvv" qemu-virt-s spike \
     "spike kernels=scalar" visionfive2; do
     echo "test: building board=$variant"
     # shellcheck disable=SC2086 # a variant is one or two options
-    .venv/bin/python -m SCons -s -j "$jobs" build="$HARTSPEAK_BUILD" board=$variant
+    .venv/bin/python -m SCons -s -j "$jobs" --cache-force cache=build/objects \
+        build="$HARTSPEAK_BUILD" board=$variant >/dev/null
 done
-# What several workers of pytest would fetch at once is fetched before them.
-.venv/bin/python -c 'from host.targets.spike_tool import find_spike; find_spike(print)' ||
-    echo "test: without Spike; the tests that need it will fail"
-.venv/bin/python -c 'from host.importer import load_source; load_source("smollm2-135m-instruct")' ||
-    echo "test: without SmolLM2; the tests that need it will be skipped"
+wait "$fetching"
 
 .venv/bin/python -m ruff check .
 .venv/bin/python -m ruff format --check .
