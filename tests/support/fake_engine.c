@@ -52,7 +52,7 @@ int engine_load(const struct port *port, uint64_t *detail)
                                 .sessions = SESSIONS,
                                 .layers = 1,
                                 .bos = IMAGE_NO_TENSOR,
-                                .image_bytes = 1234567,
+                                .image_bytes = setting("FAKE_IMAGE_BYTES", 1234567),
                                 .weight_bytes = 1000000,
                                 .arena_bytes = 4096,
                                 .runtime_bytes = 8192,

@@ -2,11 +2,13 @@
 /* A port over stdin and stdout around the fake engine: the whole device as a child process of a
  * test. */
 
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "flash/update.h"
 #include "gen/errors.h"
 #include "port/port.h"
 
@@ -86,6 +88,72 @@ static void port_idle(void)
     (void)readable(100);
 }
 
+/* With FAKE_DISK set, that file is a medium: the selector's copies at its start, then two slots. */
+#define SLOT_SECTORS 400u
+
+static int disk;
+static struct update update;
+static uint8_t image_area[SLOT_SECTORS * SELECTOR_SECTOR_BYTES];
+
+static int sector_read(void *context, uint64_t sector, uint8_t *to)
+{
+    (void)context;
+    off_t at = (off_t)(sector * SELECTOR_SECTOR_BYTES);
+    return pread(disk, to, SELECTOR_SECTOR_BYTES, at) == SELECTOR_SECTOR_BYTES ? 0 : E_IO;
+}
+
+static int sector_write(void *context, uint64_t sector, const uint8_t *from)
+{
+    (void)context;
+    off_t at = (off_t)(sector * SELECTOR_SECTOR_BYTES);
+    return pwrite(disk, from, SELECTOR_SECTOR_BYTES, at) == SELECTOR_SECTOR_BYTES ? 0 : E_IO;
+}
+
+static int sector_sync(void *context)
+{
+    (void)context;
+    return 0;
+}
+
+static int slot_read(uint64_t offset, uint8_t *to, uint32_t size)
+{
+    return update_read(&update, offset, to, size);
+}
+
+static int slot_write(uint64_t offset, const uint8_t *from, uint32_t size)
+{
+    return update_write(&update, offset, from, size);
+}
+
+static int slot_finish(uint64_t bytes)
+{
+    return update_finish(&update, bytes);
+}
+
+static int slot_confirm(void)
+{
+    return update_confirm(&update);
+}
+
+static const struct port_slot *slot_open(const char *path)
+{
+    static const struct update_medium medium = {
+        .read = sector_read,
+        .write = sector_write,
+        .sync = sector_sync,
+        .start = {SELECTOR_COPIES * SELECTOR_COPY_STRIDE / SELECTOR_SECTOR_BYTES,
+                  SELECTOR_COPIES * SELECTOR_COPY_STRIDE / SELECTOR_SECTOR_BYTES + SLOT_SECTORS},
+        .sectors = {SLOT_SECTORS, SLOT_SECTORS},
+    };
+    static struct port_slot slot = {sizeof image_area, slot_read, slot_write, slot_finish,
+                                    slot_confirm};
+    const char *running = getenv("FAKE_SLOT");
+    if (!path)
+        return NULL;
+    disk = open(path, O_RDWR);
+    return update_open(&update, &medium, running ? (uint32_t)atoi(running) : 0) ? NULL : &slot;
+}
+
 static uint64_t none(void)
 {
     return 0;
@@ -113,7 +181,12 @@ int main(void)
         .uart_clock_hz = baud ? 24000000u : 0,
         .baud = baud,
         .set_baud = baud ? set_baud : NULL,
+        .slot = slot_open(getenv("FAKE_DISK")),
     };
+    if (port.slot) {
+        port.image_area = image_area;
+        port.image_area_size = sizeof image_area;
+    }
     device_run(&port);
     return 0;
 }
