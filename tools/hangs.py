@@ -59,6 +59,10 @@ class Strike:
     kind: Failure
     seconds: float
     """From the failure, or from the harness's reset where the device was deaf, to the next token."""
+    same: bool
+    """Whether the tokens and the digests of their logits are those of the fault-free answer."""
+    told: bool
+    """Whether the device said why it restarted."""
     problem: str = ""
 
 
@@ -105,7 +109,11 @@ class Broken:
         if not self._restored():
             self._await_restart()
             return None
-        return Strike(self._spec, kind, came - began, self._problem(kind, got))
+        came = came or time.monotonic()  # nothing was left to say but the answer's end
+        same = [(token.id, token.digest) for token in got] == self._expected
+        told = kind not in WORDS or any(line.startswith(WORDS[kind]) for line in self._lines)
+        problem = "" if same and told else f"{[token.id for token in got]} of {self._expected}, said: {self._lines}"
+        return Strike(self._spec, kind, came - began, same, told, problem)
 
     def _restored(self) -> bool:
         return any("its sessions are restored" in line for line in self._lines)
@@ -132,13 +140,6 @@ class Broken:
         except DeviceRestarted:
             self._client.recover()
 
-    def _problem(self, kind: Failure, got: list[Token]) -> str:
-        if [(token.id, token.digest) for token in got] != self._expected:
-            return f"other tokens: {[token.id for token in got]} instead of {[token for token, _ in self._expected]}"
-        if kind in WORDS and not any(line.startswith(WORDS[kind]) for line in self._lines):
-            return f"no line with {WORDS[kind]}: {self._lines}"
-        return ""
-
 
 def _ids(run: Generation) -> list[tuple[int, int]]:
     return [(token.id, token.digest) for token in run]
@@ -155,7 +156,7 @@ def run_batch(spec: str, build: Path, image: Path, seed: str, kinds: list[Failur
             made.append(strike)
     except HostError as error:
         kind = kinds[len(made)]
-        made.append(Strike(spec, kind, 0.0, f"{type(error).__name__}: {error}"))
+        made.append(Strike(spec, kind, 0.0, False, False, f"{type(error).__name__}: {error}"))
     finally:
         device.close()
     return made
@@ -200,11 +201,11 @@ def strike_all(targets: list[str], count: int, seed: int, jobs: int) -> list[Str
 def row(spec: str, kind: Failure, strikes: list[Strike]) -> dict[str, object]:
     """One line of the table."""
     mine = [strike for strike in strikes if strike.target == spec and strike.kind == kind]
-    times = sorted(strike.seconds for strike in mine if not strike.problem) or [float("nan")]
+    times = sorted(strike.seconds for strike in mine if strike.same) or [float("nan")]
     shares = {"p50": percentile(times, 0.5), "p99": percentile(times, 0.99), "most": times[-1]}
     late = sum(seconds > LIMIT_SECONDS for seconds in times)
-    good = sum(not strike.problem for strike in mine)
-    return {"target": spec, "failure": kind.name, "count": len(mine), "same": good, "late": late, **shares}
+    found = {"same": sum(strike.same for strike in mine), "told": sum(strike.told for strike in mine), "late": late}
+    return {"target": spec, "failure": kind.name, "count": len(mine), **found, **shares}
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -239,11 +240,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def show(table: list[dict[str, object]], problems: list[str]) -> None:
     """Print it all for people."""
-    print("| target | failure | count | same tokens | s until continued, p50 | p99 | most | later than 3 s |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(
+        "| target | failure | count | same tokens | reported | s until continued, p50 | p99 | most | later than 3 s |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
     for line in table:
         times = " | ".join(f"{line[name]:.2f}" for name in ("p50", "p99", "most"))
-        print(f"| {line['target']} | {line['failure']} | {line['count']} | {line['same']} | {times} | {line['late']} |")
+        counts = " | ".join(str(line[name]) for name in ("target", "failure", "count", "same", "told"))
+        print(f"| {counts} | {times} | {line['late']} |")
     print(f"\nDEAF hangs with interrupts off: the harness resets it after {DEAF_PATIENCE:.0f} s of silence, from where")
     print("its time counts.")
     for problem in problems[:12]:
