@@ -117,14 +117,14 @@ def run_page(page: str, checkout: Path) -> None:
             input=typed,
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=1500,
         )
         assert done.returncode == 0, (
             f"{page}:{command.line}: {command.text}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
         )
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("page", [name for name in ALL if name != "README.md" and runs_here(name)])
 def test_commands_run(page: str, checkout: Path) -> None:
     run_page(page, checkout)

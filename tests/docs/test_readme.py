@@ -12,7 +12,7 @@ from tests.docs.test_commands import checkout, run_page, runs_here
 __all__ = ["checkout"]
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_commands_run(checkout: Path) -> None:
     assert runs_here("README.md")
     run_page("README.md", checkout)

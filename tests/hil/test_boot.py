@@ -17,7 +17,7 @@ from host.pytest_device import Device
 from host.targets import Target, open_target, simulators
 
 
-def read_until(target: Target, words: bytes, seconds: float = 60) -> bytes:
+def read_until(target: Target, words: bytes, seconds: float = 120) -> bytes:
     """What came up to and behind the words; fails showing what came instead."""
     got, end = b"", time.monotonic() + seconds
     while words not in got:
@@ -110,7 +110,7 @@ def test_hosted_firmware_serves_tcp(tiny: Path) -> None:
 
 
 def connect(port: int) -> Target:
-    for _ in range(100):
+    for _ in range(2000):
         try:
             return open_target(f"socket://127.0.0.1:{port}", None)
         except TargetError:
@@ -134,7 +134,7 @@ def test_hosted_firmware_refuses_wrong_options(tiny: Path, options: list[str], w
     open_target("native", tiny).close()
     program = simulators.firmware_files(load_board("native"), "scalar", simulators.build_root()).program
     done = subprocess.run(
-        [program, *options], capture_output=True, text=True, timeout=30, check=False, stdin=subprocess.DEVNULL
+        [program, *options], capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL
     )
     assert done.returncode != 0
     assert words in done.stderr

@@ -72,7 +72,7 @@ def test_a_serial_device_at_115200_with_faults_and_a_reset_command(proxy: Proxy,
             assert answer(client) == expected
             board.reset()
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 0
     assert "bit flipped" in said
 

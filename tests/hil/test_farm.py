@@ -26,7 +26,7 @@ from host.targets import open_target, simulators
 
 pytest.importorskip("labgrid", reason="labgrid is not installed here: pip install 'hartspeak[farm]' (docs/hil.md)")
 
-START_SECONDS = 30
+START_SECONDS = 120
 
 
 def free_port() -> int:

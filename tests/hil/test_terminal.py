@@ -204,7 +204,6 @@ def test_a_device_without_model_says_so() -> None:
         one.await_words(b"no model is loaded")
 
 
-@pytest.mark.timeout(60)
 def test_over_a_serial_line(tmp_path: Path) -> None:
     """A pty as a terminal program has it."""
     image = make_image(tmp_path / "tiny.hsp", ENDS_ITSELF)

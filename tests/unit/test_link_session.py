@@ -437,7 +437,7 @@ def test_the_device_ends_when_its_line_is_closed(device: Open) -> None:
     assert isinstance(stream, FakeDevice)
     assert stream.process.stdin is not None
     stream.process.stdin.close()
-    assert stream.process.wait(10) == 0
+    assert stream.process.wait(120) == 0
 
 
 @pytest.mark.parametrize("settings", [{"load_error": 12}, {"verify_error": 12}])
