@@ -46,7 +46,7 @@ POINTERS = [
     (COMPUTE, r"(rvv|scalar)_(?!linear)\w+"),
     ("swar_linear(_packed)?", "run|run_q4m?"),
     ("swar_run_(single|loops)|run", r"swar_q[48]m?_(single|two|four|eight|sums[23])"),
-    (SELECTOR, "(read|write)_copy"),
+    (SELECTOR, "(read|write)_copy|work_(read|write)"),
     (UPDATE, r"sector_\w+"),
     ("bare_probe", "ask_vector|try_counters"),
     (rf"(?!({COMPUTE}|{INNER}|{SELECTOR}|{UPDATE})$)\w+", PORT),
@@ -292,13 +292,20 @@ class Program:
         return done[start]
 
 
-ROOTS = (("boot hart", "bare_main"), ("other harts", "bare_hart_main"), ("traps", "trap_entry"))
+ROOTS = {
+    "firmware": (("boot hart", "bare_main"), ("other harts", "bare_hart_main"), ("traps", "trap_entry")),
+    "shim": (("harts", "shim_main"), ("traps", "shim_trap_entry")),
+    "applet": (("U-Boot's hart", "_start"),),
+}
+"""Whose stacks, and where their chains begin, by the stem of the ELF's name."""
 
 
 def bounds(elf: Path) -> dict[str, Chain]:
     """The deepest chain of each kind of stack. Raises HostError where there is no bound."""
+    if elf.stem not in ROOTS:
+        raise HostError(f"{elf}: known are {', '.join(f'{name}.elf' for name in ROOTS)}")
     program = Program(elf)
-    return {what: program.deepest(root) for what, root in ROOTS}
+    return {what: program.deepest(root) for what, root in ROOTS[elf.stem]}
 
 
 def has_sizes(elf: Path) -> bool:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -17,9 +18,12 @@ from elftools.elf.elffile import ELFFile
 
 from host.boards import load_board
 from host.errors import FitError, HostError, UsageError
+from host.link.client import Client
 from host.symbolize import Symbols, symbolize
 from host.targets import Target, open_target, simulators
+from host.targets.process import ProcessTarget
 from tests.support.native import ROOT
+from tests.support.tiny import tiny_image, tiny_llama
 from tools import stack_bound
 from tools.scons.toolchain import zig_path
 
@@ -125,29 +129,78 @@ def test_symbolize_refuses_what_is_no_elf(tmp_path: Path) -> None:
         Symbols(tmp_path / "y")
 
 
+def filling(tmp_path: Path, elf: Path) -> Path:
+    """The S-mode firmware with a device_run() that fills its stack to 64 bytes below the end, then stays there."""
+    program = stack_bound.Program(elf)
+    run = program.symbols["device_run"]
+    offset = program.symbols["stacks_start"] + 2 * stack_bound.GUARD - 64 - run
+    high, low = (offset + 0x800) >> 12, offset & 0xFFF
+    # auipc t0, high; addi t0, t0, low; addi sp, sp, -16; sd ra, 8(sp); bltu t0, sp, -8; j .
+    words = (high << 12 | 0x297, low << 20 | 0x28293, 0xFF010113, 0x00113423, 0xFE22ECE3, 0x0000006F)
+    folder = tmp_path / "visionfive2"
+    folder.mkdir()
+    board = load_board("visionfive2")
+    assert board.memory
+    code = bytearray((elf.parent / "firmware.bin").read_bytes())
+    place = run - board.memory.firmware.base
+    code[place : place + 4 * len(words)] = b"".join(word.to_bytes(4, "little") for word in words)
+    (folder / "firmware.bin").write_bytes(code)
+    shutil.copy(elf.parent / "shim.elf", folder)
+    shutil.copy(elf, folder)
+    return folder
+
+
+def test_overflow_in_s_mode_is_found_by_the_tick(tmp_path: Path) -> None:
+    with open_target("visionfive2@spike:harts=1", None) as target:
+        read_until(target, b"no model")
+    files = simulators.firmware_files(load_board("visionfive2"), "scalar", BUILD)
+    filling(tmp_path, files.program)
+    with open_target(f"visionfive2@spike:harts=1,build={tmp_path}", None) as target:
+        said = read_until(target, rb"TRAP.*\r\n")
+    assert "TRAP: stack overflow; hart 0x0000000000000001 (found by the tick)" in said
+
+
+def test_shim_and_applet_have_bounds() -> None:
+    open_target("visionfive2@spike:harts=1", None).close()
+    board = load_board("visionfive2")
+    folder = simulators.firmware_files(board, "scalar", BUILD).directory
+    assert board.memory
+    shim, applet = (stack_bound.bounds(folder / f"{name}.elf") for name in ("shim", "applet"))
+    assert 100 < max(chain.total for chain in shim.values()) <= board.memory.stack // 2
+    assert 1000 < applet["U-Boot's hart"].total < 4096
+
+
 @pytest.mark.skipif(not shutil.which("qemu-system-riscv64"), reason="QEMU is not installed")
 def test_paint_is_left_below_the_bound(tmp_path: Path) -> None:
-    """QEMU's monitor saves the boot hart's stack once the firmware has looked for a model."""
+    """QEMU's monitor saves the stacks of both harts once a model has answered."""
     with open_target("qemu-virt:harts=1", None) as target:
         read_until(target, b"no model")
     board = load_board("qemu-virt")
     files = simulators.firmware_files(board, "scalar", BUILD)
     assert board.memory
     start = stack_bound.Program(files.program).symbols["stacks_start"]
-    log, saved = tmp_path / "log", tmp_path / "stack"
-    command = simulators.qemu_command(board, files, None, "scalar", 128, 1)
-    command[command.index("-monitor") + 1] = "stdio"
-    log.touch()
-    with subprocess.Popen(
-        [*command, "-serial", f"file:{log}"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
-    ) as qemu:
-        end = time.monotonic() + 30
-        while b"no model" not in log.read_bytes() and time.monotonic() < end:
-            time.sleep(0.1)
-        qemu.communicate(f'pmemsave {start:#x} {board.memory.stack} "{saved}"\nquit\n'.encode(), timeout=30)
-    stack = saved.read_bytes()
+    tiny_image(tmp_path / "tiny.hsp", tiny_llama())
+    command = simulators.qemu_command(board, files, tmp_path / "tiny.hsp", "scalar", 128, 2)
+    saved = tmp_path / "stacks"
+    command[command.index("-monitor") + 1] = f"unix:{tmp_path}/monitor,server=on,wait=off"
+    line = ["-chardev", "socket,id=link,fd=FD", "-serial", "chardev:link"]
+    target = ProcessTarget(
+        lambda fd: [*command, *(word.replace("FD", str(fd)) for word in line)], "QEMU", on_socket=True
+    )
+    with target, socket.socket(socket.AF_UNIX) as monitor:
+        client = Client(target, patience=60.0)
+        client.connect(60.0)
+        client.prompt([1 + i % 100 for i in range(100)])
+        assert len(list(client.generate(3))) == 3
+        monitor.connect(f"{tmp_path}/monitor")
+        monitor.sendall(f'pmemsave {start:#x} {2 * board.memory.stack} "{saved}"\nquit\n'.encode())
+        while monitor.recv(4096):
+            pass
     paint = (0x6B63617473746E70).to_bytes(8, "little")
-    words = [stack[at : at + 8] for at in range(2 * stack_bound.GUARD, len(stack), 8)]
-    used = 8 * (len(words) - next(i for i, word in enumerate(words) if word != paint))
-    assert 100 < used <= stack_bound.bounds(files.program)["boot hart"].total
-    assert stack[stack_bound.TRAP_STACK : 2 * stack_bound.GUARD] == paint * (stack_bound.GUARD // 8)
+    bounds = stack_bound.bounds(files.program)
+    for hart, bound in enumerate((bounds["boot hart"], bounds["other harts"])):
+        stack = saved.read_bytes()[hart * board.memory.stack : (hart + 1) * board.memory.stack]
+        words = [stack[at : at + 8] for at in range(2 * stack_bound.GUARD, len(stack), 8)]
+        used = 8 * (len(words) - next(i for i, word in enumerate(words) if word != paint))
+        assert 1000 < used <= bound.total
+        assert stack[stack_bound.TRAP_STACK : 2 * stack_bound.GUARD] == paint * (stack_bound.GUARD // 8)

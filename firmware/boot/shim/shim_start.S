@@ -28,6 +28,7 @@ park:
     j park
 
     .balign 4
+    .type shim_trap_entry, @function
 shim_trap_entry:
     csrrw sp, mscratch, sp
     addi sp, sp, -FRAME_BYTES
@@ -68,9 +69,11 @@ shim_trap_entry:
     addi sp, sp, FRAME_BYTES
     csrrw sp, mscratch, sp
     mret
+    .size shim_trap_entry, . - shim_trap_entry
 
 /* void shim_enter_s(uint64_t a0, uint64_t a1, uint64_t entry): does not return. */
     .globl shim_enter_s
+    .type shim_enter_s, @function
 shim_enter_s:
     csrw mepc, a2
     csrw satp, zero
@@ -86,3 +89,4 @@ shim_enter_s:
     mv tp, zero
     mv gp, zero
     mret
+    .size shim_enter_s, . - shim_enter_s
