@@ -53,6 +53,8 @@ int request_validate(const struct frame *frame)
         return E_MESSAGE;
     if (hello)
         return 0;
+    /* Told once, for each read of the count would have to look through the table again. */
+    //@ assert shape->record != 0 ==> shape->count + 4 <= shape->size;
     uint64_t records = shape->record ? le_u32(frame->payload + shape->count) : 0;
     return frame->length - shape->size == records * shape->record ? 0 : E_MESSAGE;
 }

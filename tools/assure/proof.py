@@ -17,8 +17,8 @@ UNITS = {
     "ring": ["ring.c"],
     "validator": ["validate.c"],
 }
-PROVER_SECONDS = 60
-LIMIT_SECONDS = 1800
+PROVER_SECONDS = 300
+LIMIT_SECONDS = 7200
 
 
 def prove(name: str, sources: list[str]) -> tuple[int, int]:
