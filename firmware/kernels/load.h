@@ -29,6 +29,13 @@
  */
 #define KERNEL_KEEP(v) __asm__("" : "+r"(v))
 
+/* Of a function that copies: a loop of vectors rather than a call of memcpy, which takes words. */
+#if KERNELS_RVV && defined(__clang__)
+#define KERNEL_COPIES __attribute__((noinline, no_builtin("memcpy")))
+#else
+#define KERNEL_COPIES
+#endif
+
 static inline uint64_t kernel_load_u64(const void *p)
 {
     uint64_t v;

@@ -172,9 +172,10 @@ static void block_weights(const struct unit *u, uint8_t *page, uint32_t end,
     kernels.softmax(scores[0], u->heads, end, scales, max, sum);
     for (uint32_t h = 0; h < u->heads; h++) {
         float *record = records + h * u->op->partial_record, keep = 1.0f;
-        if (max[h] != *record_max(u, record)) {
-            keep = math_exp(*record_max(u, record) - max[h]);
-            *record_max(u, record) = max[h];
+        float before = *record_max(u, record);
+        *record_max(u, record) = max[h];
+        if (before != max[h] && before != -__builtin_inff()) {
+            keep = math_exp(before - max[h]);
             for (uint32_t d = 0; d < u->state->head_dim; d++)
                 record[d] *= keep;
         }
@@ -182,15 +183,13 @@ static void block_weights(const struct unit *u, uint8_t *page, uint32_t end,
     }
 }
 
-/* records += weights times values of one span. */
+/* records += weights times values of one span, which is not empty. */
 static void block_values(const struct unit *u, uint8_t *page, struct span span,
                          float weights[KERNEL_HEADS][KV_PAGE_TOKENS], float *records)
 {
     const struct step_state *s = u->state;
     uint32_t stride = u->op->partial_record, count = span.end - span.begin;
     size_t offset = (size_t)span.begin * s->head_dim;
-    if (!count)
-        return;
     if (s->format == IMAGE_FORMAT_KV8) {
         kernels.axpy_i8(weights[0] + span.begin, u->heads,
                         kv_page_values_i8(s, page, u->kv_head) + offset, s->head_dim, count,
@@ -213,8 +212,9 @@ static void attend_block(const struct unit *u, uint32_t first, float *records)
     uint8_t *page = step_page(u->step, u->state, u->row->session, first);
     block_scores(u, page, spans[0].end, spans[1].begin, spans[1].end, scores);
     block_weights(u, page, spans[1].end, scores, records);
-    block_values(u, page, spans[0], scores, records);
-    block_values(u, page, spans[1], scores, records);
+    for (uint32_t i = 0; i < 2; i++)
+        if (spans[i].begin < spans[i].end)
+            block_values(u, page, spans[i], scores, records);
 }
 
 /* ---- partial results ---- */
@@ -223,7 +223,8 @@ static void attend_chunk(const struct unit *u, uint32_t chunk, float *records)
 {
     for (uint32_t h = 0; h < u->heads; h++) {
         float *record = records + h * u->op->partial_record;
-        __builtin_memset(record, 0, u->state->head_dim * sizeof(float));
+        for (uint32_t d = 0; d < u->state->head_dim; d++)
+            record[d] = 0.0f;
         *record_max(u, record) = -__builtin_inff();
         *record_sum(u, record) = 0.0f;
     }

@@ -33,12 +33,20 @@ static void add_bias(const struct op_linear *l, uint32_t row0, uint32_t row1, fl
 static uint32_t apply_gate(const struct op_linear *l, uint32_t rows, float *acc)
 {
     float gate[KERNEL_TILE / 2];
-    for (uint32_t i = 0; i < rows / 2; i++)
-        gate[i] = acc[i / 8 * UNIT + i % 8];
+    for (uint32_t u = 0; u < rows / UNIT; u++)
+        for (uint32_t i = 0; i < 8; i++)
+            gate[8 * u + i] = acc[UNIT * u + i];
     kernels.activate(gate, rows / 2, l->activation);
-    for (uint32_t i = 0; i < rows / 2; i++)
-        acc[i] = gate[i] * acc[i / 8 * UNIT + 8 + i % 8];
+    for (uint32_t u = 0; u < rows / UNIT; u++)
+        for (uint32_t i = 0; i < 8; i++)
+            acc[8 * u + i] = gate[8 * u + i] * acc[UNIT * u + 8 + i];
     return rows / 2;
+}
+
+KERNEL_COPIES static void store(float *restrict dst, const float *restrict acc, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        dst[i] = acc[i];
 }
 
 static void finish_row(const struct op_linear *l, uint32_t t, uint32_t row0, uint32_t row1,
@@ -52,14 +60,12 @@ static void finish_row(const struct op_linear *l, uint32_t t, uint32_t row0, uin
         kernels.activate(acc, count, l->activation);
     if (first + count > l->n)
         count = l->n - first;
-    float *dst = op_f32_row(&l->dst, t) + first;
     if (l->residual.base) {
         const float *residual = op_f32_row(&l->residual, t) + first;
         for (uint32_t i = 0; i < count; i++)
-            dst[i] = acc[i] + residual[i];
-        return;
+            acc[i] += residual[i];
     }
-    __builtin_memcpy(dst, acc, count * sizeof(float));
+    store(op_f32_row(&l->dst, t) + first, acc, count);
 }
 
 /* ---- packed input rows ---- */

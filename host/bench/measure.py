@@ -14,6 +14,7 @@ from host.errors import TargetError, UsageError
 from host.image.reader import Image
 from host.link.client import Client
 from host.link.records import DeviceStats, Done
+from host.link.transfer import SavedSession, restore_session
 
 REST = "sampling, link"
 """What a token costs outside the ops of the program."""
@@ -108,10 +109,17 @@ def check_plan(plan: Plan, client: Client) -> None:
         )
 
 
-def measure(client: Client, image: Image, plan: Plan, progress: Callable[[int, int], None] | None = None) -> Result:
+def measure(
+    client: Client,
+    image: Image,
+    plan: Plan,
+    progress: Callable[[int, int], None] | None = None,
+    depth_state: SavedSession | None = None,
+) -> Result:
     """Run the plan on session 0 and leave it empty. progress: called with (runs done, of so many).
 
-    Raises UsageError where the plan does not fit, TargetError where an answer ended early.
+    depth_state: of the depth's tokens but the last, restored where they would be evaluated; states are the same on
+    all targets. Raises UsageError where the plan does not fit, TargetError where an answer ended early.
     """
     check_plan(plan, client)
     chunk = client.info.max_rows
@@ -126,7 +134,7 @@ def measure(client: Client, image: Image, plan: Plan, progress: Callable[[int, i
         _run_prefill(client, image, result)
         if progress:
             progress(2 * run + 1, 2 * plan.repeats)
-        _run_decode(client, image, result)
+        _run_decode(client, image, result, depth_state)
     if progress:
         progress(2 * plan.repeats, 2 * plan.repeats)
     client.truncate(0)
@@ -146,12 +154,14 @@ def _run_prefill(client: Client, image: Image, result: Result) -> None:
     _take_ops(client, image, plan, phase, plan.prompt)
 
 
-def _run_decode(client: Client, image: Image, result: Result) -> None:
+def _run_decode(client: Client, image: Image, result: Result, depth_state: SavedSession | None) -> None:
     """Decodes behind ``depth`` tokens, the last of which is evaluated in a step of its own."""
     plan, phase = result.plan, result.decode
     client.truncate(0)
     tokens = bench_tokens(plan.depth, client.info.vocab)
-    if plan.depth > 1:
+    if depth_state:
+        restore_session(client, depth_state)
+    elif plan.depth > 1:
         client.prompt(tokens[:-1])
         client.generate(0).finish()
     client.prompt(tokens[-1:])

@@ -33,6 +33,8 @@ FREESTANDING = ["-ffreestanding"]
 STACK_SIZES = ("-fstack-size-section",)
 # The U74 has one name in zig and another in GCC and clang.
 TUNES = {"sifive_u74": "sifive-7-series"}
+# Loops that clang itself vectorizes: eight registers at a time, for two is what it does by default.
+WIDE_LOOPS = ["-mllvm", "-riscv-v-register-bit-width-lmul=8"]
 G_EXTENSIONS = ["m", "a", "f", "d"]
 
 
@@ -84,6 +86,7 @@ def _zig(board: Board, isa: str) -> Toolchain:
     arch = ["-target", target, f"-mcpu={cpu}"]
     if "riscv" in target:
         arch += ["-mabi=lp64d", "-mcmodel=medany"]
+        arch += WIDE_LOOPS if "v" in extensions(isa) else []
     return Toolchain([zig_path(), "cc"], [*arch, "-fno-sanitize=undefined"], [])
 
 
@@ -97,6 +100,7 @@ def _system(program: str, board: Board, isa: str, clang: bool) -> Toolchain:
     if not clang:
         return Toolchain([program], arch, [], ())
     target = "riscv64-unknown-elf" if board.port == "bare" else "riscv64-linux-gnu"
+    arch += WIDE_LOOPS if "v" in extensions(isa) else []
     return Toolchain([program], [f"--target={target}", *arch], ["-fuse-ld=lld"])
 
 
