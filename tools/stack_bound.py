@@ -22,8 +22,20 @@ from elftools.elf.elffile import ELFFile
 from host.errors import FitError, HostError
 from host.image.inspect import size_text
 
-TRAP_STACK = GUARD = 4096
-"""Bytes of each hart's stack that are not for its main chain; as in firmware/boot/start.S."""
+HEADER = (Path(__file__).resolve().parents[1] / "firmware/port/bare.h").read_text()
+
+
+def constant(name: str) -> int:
+    """A constant of firmware/port/bare.h."""
+    found = re.search(rf"#define {name} +(\w+)", HEADER)
+    assert found, name
+    return int(found[1], 0)
+
+
+TRAP_STACK = GUARD = constant("STACK_GUARD_BYTES")
+"""Bytes of each hart's stack that are not for its main chain."""
+PAINT = constant("STACK_PAINT")
+"""What fills each double word that was never written."""
 ALIGN = 16
 MAX_VLENB = 1024 // 8
 VLENB_CSR = 0xC22

@@ -196,7 +196,7 @@ def test_paint_is_left_below_the_bound(tmp_path: Path) -> None:
         monitor.sendall(f'pmemsave {start:#x} {2 * board.memory.stack} "{saved}"\nquit\n'.encode())
         while monitor.recv(4096):
             pass
-    paint = (0x6B63617473746E70).to_bytes(8, "little")
+    paint = stack_bound.PAINT.to_bytes(8, "little")
     bounds = stack_bound.bounds(files.program)
     for hart, bound in enumerate((bounds["boot hart"], bounds["other harts"])):
         stack = saved.read_bytes()[hart * board.memory.stack : (hart + 1) * board.memory.stack]

@@ -71,8 +71,10 @@ void scalar_softmax(float *x, uint32_t heads, uint32_t count, const float *scale
             x[j] = math_exp(x[j] - most);
         max[h] = most;
         sum[h] = scalar_sum(x, count);
+        if (!scales)
+            continue;
         KERNEL_UNROLL(4)
-        for (size_t j = 0; scales && j < count; j++)
+        for (size_t j = 0; j < count; j++)
             x[j] *= scales[j];
     }
 }
