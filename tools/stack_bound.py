@@ -121,6 +121,8 @@ class Registers:
         self.values: dict[int, int] = {0: 0}
         self.copies: set[int] = set()
         """Registers that were sp: it may be set back from them."""
+        self.scaled = False
+        """Whether VLEN was read: .stack_sizes has constant frames only."""
 
     def step(self, at: int, size: int, word: int) -> None:
         """One instruction."""
@@ -135,11 +137,15 @@ class Registers:
         self.values[0] = 0
 
     def compressed(self, word: int, rd: int) -> int | None:
-        """The result of c.li, c.slli, c.mv and c.add; None of others."""
+        """The result of c.li, c.lui, c.addi, c.slli, c.mv and c.add; None of others."""
         kind, immediate, rs2 = word & 0xE003, (word >> 7 & 32) | (word >> 2 & 31), word >> 2 & 31
         old, other = self.values.get(rd), self.values.get(rs2)
         if kind == 0x4001:
             return signed(immediate, 6)
+        if kind == 0x6001 and rd != SP:
+            return signed(immediate, 6) << 12
+        if kind == 0x0001 and old is not None:
+            return old + signed(immediate, 6)
         if kind == 0x0002 and old is not None:
             return old << immediate
         if kind == 0x8002 and rs2 and other is not None:
@@ -153,6 +159,7 @@ class Registers:
         if opcode in (0x17, 0x37):
             return signed(word & 0xFFFFF000, 32) + (at if opcode == 0x17 else 0)
         if opcode == 0x73 and word >> 20 == VLENB_CSR:
+            self.scaled = True
             return MAX_VLENB
         if word & 0x707F == 0x13 and a is not None:
             return a + signed(word >> 20, 12)
@@ -243,7 +250,7 @@ class Program:
             value = registers.values.get(word >> 7 & 31)
             if size == 4 and word & 0x7F == 0x13 and value is not None and value in self.functions:
                 f.takes.add(value)
-        f.frame = (fixed if frame is None else frame) + grown
+        f.frame = fixed + grown if frame is None else frame + (grown if registers.scaled else 0)
 
     def read_jump(self, f: Function, at: int, size: int, word: int, registers: Registers) -> None:
         """Note where a jump leaves the function for."""

@@ -72,6 +72,12 @@ def test_chain_adds_the_frames(tmp_path: Path) -> None:
     assert chain.total == sum(size for _, size in chain.steps)
 
 
+def test_large_frame_counts_once(tmp_path: Path) -> None:
+    """What clang takes from sp by way of c.lui and addi stands in .stack_sizes too."""
+    large = "void top(int x) { volatile char a[7000]; a[x] = 1; }"
+    assert 7000 < stack_bound.Program(compiled(tmp_path, large)).deepest("top").total < 7200
+
+
 def firmware() -> Path:
     """Spike's firmware, up to date."""
     command = [sys.executable, "-m", "SCons", "-s", f"build={BUILD}", "board=spike", "kernels=scalar"]
