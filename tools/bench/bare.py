@@ -18,7 +18,8 @@ KERNELS = ROOT / "firmware/kernels"
 MEMORY_C = ROOT / "firmware/boot/memory.c"
 CASES = [KERNELS / "test/cases.c", MEMORY_C]
 """The kernel test without what it runs on."""
-BARE = [KERNELS / "test/bare.c", KERNELS / "test/start.S"]
+START_S = KERNELS / "test/start.S"
+BARE = [KERNELS / "test/bare.c", START_S]
 LAYOUTS = {"scalar": "swar", "rvv": "rvv"}
 CPUS = {"scalar": "generic_rv64+m+a+f+d+c", "rvv": "generic_rv64+m+a+f+d+c+v"}
 SPIKE_MEMORY = 64 << 20

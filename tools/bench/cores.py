@@ -17,7 +17,7 @@ from typing import Any
 
 from host.boards import load_board
 from host.errors import TargetError, UsageError
-from tools.bench.bare import LAYOUTS, MEMORY_C, ROOT, compile_kernels
+from tools.bench.bare import LAYOUTS, MEMORY_C, ROOT, START_S, compile_kernels
 from tools.scons.toolchain import choose
 
 if sys.version_info >= (3, 11):
@@ -27,7 +27,7 @@ else:
 
 HERE = Path(__file__).resolve().parent
 CORES = HERE / "cores"
-SOURCES = [HERE / "cycles.c", HERE / "cycles_start.S", MEMORY_C, ROOT / "firmware/engine/pool.c"]
+SOURCES = [HERE / "cycles.c", START_S, MEMORY_C, ROOT / "firmware/engine/pool.c"]
 SOURCES += sorted((ROOT / "firmware/ops").glob("*.c"))
 GIB = 1 << 30
 LANE_BITS = 64

@@ -211,8 +211,8 @@ static void run_others(void)
     measure_twice(run_nothing, NULL);
 }
 
-void cycles_main(uint32_t hart);
-void cycles_main(uint32_t hart)
+void bare_main(uint32_t hart);
+void bare_main(uint32_t hart)
 {
     if (hart) {
         while (!__atomic_load_n(&started, __ATOMIC_ACQUIRE))

@@ -26,8 +26,8 @@ static uint64_t instret(void)
     return v;
 }
 
-void test_main(void);
-void test_main(void)
+void bare_main(void);
+void bare_main(void)
 {
     static const struct test_port port = {put, instret};
     test_run(&port);

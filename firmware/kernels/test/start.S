@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Floating point and vectors on, a stack, and the tests. A trap waits: Spike has no test device. */
+/* Floating point and vectors on, a stack of 16 KiB a hart, and bare_main. A trap waits: Spike has no
+ * test device. */
     .section .text.start, "ax"
     .globl _start
 _start:
@@ -7,8 +8,11 @@ _start:
     csrw mtvec, t0
     li t0, 0x6600
     csrs mstatus, t0
+    csrr a0, mhartid
+    slli t0, a0, 14
     la sp, stack_top
-    call test_main
+    sub sp, sp, t0
+    call bare_main
     .balign 4
 halt:
     wfi
