@@ -14,9 +14,11 @@ enum {
     REG_LSR = 5,
 };
 
-#define LCR_8N1      0x03
-#define LCR_DLAB     0x80
-#define FCR_ON_CLEAR 0x07 /* Spike delivers nothing before bit 0 is set */
+#define LCR_8N1  0x03
+#define LCR_DLAB 0x80
+/* Spike delivers nothing before bit 0 is set. The trigger of 14 bytes is for an interrupt that is
+ * not enabled, but QEMU has no more than that many wait in the FIFO. */
+#define FCR_ON_CLEAR 0xc7
 #define MCR_DTR_RTS  0x03
 #define LSR_RECEIVED 0x01
 #define LSR_ROOM     0x20
