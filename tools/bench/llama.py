@@ -10,14 +10,15 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter, quants
 
 from host.errors import TargetError, UsageError
+from host.fetch import cache_directory, download_package
 from tools.scons.toolchain import zig_path
 
 SDIST = "llama-cpp-python==0.3.36"
@@ -49,7 +50,7 @@ VARIANTS = (
 
 def work_folder() -> Path:
     """Where llama.cpp is built and its models lie: the user's cache."""
-    return platformdirs.user_cache_path("hartspeak") / "peers"
+    return cache_directory() / "peers"
 
 
 def call(*words: object, cwd: Path | None = None) -> str:
@@ -65,9 +66,10 @@ def fetch_source(work: Path) -> Path:
     """llama.cpp's source, unpacked from the sdist."""
     for found in work.glob("llama_cpp_python-*/vendor/llama.cpp"):
         return found
-    call(sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", "llama-cpp-python", "-d", work, SDIST)
-    with tarfile.open(next(work.glob("llama_cpp_python-*.tar.gz"))) as archive:
-        archive.extractall(work, filter="data")
+    with tempfile.TemporaryDirectory(dir=work) as folder:
+        sdist = download_package(SDIST, Path(folder), ["--no-binary", "llama-cpp-python"], TargetError)
+        with tarfile.open(sdist) as archive:
+            archive.extractall(work, filter="data")
     return next(work.glob("llama_cpp_python-*/vendor/llama.cpp"))
 
 

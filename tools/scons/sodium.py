@@ -6,15 +6,12 @@ Only what ``trust_check`` needs is compiled, from where the package was unpacked
 
 from __future__ import annotations
 
-import hashlib
-import subprocess
-import sys
 import tarfile
 import tempfile
 from pathlib import Path
 
 from host.errors import UsageError
-from host.targets.spike_tool import cache_directory
+from host.fetch import cache_directory, download_package
 
 VERSION = "1.6.2"
 SDIST_SHA256 = "018494d6d696ae03c7e656e5e74cdfd8ea1326962cc401bcf018f1ed8436811c"
@@ -37,24 +34,15 @@ def find_sodium() -> Path:
         place.parent.mkdir(parents=True, exist_ok=True)
         print(f"fetching PyNaCl {VERSION}, whose sources carry libsodium (3.5 MB, once)", flush=True)
         with tempfile.TemporaryDirectory(dir=place.parent) as folder:
-            fresh = _unpack(_download(Path(folder)), Path(folder) / "unpacked")
+            fresh = _unpack(_sdist(Path(folder)), Path(folder) / "unpacked")
             if not place.is_dir():
                 fresh.rename(place)
     return place / LIBRARY
 
 
-def _download(folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += ["--no-binary", "PyNaCl", "-d", str(folder), f"PyNaCl=={VERSION}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    found = list(folder.glob("*.tar.gz"))
-    if done.returncode or not found:
-        words = (done.stderr.strip().splitlines() or ["no output"])[-1]
-        raise UsageError(f"key= needs PyNaCl {VERSION} from PyPI, which cannot be had: {words}. Check the network")
-    digest = hashlib.sha256(found[0].read_bytes()).hexdigest()
-    if digest != SDIST_SHA256:
-        raise UsageError(f"{found[0].name} has SHA-256 {digest}, not the pinned {SDIST_SHA256}: not used")
-    return found[0]
+def _sdist(folder: Path) -> Path:
+    options = ["--quiet", "--no-binary", "PyNaCl"]
+    return download_package(f"PyNaCl=={VERSION}", folder, options, UsageError, SDIST_SHA256)
 
 
 def _unpack(archive: Path, folder: Path) -> Path:
