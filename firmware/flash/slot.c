@@ -9,8 +9,6 @@
 #include "gen/board.h"
 
 static struct update_medium medium;
-static struct update update;
-static struct port_slot slot;
 
 static int sector_read(void *context, uint64_t sector, uint8_t *to)
 {
@@ -30,26 +28,6 @@ static int sector_sync(void *context)
     return virtio_blk_sync();
 }
 
-static int slot_read(uint64_t offset, uint8_t *to, uint32_t size)
-{
-    return update_read(&update, offset, to, size);
-}
-
-static int slot_write(uint64_t offset, const uint8_t *from, uint32_t size)
-{
-    return update_write(&update, offset, from, size);
-}
-
-static int slot_finish(uint64_t bytes)
-{
-    return update_finish(&update, bytes);
-}
-
-static int slot_confirm(void)
-{
-    return update_confirm(&update);
-}
-
 const struct port_slot *slot_open(uint8_t *handoff)
 {
     struct handoff booted;
@@ -66,9 +44,5 @@ const struct port_slot *slot_open(uint8_t *handoff)
         medium.start[i] = booted.start[i];
         medium.sectors[i] = booted.sectors[i];
     }
-    if (update_open(&update, &medium, booted.slot))
-        return NULL;
-    slot =
-        (struct port_slot){update_room(&update), slot_read, slot_write, slot_finish, slot_confirm};
-    return &slot;
+    return update_slot(&medium, booted.slot);
 }

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "flash/selector.h"
+#include "port/port.h"
 
 /* A disk of sectors of SELECTOR_SECTOR_BYTES. All operations return 0 or a negative error. */
 struct update_medium {
@@ -53,5 +54,8 @@ int update_finish(struct update *u, uint64_t bytes);
 /* What runs has given a good answer: a slot on trial stays, unless it has been overwritten since.
  * Returns 0 or the medium's error. */
 int update_confirm(struct update *u);
+
+/* All of this as a port offers it; there is one. NULL where the medium cannot be read. */
+const struct port_slot *update_slot(const struct update_medium *medium, uint32_t running);
 
 #endif

@@ -55,7 +55,7 @@ def build_device() -> Path:
     """An executable that is a device on stdin and stdout."""
     firmware = ROOT / "firmware"
     sources = [*sorted((firmware / "link").glob("*.c")), *sorted((firmware / "engine").glob("tokenizer*.c"))]
-    sources += [firmware / "flash" / "update.c", firmware / "flash" / "selector.c"]
+    sources += [firmware / "flash" / f"{name}.c" for name in ("selector", "update", "update_slot")]
     support = ROOT / "tests" / "support"
     return _compile("device", [*sources, support / "fake_engine.c", support / "fake_port.c"], [])
 

@@ -92,7 +92,6 @@ static void port_idle(void)
 #define SLOT_SECTORS 400u
 
 static int disk;
-static struct update update;
 static uint8_t image_area[SLOT_SECTORS * SELECTOR_SECTOR_BYTES];
 
 static int sector_read(void *context, uint64_t sector, uint8_t *to)
@@ -115,26 +114,6 @@ static int sector_sync(void *context)
     return 0;
 }
 
-static int slot_read(uint64_t offset, uint8_t *to, uint32_t size)
-{
-    return update_read(&update, offset, to, size);
-}
-
-static int slot_write(uint64_t offset, const uint8_t *from, uint32_t size)
-{
-    return update_write(&update, offset, from, size);
-}
-
-static int slot_finish(uint64_t bytes)
-{
-    return update_finish(&update, bytes);
-}
-
-static int slot_confirm(void)
-{
-    return update_confirm(&update);
-}
-
 static const struct port_slot *slot_open(const char *path)
 {
     static const struct update_medium medium = {
@@ -145,13 +124,11 @@ static const struct port_slot *slot_open(const char *path)
                   SELECTOR_COPIES * SELECTOR_COPY_STRIDE / SELECTOR_SECTOR_BYTES + SLOT_SECTORS},
         .sectors = {SLOT_SECTORS, SLOT_SECTORS},
     };
-    static struct port_slot slot = {sizeof image_area, slot_read, slot_write, slot_finish,
-                                    slot_confirm};
     const char *running = getenv("FAKE_SLOT");
     if (!path)
         return NULL;
     disk = open(path, O_RDWR);
-    return update_open(&update, &medium, running ? (uint32_t)atoi(running) : 0) ? NULL : &slot;
+    return update_slot(&medium, running ? (uint32_t)atoi(running) : 0);
 }
 
 static uint64_t none(void)

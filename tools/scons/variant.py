@@ -286,7 +286,7 @@ def build_bare(env: Any, options: Options) -> list[Any]:
     port = [ROOT / "firmware/port" / name for name in ("bare.c", f"bare_{options.board.entry.mode}.c")]
     boot = sorted((ROOT / "firmware/boot").glob("*.[cS]"))
     own = [*port, *boot, *sorted((ROOT / "firmware/drivers").glob("*.c"))]
-    own += [ROOT / f"firmware/flash/{name}.c" for name in ("handoff", "selector", "slot", "update")]
+    own += [ROOT / f"firmware/flash/{name}.c" for name in ("handoff", "selector", "slot", "update", "update_slot")]
     nodes = objects(bare, options, core_sources(options.kernels), "obj") + trust_objects(bare, options, "obj")
     # Not for V: a trap must be able to tell of a core without it.
     scalar = [*choose(options.toolchain, options.board, "scalar").arch, *bare["CCFLAGS"][len(tools.arch) :]]
