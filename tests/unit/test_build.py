@@ -203,7 +203,7 @@ def test_what_depends_on_the_board_compiles_for_each(board: str, tmp_path: Path)
     tools = toolchain.choose("zig", facts, "scalar")
     flags = [*tools.arch, *toolchain.COMMON, "-ffreestanding", "-DPORT_FAULTS=0"]
     flags += [f"-DKERNELS_RVV={int(facts.kernels == 'rvv')}"]
-    flags += ["-Ifirmware", "-Ifirmware/boot/include", f"-I{tmp_path}", "-c", "-o", "/dev/null"]
+    flags += ["-Ifirmware", "-Ifirmware/boot/include", f"-I{tmp_path}", "-c", "-o", str(tmp_path / "object")]
     for source in ("port/bare.c", f"port/bare_{facts.entry.mode}.c", "boot/start.S"):
         command = [*tools.cc, *flags, f"firmware/{source}"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
