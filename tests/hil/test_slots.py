@@ -114,7 +114,6 @@ def test_an_update_is_tried_confirmed_and_survives_damage(disk: Disk, images: li
     assert disk.path.stat().st_size >= 2 * slot_bytes(images[0].stat().st_size) + 18 * MIB
 
 
-@pytest.mark.slow
 def test_an_update_over_the_link_goes_on_after_cuts(
     disk: Disk, images: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
