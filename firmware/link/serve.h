@@ -19,7 +19,7 @@
 
 struct job {
     uint32_t request;
-    uint32_t type;     /* of those WIRE_TYPE_*; 0: no job */
+    uint32_t type;     /* WIRE_TYPE_GENERATE, _SCORE, _LOAD or _FLASH; 0: no job */
     uint32_t terminal; /* its tokens are shown as text, and no host asked for them */
     uint32_t session;
     uint32_t flags; /* WIRE_RUN_FLAG_* */
