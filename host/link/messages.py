@@ -27,7 +27,7 @@ MAX_RAW = 14 + MAX_PAYLOAD + CRC_BYTES
 MAX_ENCODED = MAX_RAW + (MAX_RAW + 253) // 254
 """After stuffing, without the two delimiters."""
 MAX_STOP_IDS = 16
-ANNOUNCE_US = 1_000_000
+ANNOUNCE_US = 800_000
 """A device that has not been spoken to repeats its HELLO_REPLY this often."""
 NO_TOKEN = 0xFFFFFFFF
 RECEIVE_BYTES = 3 * (MAX_ENCODED + 2)

@@ -20,7 +20,7 @@ from host.link.records import SamplerParams
 from host.link.stream import ByteStream
 from host.talk import line_rate
 from tests.support.fake_device import FakeDevice
-from tests.support.lockstep import STEP_SECONDS, LockstepLine
+from tests.support.lockstep import LockstepLine
 from tests.support.tiny import tiny_image, tiny_llama
 
 NUMBERS = {error.name: error.number for error in DEVICE_ERRORS}
@@ -628,7 +628,7 @@ def replace_process(client: Client) -> None:
 
 
 def test_a_restart_in_mid_answer_is_noticed_within_a_second(tmp_path: Path) -> None:
-    """By the clock of a simulated line: the second announcement tells, and each way takes a step of the clock."""
+    """By the clock of a simulated line: the second announcement tells."""
     tiny_image(tmp_path / "tiny.hsp", tiny_llama())
     line = LockstepLine(tmp_path / "tiny.hsp", op_seconds=1e-3)
     try:
@@ -641,7 +641,7 @@ def test_a_restart_in_mid_answer_is_noticed_within_a_second(tmp_path: Path) -> N
         started = line.seconds
         with pytest.raises(DeviceRestarted):
             run.finish()
-        assert line.seconds - started <= messages.ANNOUNCE_US / 1e6 + 2 * STEP_SECONDS
+        assert line.seconds - started < 1.0
     finally:
         line.close()
 
