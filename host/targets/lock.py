@@ -26,8 +26,8 @@ class BoardLock:
     def __init__(self, port: str, wait: float = 0.0) -> None:
         self._port = port
         self._wait = wait
-        name = hashlib.sha256(os.path.realpath(port).encode()).hexdigest()[:16]
-        self._path = Path(tempfile.gettempdir()) / f"hartspeak-{name}.lock"
+        name = port if "://" in port else os.path.realpath(port)
+        self._path = Path(tempfile.gettempdir()) / f"hartspeak-{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock"
         self._file = -1
 
     def __enter__(self) -> BoardLock:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import time
@@ -14,6 +15,16 @@ from host.targets.base import Target
 from host.targets.hooks import Hooks
 from host.targets.spec import TargetSpec
 
+FAILURES: tuple[type[Exception], ...] = (serial.SerialException, OSError, TypeError, ValueError)
+"""What pyserial raises: TypeError where the line is closed and has no file descriptor, ValueError for some rates."""
+if os.name == "posix":
+    import termios
+
+    FAILURES = (*FAILURES, termios.error)
+
+RETURN_SECONDS = 15.0
+"""For which an adapter that was switched off with its board may be away."""
+RETURN_POLL_SECONDS = 0.1
 READ_SECONDS = 0.02
 """Of one look; a change of it would set up the line anew, over RFC 2217 by asking the other end."""
 HINTS = {
@@ -43,7 +54,7 @@ class SerialTarget(Target):
             if not url:
                 self._line.write_timeout = 30
             self._line.open()
-        except (serial.SerialException, OSError, ValueError) as error:
+        except FAILURES as error:
             raise TargetError(f"{self.description} cannot be opened: {_words(error)}. {_hint(error, url)}") from None
 
     @property
@@ -63,7 +74,7 @@ class SerialTarget(Target):
             while not (data := bytes(self._line.read(max(1, self._line.in_waiting)))) and time.monotonic() < end:
                 pass
             return data
-        except (serial.SerialException, OSError, TypeError) as error:
+        except FAILURES as error:
             raise self._gone(error) from None
 
     def write(self, data: bytes) -> None:
@@ -71,14 +82,14 @@ class SerialTarget(Target):
         try:
             self._line.write(data)
             self._line.flush()
-        except (serial.SerialException, OSError, TypeError) as error:
+        except FAILURES as error:
             raise self._gone(error) from None
 
     def set_baud(self, baud: int) -> None:
         """Change the rate, once all has been sent. TargetError where the device cannot."""
         try:
             self._line.baudrate = baud
-        except (serial.SerialException, OSError, ValueError) as error:
+        except FAILURES as error:
             raise self._gone(error) from None
 
     @property
@@ -91,8 +102,22 @@ class SerialTarget(Target):
         return TargetError(f"{self.description} went away: {self._reason}. Is it plugged in and powered?")
 
     def reset(self) -> None:
-        """Run the reset command; see Target."""
+        """Run the reset command; an adapter that lost its power, too, is opened again. See Target."""
         self._hooks.reset(self.description)
+        end = time.monotonic() + RETURN_SECONDS
+        while not self._is_there():
+            if time.monotonic() > end:
+                raise TargetError(f"{self.description} has not come back within {RETURN_SECONDS:g} s of its reset")
+            self._line.close()
+            time.sleep(RETURN_POLL_SECONDS)
+            with contextlib.suppress(*FAILURES):
+                self._line.open()
+
+    def _is_there(self) -> bool:
+        try:
+            return int(self._line.in_waiting) >= 0
+        except FAILURES:
+            return False
 
     def close(self) -> None:
         """Close the line."""
@@ -101,12 +126,11 @@ class SerialTarget(Target):
 
 def _number(error: Exception) -> int:
     """The system's number of an error, also where pyserial has only kept its words; 0 without one."""
-    causes = [getattr(error, "errno", None), *getattr(error.__context__, "args", ())[:1]]
+    causes = [*error.args[:1], *getattr(error.__context__, "args", ())[:1]]
     return next((number for number in causes if isinstance(number, int)), 0)
 
 
 def _words(error: Exception) -> str:
-    # A closed line has no file descriptor any more, which pyserial tells as a TypeError.
     number = _number(error)
     return "it is closed" if isinstance(error, TypeError) else os.strerror(number) if number else str(error)
 

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 import threading
 import time
 from pathlib import Path
@@ -19,7 +20,7 @@ import serial
 import serial.rfc2217
 
 from host.errors import FitError, TargetError, UsageError
-from host.targets import Target, abilities, hooks, open_target, parse_spec, simulators, spike_tool
+from host.targets import Target, abilities, hooks, open_target, parse_spec, serial_line, simulators, spike_tool
 from host.targets.lock import BoardLock
 from host.targets.process import ProcessTarget
 
@@ -213,6 +214,52 @@ def test_an_unplugged_device_says_so() -> None:
         assert target.exit_reason
 
 
+def test_a_device_unplugged_while_bytes_go_out_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    master, slave = pty.openpty()
+    with open_target(os.ttyname(slave), None) as target:
+
+        def tcdrain(_fd: int) -> None:
+            raise termios.error(5, "Input/output error")
+
+        monkeypatch.setattr(termios, "tcdrain", tcdrain)
+        with pytest.raises(TargetError, match="went away: Input/output error"):
+            target.write(b"hello")
+    os.close(master)
+    os.close(slave)
+
+
+def test_an_adapter_without_power_is_opened_again_after_a_reset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = pty.openpty(), pty.openpty()
+    port = tmp_path / "ttyUSB0"
+    port.symlink_to(os.ttyname(first[1]))
+    os.close(first[1])
+
+    def switch(_hooks: hooks.Hooks, _description: str) -> None:
+        os.close(first[0])
+        port.unlink()
+        threading.Timer(0.3, lambda: port.symlink_to(os.ttyname(second[1]))).start()
+
+    monkeypatch.setattr(hooks.Hooks, "reset", switch)
+    with open_target(f"serial:{port}", None) as target:
+        target.reset()
+        os.write(second[0], b"hello")
+        assert read_exactly(target, 5) == b"hello"
+    for fd in second:
+        os.close(fd)
+
+
+def test_an_adapter_that_stays_away_after_a_reset_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    master, slave = pty.openpty()
+    monkeypatch.setattr(serial_line, "RETURN_SECONDS", 0.3)
+    with open_target(os.ttyname(slave), None, hooks=hooks.Hooks(reset_command="true")) as target:
+        os.close(master)
+        os.close(slave)
+        with pytest.raises(TargetError, match=r"has not come back within 0\.3 s of its reset"):
+            target.reset()
+
+
 def test_a_device_that_is_open_elsewhere_says_so() -> None:
     master, slave = pty.openpty()
     path = os.ttyname(slave)
@@ -258,6 +305,13 @@ def test_a_board_is_one_runs_at_a_time(tmp_path: Path) -> None:
         BoardLock(port).__enter__()
     with BoardLock(port, wait=1.0):
         pass
+
+
+def test_a_board_behind_a_network_is_the_same_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with BoardLock("rfc2217://lab:7000"):
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(TargetError, match="is in use by process"):
+            BoardLock("rfc2217://lab:7000").__enter__()
 
 
 def test_a_farm_without_labgrid_says_what_to_install() -> None:
