@@ -102,18 +102,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 raise pytest.UsageError(f"{item.nodeid}: {error}") from None
 
 
-def _needs(item: pytest.Item) -> dict[str, object]:
-    return {name: value for marker in item.iter_markers("needs") for name, value in marker.kwargs.items()}
+def _needs(item: pytest.Item) -> dict[str, Any]:
+    """Of all markers; a test's own come before those of its class and module. Raises UsageError."""
+    from host.errors import UsageError
+    from host.targets.abilities import read_needs
+
+    found: dict[str, object] = {}
+    for marker in item.iter_markers("needs"):
+        if marker.args:
+            raise UsageError(f"needs({', '.join(map(repr, marker.args))}): write needs(NAME=VALUE)")
+        found = {**marker.kwargs, **found}
+    return read_needs(found)
 
 
 def _prepare(item: pytest.Item, text: str, limited: bool) -> None:
     from host.targets import parse_spec
     from host.targets.abilities import missing_program, slowness, spec_abilities
 
-    spec = parse_spec(text)
+    spec, needs = parse_spec(text), _needs(item)
     reason = missing_program(spec)
     if not reason and not spec.is_line:
-        reason = spec_abilities(spec).lacking(_needs(item))
+        reason = spec_abilities(spec).lacking(needs)
     if reason:
         item.add_marker(pytest.mark.skip(reason=reason))
     if limited and not item.get_closest_marker("timeout"):
@@ -153,7 +162,7 @@ def device(request: pytest.FixtureRequest, target_spec: str) -> Iterator[Device]
         try:
             _hold_board(request.config, spec.port, test)
         except TargetError as error:
-            pytest.fail(str(error), pytrace=False)
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
         test.callback(found.close)
         yield found
 
@@ -176,4 +185,9 @@ def _hold_board(config: pytest.Config, port: str, test: contextlib.ExitStack) ->
 @pytest.fixture
 def client(device: Device, image: Path | None) -> Client:
     """A connection to the started target, with an empty session."""
-    return device.connect(image)
+    from host.errors import HostError
+
+    try:
+        return device.connect(image)
+    except HostError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from host.boards import board_names, load_board, parse_size
 from host.errors import UsageError
@@ -36,22 +37,33 @@ class Abilities:
     """The firmware is a process, not bare metal."""
 
     def lacking(self, needs: Mapping[str, object]) -> str:
-        """The first need that is not met, in words; empty where all are. Raises UsageError for an unknown one."""
-        for name, wanted in needs.items():
-            if name not in Abilities.__dataclass_fields__:
-                known = ", ".join(Abilities.__dataclass_fields__)
-                raise UsageError(f"needs({name}=...): there is no such ability; there are {known}")
+        """The first need that is not met, in words; empty where all are. Raises UsageError as read_needs()."""
+        for name, wanted in read_needs(needs).items():
             have = getattr(self, name)
-            if name == "dram":
-                wanted = parse_size(str(wanted))
-                met = have is None or have >= wanted
-            elif name in ("vlen", "harts"):
-                met = have >= int(str(wanted))
-            else:
-                met = have == wanted
+            met = have is None or have >= wanted if name in AT_LEAST else have == wanted
             if not met:
                 return f"needs {name}={wanted}, {self.board} has {name}={have}"
         return ""
+
+
+AT_LEAST: dict[str, Callable[[str], int]] = {"vlen": int, "harts": int, "dram": parse_size}
+
+
+def read_needs(needs: Mapping[str, object]) -> dict[str, Any]:
+    """What a test asks for, sizes in bytes. Raises UsageError for what no target can be asked for."""
+    found: dict[str, Any] = {}
+    for name, wanted in needs.items():
+        if name not in Abilities.__dataclass_fields__:
+            known = ", ".join(Abilities.__dataclass_fields__)
+            raise UsageError(f"needs({name}=...): there is no such ability; there are {known}")
+        kind = str if name == "board" else bool
+        try:
+            found[name] = AT_LEAST[name](str(wanted)) if name in AT_LEAST else wanted
+        except ValueError as error:
+            raise UsageError(f"needs({name}={wanted!r}): {error}") from None
+        if name not in AT_LEAST and not isinstance(wanted, kind):
+            raise UsageError(f"needs({name}={wanted!r}): it is a {kind.__name__}")
+    return found
 
 
 def spec_abilities(spec: TargetSpec) -> Abilities:
