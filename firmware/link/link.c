@@ -53,6 +53,13 @@ int link_open(const struct frame *hello, uint32_t nonce)
     return 1;
 }
 
+void link_close(void)
+{
+    window_open(&line.window, 0);
+    line.epoch = 0;
+    line.ack_owed = line.open = 0;
+}
+
 int link_is_open(void)
 {
     return line.open;

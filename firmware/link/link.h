@@ -36,7 +36,11 @@ int link_poll(void);
  * delivered is forgotten. Returns 1, or 0 where this very HELLO has begun it already. */
 int link_open(const struct frame *hello, uint32_t nonce);
 
-/* Whether a HELLO was ever received. */
+/* Ends the epoch: a host that speaks in it finds a device that knows it no more, and announces
+ * itself. */
+void link_close(void);
+
+/* Whether an epoch was begun. */
 int link_is_open(void);
 
 /* Whether a frame of another epoch came since the last call: its sender does not know that the

@@ -48,6 +48,12 @@ void serve_cancel(void)
     serve.cancelled = 1;
 }
 
+void serve_drop_host(void)
+{
+    stream_detach();
+    link_close();
+}
+
 void serve_finish(void)
 {
     serve.job.type = 0;
@@ -211,7 +217,10 @@ static void receive_hello(const struct frame *frame)
 
 static int session_check(uint32_t session)
 {
-    return session < engine_info()->sessions && session < LIMIT_SESSIONS ? 0 : E_SESSION;
+    if (session >= engine_info()->sessions || session >= LIMIT_SESSIONS)
+        return E_SESSION;
+    terminal_host_uses(session);
+    return 0;
 }
 
 static uint32_t session_length(uint32_t session)

@@ -52,6 +52,9 @@ void serve_start(const struct job *job);
 /* The job is to be abandoned at the next op. */
 void serve_cancel(void);
 
+/* Nothing more is sent to the host that is there; it has to say HELLO again. */
+void serve_drop_host(void);
+
 /* The job is over; its DONE or ERROR must have been sent. */
 void serve_finish(void);
 

@@ -31,6 +31,7 @@ static struct {
     uint64_t mode_us; /* when it began */
     uint64_t host_us; /* when a host spoke; 0: never */
     uint64_t typed_us;
+    int shared; /* a host has used the session since */
     int active;
     int answering;
     int ended;    /* the line awaits its answer */
@@ -229,8 +230,18 @@ static uint32_t session_length(void)
     return engine_length(own_session()) + pending_count(own_session());
 }
 
+void terminal_host_uses(uint32_t session)
+{
+    if (session == own_session())
+        terminal.shared = 1;
+}
+
+/* A host that goes on with what it believes is there would get other tokens than it should. */
 static void forget(void)
 {
+    if (terminal.shared)
+        serve_drop_host();
+    terminal.shared = 0;
     (void)engine_truncate(own_session(), 0);
     pending_keep(own_session(), 0);
     terminal.length = 0;

@@ -26,6 +26,10 @@ int terminal_takes(uint8_t byte);
 /* A host has sent a good frame: what comes is its, for a while. */
 void terminal_host_spoke(void);
 
+/* A host's request is about this session: if it is the terminal's, too, the next question drops the
+ * host, which finds the device as after a restart. */
+void terminal_host_uses(uint32_t session);
+
 /* Obeys a line that was ended: a command is answered, a question becomes the job. To be called
  * while there is no job. Returns whether there was a line. */
 int terminal_obey(void);

@@ -24,6 +24,7 @@ from host.link.records import SamplerParams
 from host.talk import Conversation, Speaker, open_talk
 from host.targets import Target, open_target, simulators
 from host.terminal import printable
+from tests.support.lockstep import LockstepLine
 from tests.support.texts import described, trained
 from tests.support.tiny import tiny_image, tiny_llama
 
@@ -38,11 +39,11 @@ NEXT = "And then? 12 café"
 needs_qemu = pytest.mark.skipif(not shutil.which("qemu-system-riscv64"), reason="QEMU is not installed")
 
 
-def make_image(path: Path, seed: int, context: int = 256, chat: bool = True) -> Path:
+def make_image(path: Path, seed: int, context: int = 256, chat: bool = True, sessions: int = 2) -> Path:
     source = tiny_llama(seed, vocab_size=trained("smollm").get_vocab_size(), tie_word_embeddings=False)
     source.config["max_position_embeddings"] = 4096
     source.tokenizer = described("smollm") if chat else described("smollm", None)
-    options = Options(weights=Format.Q8, kv=Format.KV8, context=context, layout=Layout.SWAR, sessions=2)
+    options = Options(weights=Format.Q8, kv=Format.KV8, context=context, layout=Layout.SWAR, sessions=sessions)
     tiny_image(path, source, options)
     return path
 
@@ -185,6 +186,37 @@ def test_a_host_takes_over_and_text_is_ignored_while_it_is_there(tmp_path: Path)
         client.truncate(0)
         client.prompt([5, 6, 7])
         assert [token.id for token in client.generate(20)] == expected
+
+
+@pytest.mark.parametrize("sessions", [1, 2])
+def test_a_host_whose_session_the_terminal_took_gets_no_other_tokens(sessions: int, tmp_path: Path) -> None:
+    """It is told as of a restart, and restores its session; one with another session is not disturbed."""
+    lines: list[str] = []
+    line = LockstepLine(make_image(tmp_path / "tiny.hsp", ENDS_ITSELF, sessions=sessions))
+    client = Client(line, lines.append, clock=line.now, restore=True)
+
+    def wait(seconds: float) -> None:
+        end = line.now() + seconds
+        while line.now() < end:
+            client._read(1.0)
+
+    def answer(typed: bytes) -> list[int]:
+        client.truncate(0)
+        client.prompt([5, 6, 7])
+        first = [token.id for token in client.generate(4)]
+        wait(15)
+        line.write(typed)
+        wait(5)
+        return first + [token.id for token in client.generate(8)]
+
+    try:
+        client.connect()
+        expected = answer(b"")
+        assert answer(QUESTION.encode() + b"\r") == expected
+        assert any(QUESTION in text for text in lines)
+        assert any("sessions are restored" in text for text in lines) == (sessions == 1)
+    finally:
+        line.close()
 
 
 def test_what_cannot_be_answered_is_told(tmp_path: Path) -> None:
