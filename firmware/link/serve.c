@@ -572,12 +572,13 @@ static int request_check(const struct request *request, const struct frame *fram
     *detail = error == E_PROTOCOL ? frame->version : frame->type;
     if (error)
         return error;
+    *detail = (uint64_t)-serve.error;
+    if ((serve.error || serve.checking) && request->needs_model)
+        return E_NOT_READY;
     *detail = serve.job.request;
     int changes = frame->type == WIRE_TYPE_STATS && wire_stats_flags(frame->payload);
-    if (serve.job.type && (!request->while_running || changes))
-        return E_BUSY;
-    *detail = (uint64_t)-serve.error;
-    return (serve.error || serve.checking) && request->needs_model ? E_NOT_READY : 0;
+    int busy = serve.job.type || serve.checking;
+    return busy && (!request->while_running || changes) ? E_BUSY : 0;
 }
 
 void serve_receive(const struct frame *frame)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "gen/errors.h"
+#include "link/cobs.h"
 #include "link/frame.h"
 #include "port/port.h"
 
@@ -36,7 +37,6 @@ static struct {
     uint16_t seq, ack;
     uint32_t silent;
     uint64_t now;
-    struct frame_reader heard;
     jmp_buf end;
 } host;
 
@@ -112,13 +112,16 @@ static int port_read(uint8_t *to, uint32_t size)
     return (int)got;
 }
 
-/* A host acknowledges what it hears. */
+/* A host acknowledges what it hears: each frame comes in a write of its own. */
 static int port_write(const uint8_t *from, uint32_t size)
 {
-    struct frame frame;
-    for (uint32_t i = 0; i < size; i++)
-        if (frame_reader_push(&host.heard, from[i], &frame) == 1 && frame.epoch == EPOCH)
-            host.ack = (uint16_t)(frame.seq + 1u);
+    static uint8_t bytes[FRAME_WIRE_BYTES];
+    if (size < WIRE_FRAME_SIZE || size > sizeof bytes || from[0])
+        return 0;
+    memcpy(bytes, from, size);
+    int whole = cobs_decode(bytes + 1, size - 2u) >= (int)WIRE_FRAME_SIZE;
+    if (whole && wire_frame_epoch(bytes + 1) == EPOCH)
+        host.ack = (uint16_t)(wire_frame_seq(bytes + 1) + 1u);
     return 0;
 }
 

@@ -743,6 +743,29 @@ def test_hello_is_answered_while_the_image_is_checked(device: Open, tmp_path: Pa
     assert not held.exists()
 
 
+def test_nobody_takes_the_image_away_under_the_check(device: Open, tmp_path: Path) -> None:
+    held = tmp_path / "held"
+    held.touch()
+    client = device(connect=False, verify_hold=held)
+    asked: list[int] = []
+    refused: list[int] = []
+
+    def unload_then_end_the_check(item: Frame | Text | Damaged) -> None:
+        if not isinstance(item, Frame):
+            return
+        if item.type == Type.HELLO_REPLY and not asked:
+            asked.append(client._send(Type.UNLOAD, messages.Unload, answered=False))
+        elif item.type in (Type.ERROR, Type.OK):
+            refused.append(messages.Error.parse(item.payload).code if item.type == Type.ERROR else 0)
+            held.unlink(missing_ok=True)
+
+    client.trace = unload_then_end_the_check
+    assert client.connect().state == DeviceState.READY
+    assert refused == [67]
+    client.prompt([1, 2])
+    assert [token.id for token in client.generate(2)] == [3, 4]
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_nothing_is_lost_on_a_line_that_loses_doubles_and_changes_bytes(device: Open, seed: int) -> None:
     client = device()
