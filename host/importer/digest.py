@@ -18,20 +18,28 @@ PATIENCE = 1.0
 
 def chunks(file: BinaryIO, size: int, title: str) -> Iterator[bytes]:
     """The bytes of an open file in pieces, with a bar on stderr from the second second on."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    task = progress.add_task(title, total=size)
-    begun, shown = time.monotonic(), False
+    begun, done = time.monotonic(), 0
+    progress: Progress | None = None
     try:
         while piece := file.read(CHUNK):
             yield piece
-            progress.advance(task, len(piece))
-            if not shown and time.monotonic() - begun > PATIENCE:
-                progress.start()
-                shown = True
+            done += len(piece)
+            if progress is None and time.monotonic() - begun > PATIENCE:
+                progress = _start_bar(size, title)
+            if progress is not None:
+                progress.update(progress.task_ids[0], completed=done)
     finally:
-        progress.stop()
+        if progress is not None:
+            progress.stop()
+
+
+def _start_bar(size: int, title: str) -> Progress:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    progress.add_task(title, total=size)
+    progress.start()
+    return progress
 
 
 def sha256_file(path: Path) -> str:

@@ -6,11 +6,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from gguf import MODEL_ARCH, get_tensor_name_map
+from gguf import MODEL_ARCH, TensorNameMap, get_tensor_name_map
 
 from host.errors import SourceError
 from host.importer.fields import Fields
@@ -20,6 +21,7 @@ Config = dict[str, Any]
 Shapes = dict[str, tuple[int, ...]]
 MAX_LAYERS = 1024
 SUFFIXES = (".weight", ".bias")
+LAYER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,16 @@ def _listed(names: list[str]) -> str:
     return shown if len(names) <= 8 else f"{shown} and {len(names) - 8} more"
 
 
+def _check_layers(config: Config, tensors: int) -> None:
+    """Raises SourceError for more layers than tensors, before a name is made for each of theirs."""
+    layers = config.get("num_hidden_layers") or config["n_layer"]
+    if layers > tensors:
+        raise SourceError(f"the config says {layers} layers, the file holds {tensors} tensors; the file is incomplete")
+
+
 def canonical_safetensors(family: Family, config: Config, found: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
     """Tensors of safetensors under canonical names, [out, in], checked. Raises SourceError; see `check_tensors`."""
+    _check_layers(config, len(found))
     tensors: dict[str, StoredTensor] = {}
     for stored_name, tensor in found.items():
         name = stored_name.removeprefix(family.prefix)
@@ -65,13 +75,26 @@ def canonical_safetensors(family: Family, config: Config, found: Mapping[str, St
     return check_tensors(family, config, tensors)
 
 
+@cache
+def _names(arch: MODEL_ARCH) -> TensorNameMap:
+    return get_tensor_name_map(arch, 1)
+
+
+def _gguf_name(family: Family, name: str) -> str:
+    """What a GGUF calls a canonical name; layer 0 of the library's table stands for all, whatever count a file has."""
+    full = name if name == "lm_head.weight" else family.prefix + name
+    layer = LAYER.search(full)
+    first = LAYER.sub("0", full, count=1)
+    found = _names(family.gguf_arch).get_name(first, SUFFIXES)
+    if found is None or layer is None:
+        return found or full
+    return found.replace("blk.0.", f"blk.{layer[0]}.")
+
+
 def canonical_gguf(family: Family, config: Config, found: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
     """Tensors of a GGUF under canonical names, rows in canonical order, checked. Raises SourceError."""
-    names = get_tensor_name_map(family.gguf_arch, config.get("num_hidden_layers") or config["n_layer"])
-    in_file = {}
-    for name in family.shapes(config):
-        full = name if name == "lm_head.weight" else family.prefix + name
-        in_file[names.get_name(full, SUFFIXES) or full] = name
+    _check_layers(config, len(found))
+    in_file = {_gguf_name(family, name): name for name in family.shapes(config)}
     tensors: dict[str, StoredTensor] = {}
     for stored_name, tensor in found.items():
         if family.gguf_ignored.fullmatch(stored_name) or (
@@ -79,8 +102,12 @@ def canonical_gguf(family: Family, config: Config, found: Mapping[str, StoredTen
         ):
             continue
         name = in_file.get(stored_name, stored_name)
-        tensors[name] = replace(tensor, name=name, order=family.row_order(name, config))
-    return check_tensors(family, config, tensors)
+        if name in tensors:
+            raise SourceError(f"tensor {name[:80]!r} stands in the file under two names; the file is damaged")
+        tensors[name] = tensor
+    # The order of rows is as long as the config says, so it is made once the shapes have borne that out.
+    checked = check_tensors(family, config, tensors)
+    return {name: replace(each, name=name, order=family.row_order(name, config)) for name, each in checked.items()}
 
 
 def check_tensors(family: Family, config: Config, tensors: dict[str, StoredTensor]) -> dict[str, StoredTensor]:

@@ -61,24 +61,30 @@ class _Cursor:
         self.at += count
         return self.data[self.at - count : self.at]
 
-    def number(self, code: str) -> int:
-        """One little-endian integer, ``code`` as struct names it."""
-        return int(struct.unpack("<" + code, self.take(struct.calcsize("<" + code)))[0])
+    def number(self, size: int) -> int:
+        """One little-endian integer of ``size`` bytes."""
+        return int.from_bytes(self.take(size), "little")
 
     def count(self, what: str, limit: int) -> int:
         """A 64-bit count of at most ``limit``."""
-        value = self.number("Q")
+        value = self.number(8)
         if value > limit:
             raise SourceError(f"{self.name}: {value} {what}, at most {limit} are allowed; the file is damaged")
         return value
 
     def text(self, limit: int) -> str:
         """A length and so many bytes of UTF-8; other bytes are kept as surrogates."""
-        return self.take(self.count("bytes in a text", limit)).decode("utf-8", errors="surrogateescape")
+        # Not by take(): a vocabulary has half a million of these.
+        start = self.at + 8
+        end = start + int.from_bytes(self.data[self.at : start], "little")
+        if end > len(self.data) or end - start > limit:
+            self.take(self.count("bytes in a text", limit))
+        self.at = end
+        return self.data[start:end].decode("utf-8", errors="surrogateescape")
 
     def value_type(self) -> GGUFValueType:
         """The type of a metadata value."""
-        code = self.number("I")
+        code = self.number(4)
         try:
             return GGUFValueType(code)
         except ValueError:
@@ -119,7 +125,7 @@ def _read_head(cursor: _Cursor) -> tuple[int, int]:
     magic = cursor.take(4)
     if magic != b"GGUF":
         raise SourceError(f"{cursor.name}: starts with {magic!r}, not with 'GGUF'; this is not a GGUF file")
-    version = cursor.number("I")
+    version = cursor.number(4)
     if version & 0xFFFF == 0:
         raise SourceError(f"{cursor.name}: a big-endian GGUF; convert it for little-endian machines first")
     if version not in (2, 3):
@@ -158,12 +164,11 @@ class _Info:
 def _read_tensor(cursor: _Cursor) -> _Info:
     """One line of the tensor table, its size computed from shape and type."""
     name = cursor.text(MAX_KEY)
-    rank = cursor.number("I")
+    rank = cursor.number(4)
     if not 1 <= rank <= 4:
         raise SourceError(f"{cursor.name}: tensor {name[:80]!r} has {rank} dimensions, 1 to 4 are possible; damaged")
-    shape = tuple(cursor.number("Q") for _ in range(rank))[::-1]
-    code = cursor.number("I")
-    offset = cursor.number("Q")
+    *lengths, code, offset = struct.unpack(f"<{rank}QIQ", cursor.take(8 * rank + 12))
+    shape = tuple(lengths[::-1])
     try:
         kind = GGMLQuantizationType(code).name
         per_block, block_bytes = block_size(kind)

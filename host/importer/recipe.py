@@ -68,8 +68,10 @@ def find_recipe(name: str | Path) -> Recipe | None:
     if text.endswith(".toml"):
         return read_recipe(Path(text).expanduser())
     bare, at, given = text.partition("@")
+    if not bare or Path(bare).name != bare or Path(text).exists():
+        return None
     candidate = models_folder() / f"{bare}.toml"
-    if not bare or Path(bare).name != bare or Path(text).exists() or not candidate.is_file():
+    if not candidate.is_file():
         return None
     recipe = read_recipe(candidate)
     if not at:

@@ -14,6 +14,8 @@ from host.importer.fields import read_json, refuse_pointer
 from host.importer.tensor import PLAIN, StoredTensor
 
 MAX_SHARDS = 4096
+MAX_RANK = 8
+MAX_ELEMENTS = 1 << 40
 
 
 def open_safetensors(path: Path) -> dict[str, StoredTensor]:
@@ -32,9 +34,11 @@ def open_safetensors(path: Path) -> dict[str, StoredTensor]:
     for name, entry in header.items():
         if name == "__metadata__":
             continue
-        begin, end = entry["data_offsets"]
+        shape, (begin, end) = tuple(entry["shape"]), entry["data_offsets"]
+        if len(shape) > MAX_RANK or max(shape, default=0) > MAX_ELEMENTS:
+            raise SourceError(f"{path.name}: tensor {name[:80]!r} has the shape {str(shape)[:80]}; the file is damaged")
         raw = whole[8 + length + begin : 8 + length + end]
-        tensors[name] = StoredTensor(name, entry["dtype"], tuple(entry["shape"]), raw)
+        tensors[name] = StoredTensor(name, entry["dtype"], shape, raw)
     return tensors
 
 

@@ -12,7 +12,7 @@ from host.link import messages
 
 HEADER = messages.flat(messages.Frame)
 DELIMITER = b"\x00"
-TEXT_CONTROLS = frozenset(b"\t\n\r\x1b\x08\x07\x0c")
+NOT_TEXT = bytes({*range(0x20), 0x7F} - {*b"\t\n\r\x1b\x08\x07\x0c"})
 MAX_LINE = 4096
 """A longer run of text without an end of line is given out in pieces."""
 
@@ -88,7 +88,7 @@ def decode(segment: bytes) -> Frame | None:
 
 def is_text(data: bytes) -> bool:
     """Whether bytes look like terminal output: UTF-8 without control characters but those terminals use."""
-    if any((byte < 0x20 and byte not in TEXT_CONTROLS) or byte == 0x7F for byte in data):
+    if len(data.translate(None, NOT_TEXT)) != len(data):
         return False
     try:
         data.decode()

@@ -15,32 +15,36 @@ import struct
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import atheris
-import google_crc32c
-from cobs import cobs
+import numpy as np
+from gguf import GGUFWriter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-with atheris.instrument_imports(include=["host.importer", "host.link"]):
+with atheris.instrument_imports(include=["host.importer", "host.link.frames"]):
     from host.errors import HostError
+    from host.importer.family import Config, Family, canonical_safetensors
+    from host.importer.gpt2 import GPT2
+    from host.importer.llama import LLAMA
     from host.importer.load import load_source
     from host.importer.safetensors_file import check_dtypes, open_safetensors
+    from host.link import frames
     from host.link.frames import Damaged, Decoder, Frame, Text, encode
 
 from host.link.messages import MESSAGES
+from tests.fuzz.mutators import mutate_frames, mutate_gguf, mutate_safetensors
 from tests.support.model_files import write_folder, write_gguf
 from tests.support.tiny import tiny_gpt2, tiny_llama
 
 SCRATCH = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
-TINY = {
-    "hidden_size": 8,
-    "intermediate_size": 8,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 1,
-    "num_key_value_heads": 1,
-    "head_dim": 8,
-}
+MAX_LINE = 700
+"""Of console text here, so that an input needs no 4096 bytes to have a longer one."""
+SMALL = {"num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1, "vocab_size": 8}
+LLAMA_SIZES = SMALL | {"hidden_size": 2, "intermediate_size": 2, "head_dim": 2}
+BLOCK_SIZES = SMALL | {"hidden_size": 32, "intermediate_size": 2, "head_dim": 2}
+GPT2_SIZES = {"n_embd": 2, "n_inner": 2, "n_layer": 1, "n_head": 1, "n_positions": 2, "vocab_size": 8}
 
 
 def read_gguf(path: Path) -> None:
@@ -48,14 +52,27 @@ def read_gguf(path: Path) -> None:
     source = load_source(path)
     for tensor in source.tensors.values():
         tensor.float32()
+        tensor.blocks()
 
 
-def read_safetensors(path: Path) -> None:
-    """Tensors and their values."""
-    tensors = open_safetensors(path)
-    check_dtypes(tensors, path.name)
-    for tensor in tensors.values():
-        tensor.float32()
+def safetensors_reader() -> Callable[[Path], None]:
+    """Tensors and their values, and what each architecture takes them for."""
+    families: list[tuple[Family, Config]] = [
+        (LLAMA, dict(tiny_llama(**LLAMA_SIZES).config)),
+        (GPT2, dict(tiny_gpt2(**GPT2_SIZES).config)),
+    ]
+
+    def read(path: Path) -> None:
+        tensors = open_safetensors(path)
+        check_dtypes(tensors, path.name)
+        for family, config in families:
+            with contextlib.suppress(HostError):
+                for canonical in canonical_safetensors(family, config, tensors).values():
+                    canonical.float32()
+        for tensor in tensors.values():
+            tensor.float32()
+
+    return read
 
 
 def file_target(suffix: str, read: Callable[[Path], None]) -> Callable[[bytes], None]:
@@ -70,55 +87,135 @@ def file_target(suffix: str, read: Callable[[Path], None]) -> Callable[[bytes], 
     return run
 
 
-def run_decoder(data: bytes) -> None:
-    """Bytes in portions of changing size; with an odd first one as header and payload, given the right checksum."""
-    if data[:1] and data[0] & 1:
-        data = b"\0" + cobs.encode(data[1:] + google_crc32c.value(data[1:]).to_bytes(4, "little")) + b"\0"
-    decoder, size = Decoder(), 1
-    out: list[Frame | Text | Damaged] = []
-    at = 0
-    while at < len(data):
-        out += decoder.feed(data[at : at + size])
-        at += size
-        size = size * 3 % 257
-    for item in [*out, *decoder.flush()]:
-        if isinstance(item, Frame):
-            assert Decoder().feed(encode(item)) == [item]
+def decoder_target() -> Callable[[bytes], None]:
+    """Bytes in portions of changing size; frames that come out go in again."""
+    frames.MAX_LINE = MAX_LINE
+
+    def run(data: bytes) -> None:
+        decoder, size = Decoder(), 1
+        out: list[Frame | Text | Damaged] = []
+        at = 0
+        while at < len(data):
+            out += decoder.feed(data[at : at + size])
+            at += size
+            size = size * 3 % 257
+        for item in [*out, *decoder.flush()]:
+            if isinstance(item, Frame):
+                assert Decoder().feed(encode(item)) == [item]
+
+    return run
 
 
-def sealed_safetensors(data: bytes, max_size: int, seed: int) -> bytes:
-    """Mutate the header and the length that it stands under by itself as often as the whole file."""
-    length = int.from_bytes(data[:8], "little")
-    room = max_size - (len(data) - length)
-    if not 0 < length <= len(data) - 8 or room < length or seed % 4 == 0:
-        return bytes(atheris.Mutate(data, max_size))
-    header = bytes(atheris.Mutate(data[8 : 8 + length], room))
-    return struct.pack("<Q", len(header)) + header + data[8 + length :]
+@dataclass(frozen=True)
+class Target:
+    """What is run, how inputs are changed, and their greatest size."""
+
+    make: Callable[[], Callable[[bytes], None]]
+    mutate: Callable[[bytes, int, int], bytes]
+    max_len: int
 
 
-TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[bytes, int, int], bytes] | None]] = {
-    "gguf": (file_target(".gguf", read_gguf), None),
-    "safetensors": (file_target(".safetensors", read_safetensors), sealed_safetensors),
-    "decoder": (run_decoder, None),
+TARGETS = {
+    "gguf": Target(lambda: file_target(".gguf", read_gguf), mutate_gguf, 4096),
+    "safetensors": Target(lambda: file_target(".safetensors", safetensors_reader()), mutate_safetensors, 3072),
+    "decoder": Target(decoder_target, mutate_frames, 1024),
 }
+
+
+def byte_level(writer: GGUFWriter, _size: int) -> None:
+    """Eight tokens of a byte-level BPE."""
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(["<s>", "</s>", "<|im_end|>", "h", "e", "he", "\u0120", "\u0120he"])
+    writer.add_token_types([3, 3, 3, 1, 1, 1, 1, 4])
+    writer.add_token_merges(["h e", "\u0120 he"])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(1)
+
+
+def sentence_piece(writer: GGUFWriter, size: int) -> None:
+    """Tokens of a SentencePiece BPE with scores, and every key that is optional."""
+    words = ["<unk>", "<s>", "</s>", "<0x0A>", "\u2581", "h", "e", "he"]
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(words)
+    writer.add_token_scores([-float(i) for i in range(len(words))])
+    writer.add_token_types([2, 3, 3, 6, 1, 1, 1, 1])
+    writer.add_unk_token_id(0)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_eot_token_id(2)
+    writer.add_add_bos_token(True)
+    writer.add_add_space_prefix(False)
+    writer.add_chat_template("{{ messages }}")
+    writer.add_name("small")
+    writer.add_license("mit")
+    writer.add_vocab_size(size)
+    writer.add_rope_dimension_count(2)
+    writer.add_custom_alignment(32)
+
+
+def yarn(writer: GGUFWriter, size: int) -> None:
+    """The same stretched by YaRN."""
+    sentence_piece(writer, size)
+    writer.add_string("llama.rope.scaling.type", "yarn")
+    writer.add_float32("llama.rope.scaling.factor", 4.0)
+    writer.add_uint32("llama.rope.scaling.original_context_length", 128)
+    writer.add_float32("llama.rope.scaling.yarn_beta_fast", 32.0)
+    writer.add_float32("llama.rope.scaling.attn_factor", 1.0)
+
+
+def linear(writer: GGUFWriter, size: int) -> None:
+    """The same stretched evenly."""
+    byte_level(writer, size)
+    writer.add_string("llama.rope.scaling.type", "linear")
+    writer.add_float32("llama.rope.scaling.factor", 2.0)
+
+
+def write_gguf_seeds(folder: Path) -> None:
+    """Both architectures, both tokenizers, the scalings, plain and block formats."""
+    folder.mkdir(parents=True, exist_ok=True)
+    llama = tiny_llama(**LLAMA_SIZES)
+    untied = LLAMA_SIZES | {"tie_word_embeddings": False, "attention_bias": True, "mlp_bias": True}
+    write_gguf(llama, folder / "llama", vocabulary=byte_level)
+    write_gguf(llama, folder / "yarn", "F16", vocabulary=yarn)
+    write_gguf(tiny_llama(**untied), folder / "untied", "BF16", vocabulary=linear)
+    divisors = {"rope_freqs.weight": np.ones(1, np.float32)}
+    write_gguf(llama, folder / "factors", vocabulary=sentence_piece, extra=divisors)
+    for kind in ("Q4_0", "Q8_0"):
+        write_gguf(tiny_llama(**BLOCK_SIZES), folder / kind, kind, vocabulary=sentence_piece)
+    write_gguf(tiny_gpt2(**GPT2_SIZES), folder / "gpt2", vocabulary=byte_level)
+
+
+def write_safetensors_seeds(folder: Path, scratch: Path) -> None:
+    """Both architectures, and one tensor of each element type."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for source in (tiny_llama(**LLAMA_SIZES), tiny_gpt2(**GPT2_SIZES)):
+        written = write_folder(source, scratch / source.architecture) / "model.safetensors"
+        (folder / source.architecture).write_bytes(written.read_bytes())
+    for kind, size in (("F64", 8), ("F32", 4), ("F16", 2), ("BF16", 2), ("F8_E4M3", 1), ("F8_E5M2", 1)):
+        entry = {"dtype": kind, "shape": [2, 2], "data_offsets": [0, 4 * size]}
+        text = json.dumps({"x": entry, "__metadata__": {"format": "pt"}}).encode()
+        (folder / kind).write_bytes(struct.pack("<Q", len(text)) + text + bytes(4 * size))
+
+
+def write_decoder_seeds(folder: Path) -> None:
+    """A frame of each kind, text, and all of it in turn as far as it fits."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = random.Random(1)
+    each = [encode(Frame(kind, rng.randbytes(message.head.sizeof()))) for kind, message in MESSAGES.items()]
+    for number, frame in enumerate(each):
+        (folder / f"frame{number}").write_bytes(frame)
+    (folder / "frames").write_bytes(b"\nbooting\r\n" + b"login: ".join(each[::2])[:1000])
+    (folder / "longest").write_bytes(encode(Frame(1, rng.randbytes(512))))
+    (folder / "text").write_bytes("ready \u2713\r\n\u001b[1mx".encode() * 8 + b"x" * MAX_LINE)
 
 
 def write_seeds(folder: Path) -> None:
     """Whole small files for the readers, frames between text for the decoder."""
-    for name in TARGETS:
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    write_gguf(tiny_llama(**TINY), folder / "gguf" / "llama")
-    blocks = TINY | {"hidden_size": 32, "intermediate_size": 32, "head_dim": 32}
-    write_gguf(tiny_llama(**blocks), folder / "gguf" / "blocks", "Q4_0")
-    write_gguf(tiny_gpt2(n_embd=8, n_inner=8, n_layer=1, n_head=1, n_positions=8), folder / "gguf" / "gpt2")
-    model = write_folder(tiny_llama(**TINY), folder / "folder") / "model.safetensors"
-    (folder / "safetensors" / "llama").write_bytes(model.read_bytes())
-    header = {"x": {"dtype": "BF16", "shape": [2, 2], "data_offsets": [0, 8]}, "__metadata__": {"format": "pt"}}
-    text = json.dumps(header).encode()
-    (folder / "safetensors" / "small").write_bytes(struct.pack("<Q", len(text)) + text + bytes(8))
-    rng = random.Random(1)
-    frames = [encode(Frame(kind, rng.randbytes(message.head.sizeof()))) for kind, message in MESSAGES.items()]
-    (folder / "decoder" / "frames").write_bytes(b"\nbooting\r\n" + b"login: ".join(frames))
+    write_gguf_seeds(folder / "gguf")
+    with tempfile.TemporaryDirectory() as scratch:
+        write_safetensors_seeds(folder / "safetensors", Path(scratch))
+    write_decoder_seeds(folder / "decoder")
 
 
 def main(argv: list[str]) -> None:
@@ -126,9 +223,9 @@ def main(argv: list[str]) -> None:
     if argv[1] == "seeds":
         write_seeds(Path(argv[2]))
         return
-    run, mutate = TARGETS[argv[1]]
-    extra = {"custom_mutator": mutate} if mutate else {}
-    atheris.Setup([argv[0], *argv[2:]], run, **extra)
+    target = TARGETS[argv[1]]
+    options = [argv[0], f"-max_len={target.max_len}", *argv[2:]]
+    atheris.Setup(options, target.make(), custom_mutator=target.mutate)
     atheris.Fuzz()
 
 

@@ -2,16 +2,18 @@
 """The bugs that model files have exploited elsewhere, one test a class, against the parsers here that could have them.
 
 The names are those under which they were published. Each is tried where it would apply: in the importer of GGUF files,
-the image loader, the link's messages, the chat template.
+the image loader, the link's messages, the chat template. From 21 on they are what the fuzzers here have found.
 """
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from host.chat_template import ChatTemplate
@@ -19,6 +21,7 @@ from host.errors import BY_NUMBER, DeviceFailure, HostError, SourceError
 from host.image.format import Format, OpId, SectionId
 from host.importer import load_source
 from host.importer.gguf_file import open_gguf
+from host.importer.safetensors_file import open_safetensors
 from host.link.client import Client
 from host.link.frames import Damaged, Decoder, Frame, encode
 from host.link.messages import Space, Type
@@ -333,3 +336,33 @@ def test_20_metadata_that_no_hash_covers(native: Native, images: dict[str, bytes
             native.load(bytes(changed), 4 << 20)
     native.load(image)
     assert native.sample(params(), native.feed([1])[0]) < 131
+
+
+def test_21_a_length_of_zero_beside_one_of_any_size(tmp_path: Path) -> None:
+    """Found by fuzz_python.py: no element, no byte, and a shape that numpy refuses."""
+    for shape in ([0, U64], [1] * 65):
+        size = 4 if shape[0] else 0
+        header = json.dumps({"t": {"dtype": "F32", "shape": shape, "data_offsets": [0, size]}}).encode()
+        path = tmp_path / "model.safetensors"
+        path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(size))
+        with pytest.raises(SourceError, match="shape"):
+            open_safetensors(path)
+
+
+@pytest.mark.parametrize(("key", "count"), [(b"attention.head_count", 2**30), (b"block_count", 1024)])
+def test_22_tables_as_long_as_the_metadata_say(tmp_path: Path, key: bytes, count: int) -> None:
+    """A small file whose heads would have an order of 16 GiB, or whose layers take their time."""
+    path = write_gguf(tiny_llama(), tmp_path / "model.gguf")
+    data = path.read_bytes()
+    at = data.index(text(b"llama." + key)) + len(text(b"llama." + key)) + 4
+    path.write_bytes(data[:at] + struct.pack("<I", count) + data[at + 4 :])
+    with pytest.raises(SourceError, match=r"shape|layers"):
+        load_source(path)
+
+
+def test_23_one_tensor_under_two_names(tmp_path: Path) -> None:
+    """The file's own name and the one that it stands for: which of them counts would be chance."""
+    doubled = {"model.norm.weight": np.zeros(96, np.float32)}
+    path = write_gguf(tiny_llama(), tmp_path / "model.gguf", extra=doubled)
+    with pytest.raises(SourceError, match="two names"):
+        load_source(path)

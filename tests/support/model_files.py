@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gguf import GGMLQuantizationType, GGUFWriter, quants
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFWriter, quants
 from safetensors.numpy import save_file
 
 from host.importer.source import Source
@@ -90,15 +91,26 @@ def interleaved(values: np.ndarray, heads: int) -> np.ndarray:
 
 
 def _quantized(values: np.ndarray, kind: str) -> tuple[np.ndarray, GGMLQuantizationType]:
-    wanted = GGMLQuantizationType[kind if values.ndim == 2 else "F32"]
+    wanted = GGMLQuantizationType[kind]
+    if values.ndim != 2 or values.shape[1] % GGML_QUANT_SIZES[wanted][0]:
+        wanted = GGMLQuantizationType.F32
     return quants.quantize(values, wanted), wanted
 
 
-def write_gguf(source: Source, path: Path, kind: str = "F32", extra: dict[str, np.ndarray] | None = None) -> Path:
-    """A GGUF of the model with all matrices in ``kind``, and ``extra`` tensors under their own names."""
+def write_gguf(
+    source: Source,
+    path: Path,
+    kind: str = "F32",
+    extra: dict[str, np.ndarray] | None = None,
+    vocabulary: Callable[[GGUFWriter, int], None] | None = None,
+) -> Path:
+    """A GGUF of the model with all matrices of whole blocks in ``kind``, and ``extra`` tensors under their own names.
+
+    vocabulary: writes the tokenizer's entries in place of ``write_vocabulary``.
+    """
     writer = GGUFWriter(path, source.architecture)
     (llama_metadata if source.architecture == "llama" else gpt2_metadata)(writer, source.config)
-    write_vocabulary(writer, source.config["vocab_size"])
+    (vocabulary or write_vocabulary)(writer, source.config["vocab_size"])
     for name, values in (extra or {}).items():
         writer.add_tensor(name, values)
     for name, tensor in source.tensors.items():
