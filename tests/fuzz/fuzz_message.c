@@ -2,7 +2,8 @@
 /* libFuzzer target: the whole device end of the link around the fake engine.
  *
  * The input is a sequence of {flags, type, size, payload}, each sent as a good frame of the open
- * epoch unless a flag says otherwise. A HELLO goes before them. */
+ * epoch unless a flag says otherwise. A HELLO goes before them. What took a third of the time, the
+ * checksum, is a simpler one here, at both ends; the codec itself is another target's. */
 
 #include <setjmp.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 
 #include "gen/errors.h"
 #include "link/cobs.h"
+#include "link/crc32c.h"
 #include "link/frame.h"
 #include "port/port.h"
 
@@ -39,6 +41,11 @@ static struct {
     uint64_t now;
     jmp_buf end;
 } host;
+
+uint32_t crc32c_extend(uint32_t crc, const uint8_t *bytes, uint32_t size)
+{
+    return crc ^ size * 0x9e3779b9u ^ (size ? bytes[0] ^ (uint32_t)bytes[size - 1u] << 8 : 0u);
+}
 
 static uint16_t take_u16(uint16_t otherwise)
 {

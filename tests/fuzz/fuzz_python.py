@@ -122,10 +122,10 @@ TARGETS = {
 }
 
 
-def byte_level(writer: GGUFWriter, _size: int) -> None:
+def byte_level(writer: GGUFWriter, _size: int, pre: str = "gpt-2") -> None:
     """Eight tokens of a byte-level BPE."""
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
+    writer.add_tokenizer_pre(pre)
     writer.add_token_list(["<s>", "</s>", "<|im_end|>", "h", "e", "he", "\u0120", "\u0120he"])
     writer.add_token_types([3, 3, 3, 1, 1, 1, 1, 4])
     writer.add_token_merges(["h e", "\u0120 he"])
@@ -155,8 +155,9 @@ def sentence_piece(writer: GGUFWriter, size: int) -> None:
 
 
 def yarn(writer: GGUFWriter, size: int) -> None:
-    """The same stretched by YaRN."""
+    """Positions stretched by YaRN, and a key that may stand there only with zero."""
     sentence_piece(writer, size)
+    writer.add_uint32("llama.expert_count", 0)
     writer.add_string("llama.rope.scaling.type", "yarn")
     writer.add_float32("llama.rope.scaling.factor", 4.0)
     writer.add_uint32("llama.rope.scaling.original_context_length", 128)
@@ -165,8 +166,8 @@ def yarn(writer: GGUFWriter, size: int) -> None:
 
 
 def linear(writer: GGUFWriter, size: int) -> None:
-    """The same stretched evenly."""
-    byte_level(writer, size)
+    """Positions stretched evenly, texts normalized."""
+    byte_level(writer, size, "qwen2")
     writer.add_string("llama.rope.scaling.type", "linear")
     writer.add_float32("llama.rope.scaling.factor", 2.0)
 

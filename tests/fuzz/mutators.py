@@ -150,6 +150,8 @@ def _change_values(entry: _Entry, rng: random.Random) -> None:
     at = rng.randrange(len(entry.values)) if entry.values else 0
     if entry.item is not None and (not entry.values or rng.random() < 0.3):
         entry.values[at : at + 1] = rng.choice((entry.values[at : at + 1] * 2, []))
+    elif entry.item is not None and rng.random() < 0.2:
+        entry.values[at] = rng.choice(entry.values)
     elif kind == STRING:
         entry.values[at] = _mutate(entry.values[at], len(entry.values[at]) + 16)
     elif kind not in (6, 12) and rng.random() < 0.5:
@@ -174,6 +176,10 @@ def _change_entries(parts: Gguf, rng: random.Random, known: dict[bytes, _Entry])
     elif action == 3:
         other = rng.choice(parts.entries)
         entry.kind, entry.item, entry.values = other.kind, other.item, list(other.values)
+    elif action == 4 and entry.item is not None:
+        entry.item = rng.choice((*WIDTHS, STRING, ARRAY))
+        width = WIDTHS.get(entry.item)
+        entry.values = [value[:width].ljust(width or 0, b"\0") for value in entry.values if entry.item != ARRAY]
     else:
         _change_values(entry, rng)
 
