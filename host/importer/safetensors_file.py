@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +31,13 @@ def open_safetensors(path: Path) -> dict[str, StoredTensor]:
         whole = np.memmap(path, np.uint8, "r")
     except (SafetensorError, OSError, ValueError, RecursionError, MemoryError) as error:
         raise SourceError(f"{path.name} is not a whole safetensors file: {error}; copy or download it again") from error
+    header.pop("__metadata__", None)
     tensors = {}
     for name, entry in header.items():
-        if name == "__metadata__":
-            continue
+        if not isinstance(entry, dict):  # the library takes lists as well
+            raise SourceError(f"{path.name}: tensor {name[:80]!r} is described by no object; the file is damaged")
         shape, (begin, end) = tuple(entry["shape"]), entry["data_offsets"]
-        if len(shape) > MAX_RANK or max(shape, default=0) > MAX_ELEMENTS:
+        if len(shape) > MAX_RANK or math.prod(max(length, 1) for length in shape) > MAX_ELEMENTS:
             raise SourceError(f"{path.name}: tensor {name[:80]!r} has the shape {str(shape)[:80]}; the file is damaged")
         raw = whole[8 + length + begin : 8 + length + end]
         tensors[name] = StoredTensor(name, entry["dtype"], shape, raw)

@@ -253,11 +253,15 @@ def _change_header(header: dict[str, Any], rng: random.Random) -> None:
     elif action == 1:
         del header[name]
     elif not isinstance(shape, list):
-        header[name] = rng.choice((entry, None, [], {}, {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}))
+        header[name] = rng.choice((None, [], {}, {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}))
     elif action == 2:
         entry["dtype"] = rng.choice((*PLAIN, "I8", "I64", "BOOL", "F4", "F8_E8M0", "f32", 0))
     elif action == 3:
-        entry["shape"] = rng.choice(([], [*shape, 1], shape[::-1], None, [2**63, 2], [-1], [1.0]))
+        entry["shape"] = rng.choice(
+            ([], [*shape, 1], [0, *shape], [2**40] * 3, shape[::-1], None, [2**63, 2], [-1], [1.0])
+        )
+    elif action == 4 and rng.random() < 0.5:
+        header[name] = list(entry.values())
     elif action == 4:
         entry["data_offsets"] = [_number(rng, 8), _number(rng, 8)]
     elif action == 5:

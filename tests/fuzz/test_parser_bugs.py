@@ -340,13 +340,22 @@ def test_20_metadata_that_no_hash_covers(native: Native, images: dict[str, bytes
 
 def test_21_a_length_of_zero_beside_one_of_any_size(tmp_path: Path) -> None:
     """Found by fuzz_python.py: no element, no byte, and a shape that numpy refuses."""
-    for shape in ([0, U64], [1] * 65):
+    for shape in ([0, U64], [0, 2**40, 2**40], [1] * 65):
         size = 4 if shape[0] else 0
         header = json.dumps({"t": {"dtype": "F32", "shape": shape, "data_offsets": [0, size]}}).encode()
         path = tmp_path / "model.safetensors"
         path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(size))
         with pytest.raises(SourceError, match="shape"):
             open_safetensors(path)
+
+
+def test_21_a_tensor_described_by_a_list(tmp_path: Path) -> None:
+    """The safetensors library takes the fields in order for an object with their names."""
+    header = json.dumps({"t": ["F32", [1], [0, 4]]}).encode()
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+    with pytest.raises(SourceError, match="object"):
+        open_safetensors(path)
 
 
 @pytest.mark.parametrize(("key", "count"), [(b"attention.head_count", 2**30), (b"block_count", 1024)])
