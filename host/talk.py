@@ -145,12 +145,17 @@ def line_rate(client: Client, baud: str | None) -> Iterator[None]:
             break
     else:
         raise TargetError(f"nothing came through at {baud}; the line is at {before} again: choose a lower --baud")
+    gone = False
     try:
         yield
+    except TargetError:
+        gone = True
+        raise
     finally:
         # A device that is left at another rate finds back by itself, only later.
-        with suppress(HostError):
-            client.set_baud(before)
+        if not gone:
+            with suppress(HostError):
+                client.set_baud(before)
 
 
 @contextmanager

@@ -322,6 +322,7 @@ class Client(Endpoint):
         if not isinstance(line, SerialStream) or not line.bauds:
             raise UsageError(f"{line.description} has no rate that could be changed; leave --baud out")
         before = line.baud
+        self._first_baud, self._spoiled = self._first_baud or before, None
         self._ask(Type.SET_BAUD, messages.SetBaud, baud=baud)
         line.set_baud(baud)
         if self._comes_through(BAUD_TRY_SECONDS):

@@ -20,7 +20,7 @@ from host.link.frames import Damaged, Decoder, Frame, Text
 from host.link.messages import DeviceState, Type
 from host.link.records import DeviceInfo
 from host.link.shape import is_well_formed
-from host.link.stream import ByteStream
+from host.link.stream import ByteStream, SerialStream
 
 POLL_SECONDS = 0.2
 HELLO_SECONDS = 0.5
@@ -31,6 +31,8 @@ CHECKING_SECONDS = 1.0
 PING_SECONDS = 0.5
 """A device that says nothing for so long while an answer is awaited is asked whether it is there."""
 PING_MAX_SECONDS = 5.0
+RATE_LOST_SECONDS = 1.0
+"""At another rate than the first, damage without a frame for so long means that the device is back at that."""
 DOUBT_SECONDS = 1.0
 """A device that seems to have restarted and does not answer for so long has."""
 LAST_READS, LAST_READ_SECONDS = 5, 0.05
@@ -92,7 +94,14 @@ class Endpoint:
         self._open: set[int] = set()
         self._nonce = 0
         self._doubt: Doubt | None = None
-        self._heard = self.now()
+        self._heard = self._framed = self.now()
+        """When the last bytes came, and the last frame of this connection."""
+        self._overheard: set[int] = set()
+        """Types of the frames that were no answer to HELLO."""
+        self._first_baud = 0
+        """Rate of the line before it was first changed."""
+        self._spoiled: float | None = None
+        """When damage came that neither a good frame nor a request has followed."""
         self._request = secrets.randbits(31)
 
     @property
@@ -120,9 +129,10 @@ class Endpoint:
             self._hello(self.patience)
 
     def _hello(self, timeout: float) -> None:
-        self._heard = began = self.now()
+        self._heard = self._framed = began = self.now()
+        self._overheard.clear()
         while True:
-            self._await_silence()
+            self._await_silence(began, timeout)
             payload = messages.Hello.build(
                 {
                     "request": self._next_request(),
@@ -143,14 +153,16 @@ class Endpoint:
             if now - self._heard > limit or now - began > 2 * limit:
                 raise TargetError(self._no_answer(now - began))
 
-    def _await_silence(self) -> None:
+    def _await_silence(self, began: float, timeout: float) -> None:
         """Say nothing while another program speaks: U-Boot takes any byte for a key that stops its countdown.
 
-        Our firmware's own report ends the silence, and so does an announcement.
+        Our firmware's own report ends the silence, and so does an announcement. TargetError where neither comes.
         """
         self._announced = False
         while not (self._booting or self._announced or self._waiting) and self.now() - self._text_at < LOADER_SECONDS:
             self._read(POLL_SECONDS, self._nonce)
+            if self.now() - began > 2 * timeout:
+                raise TargetError(self._no_answer(self.now() - began))
 
     def _check_version(self, head: Any) -> bool:
         if head.version_min > messages.VERSION_MAX or head.version_max < messages.VERSION_MIN:
@@ -169,8 +181,15 @@ class Endpoint:
         self._info = DeviceInfo(**values)
 
     def _no_answer(self, waited: float) -> str:
+        for item in self.decoder.flush():
+            if not isinstance(item, Frame):
+                self._take_words(item)
         seen = self._seen()
         start = f"no answer from {self.stream.description} for {waited:.0f} s"
+        if Type.HELLO_REPLY in self._overheard:
+            return f"{start}, though it announces itself: it does not hear this host; check the wire to its RX"
+        if Type.HELLO in self._overheard:
+            return f"{start}, but what was sent came back: TX and RX touch one another, or another program echoes"
         if self.decoder.damaged and not self.decoder.frames:
             return f"{start}; bytes came that are no frames: check the baud rate, then the device.\nLast bytes:\n{seen}"
         if seen:
@@ -197,6 +216,7 @@ class Endpoint:
         request = self._next_request()
         if answered:
             self._open.add(request)
+        self._spoiled = None
         self.connection.push(kind, struct.build({"request": request, **values}) + tail, self.now())
         self._write(self.connection.due(self.now()))
         return request
@@ -246,20 +266,26 @@ class Endpoint:
         for item in self.decoder.feed(data):
             if self.trace:
                 self.trace(item)
-            if isinstance(item, Text):
-                self._take_text(item.line)
-            elif isinstance(item, Damaged):
-                self.tail.append(repr(item.data[-64:]))
-                out += self.connection.damaged(now) if hello is None else b""
+            if not isinstance(item, Frame):
+                self._take_words(item)
+                out += self.connection.damaged(now) if isinstance(item, Damaged) and hello is None else b""
             elif hello is None:
                 out += self._take_frame(item, now)
             elif self._is_reply(item, hello):
                 self._waiting.append(item)
             else:
+                self._overheard.add(item.type)
                 self._announced |= item.type == Type.HELLO_REPLY
         self._write(out + (self.connection.due(now) if hello is None else b""))
         if hello is None:
             self._check_doubt(now)
+
+    def _take_words(self, item: Text | Damaged) -> None:
+        if isinstance(item, Text):
+            self._take_text(item.line)
+            return
+        self.tail.append(repr(item.data[-64:]))
+        self._check_rate(self.now())
 
     def _take_text(self, line: str) -> None:
         if line.strip():
@@ -294,7 +320,8 @@ class Endpoint:
                 self._doubt.announcements += 1
                 self._doubt.epoch = frame.epoch
             return b""
-        self._doubt = None
+        self._doubt = self._spoiled = None
+        self._framed = now
         wanted, out = self.connection.receive(frame, now)
         if wanted and int.from_bytes(frame.payload[:4], "little") in self._open:
             if not is_well_formed(frame.type, frame.payload):
@@ -304,6 +331,16 @@ class Endpoint:
                 )
             self._waiting.append(frame)
         return out
+
+    def _check_rate(self, now: float) -> None:
+        """After damage: a device that has restarted, or heard only noise itself, is at the line's first rate again."""
+        line = self.stream
+        if self._spoiled is None:
+            self._spoiled = now
+        lost = now - self._spoiled > RATE_LOST_SECONDS
+        if lost and isinstance(line, SerialStream) and self._first_baud not in (0, line.baud):
+            line.set_baud(self._first_baud)
+            self._doubt = Doubt(now)
 
     def _check_doubt(self, now: float) -> None:
         """Whether the device that was connected is still there: asked by PING when something says that it is not.
@@ -318,7 +355,8 @@ class Endpoint:
             if doubt.epoch:
                 raise TargetError(f"another host has opened {self.stream.description}; close one of the two")
             raise DeviceRestarted(
-                f"{self.stream.description} restarted in the middle of the connection; connect again. "
+                f"{self.stream.description} restarted in the middle of the connection, or its terminal was used; "
+                "connect again. "
                 f"Last lines:\n{self._seen()}"
             )
         if now - max(doubt.asked, self._text_at) > POLL_SECONDS:
@@ -336,7 +374,7 @@ class Endpoint:
 
         Raises DeviceFailure for ERROR, TargetError when the device went silent or away.
         """
-        asked = self._heard = started = self.now()
+        asked = self._heard = self._framed = started = self.now()
         pause = PING_SECONDS
         while True:
             frame = self._pick(request)
@@ -349,7 +387,7 @@ class Endpoint:
             now = self.now()
             if wait is not None and now - started > wait:
                 return None
-            if max(now - self._heard, self.connection.stalled(now)) > self.patience:
+            if max(now - self._framed, self.connection.stalled(now)) > self.patience:
                 raise TargetError(self._silent())
             if now - max(asked, self._heard) > pause:
                 # The longer an op takes, the less is asked.
@@ -378,7 +416,8 @@ class Endpoint:
                 return frame.payload
 
     def _silent(self) -> str:
+        what = "sent nothing that is a frame" if self._heard > self._framed else "been silent"
         return (
-            f"{self.stream.description} has been silent for {self.patience:.0f} s in the middle of a request; "
+            f"{self.stream.description} has {what} for {self.patience:.0f} s in the middle of a request; "
             f"reset the device and try again.\nLast lines:\n{self._seen()}"
         )
