@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What tests of the link share: clients of fake devices, requests by hand, lines with words, faults and rates."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from host.errors import DEVICE_ERRORS, DeviceFailure
+from host.link import messages
+from host.link.client import Client
+from host.link.frames import Decoder, Frame, encode
+from host.link.messages import FrameFlag, Type
+from host.link.stream import ByteStream
+from tests.support.fake_device import FakeDevice
+
+NUMBERS = {error.name: error.number for error in DEVICE_ERRORS}
+NOISE_SECONDS = 0.01
+Open = Callable[..., Client]
+"""Starts a fake device with these settings; its client says hello unless ``connect`` is false."""
+
+
+@contextmanager
+def fake_clients() -> Iterator[Open]:
+    """Clients of devices that end with the block."""
+    opened: list[Client] = []
+
+    def start(connect: bool = True, **settings: object) -> Client:
+        client = Client(FakeDevice(**settings), patience=20)
+        opened.append(client)
+        if connect:
+            client.connect()
+        return client
+
+    try:
+        yield start
+    finally:
+        for client in opened:
+            client.stream.close()
+
+
+def fake_of(client: Client) -> FakeDevice:
+    """The device that a client was started with."""
+    assert isinstance(client.stream, FakeDevice)
+    return client.stream
+
+
+def refused(name: str) -> pytest.RaisesExc[DeviceFailure]:
+    """The block ends in this error of the device."""
+    return pytest.raises(DeviceFailure, match=rf"error {NUMBERS[name]} \({name}\)")
+
+
+def ask(client: Client, payload: bytes, kind: int, **header: int) -> None:
+    """A raw request with the next sequence number, as a host that makes mistakes would send it."""
+    seq = client.connection.send_next
+    client.connection.send_next += 1
+    client._open.add(int.from_bytes(payload[:4], "little"))
+    client.stream.write(encode(Frame(kind, payload, epoch=client.connection.epoch, **{"seq": seq, **header})))
+
+
+class Scripted:
+    """A stream that answers with given bytes, whatever it is told; time passes where nothing waits to be read.
+
+    noise: what comes beside at each look, without end.
+    """
+
+    description = "the scripted line"
+
+    def __init__(self, *answers: Callable[[bytes], bytes], noise: bytes = b"") -> None:
+        self.answers = answers
+        self.noise = noise
+        self.waiting = b""
+        self.now = 0.0
+
+    def client(self, patience: float) -> Client:
+        """A host whose clock is the stream's."""
+        return Client(self, patience=patience, clock=lambda: self.now)
+
+    def read(self, timeout: float) -> bytes:
+        if self.noise or not self.waiting:
+            self.now += NOISE_SECONDS if self.noise else max(timeout, 1e-3)
+        data, self.waiting = self.waiting, b""
+        return data + self.noise
+
+    def write(self, data: bytes) -> None:
+        self.waiting += b"".join(answer(data) for answer in self.answers)
+
+    def close(self) -> None:
+        pass
+
+
+def hello_reply(version: int) -> Callable[[bytes], bytes]:
+    """Of a device that speaks this version."""
+
+    def answer(data: bytes) -> bytes:
+        frame = Decoder().feed(data)[0]
+        assert isinstance(frame, Frame)
+        hello = messages.Hello.parse(frame.payload)
+        payload = bytearray(messages.HelloReply.sizeof())
+        payload[:10] = messages.Hello.build(
+            {"request": hello.request, "nonce": hello.nonce, "version_min": version, "version_max": version}
+        )[:10]
+        return encode(Frame(Type.HELLO_REPLY, bytes(payload), epoch=frame.epoch, version=version))
+
+    return answer
+
+
+def acknowledge(data: bytes) -> bytes:
+    """Of a device that takes whatever is asked and does nothing."""
+    asked = [item for item in Decoder().feed(data) if isinstance(item, Frame)]
+    heads = [(frame.epoch, frame.seq + 1) for frame in asked if not frame.flags & FrameFlag.UNNUMBERED]
+    return b"".join(encode(Frame(Type.ACK, epoch=epoch, ack=ack, flags=FrameFlag.UNNUMBERED)) for epoch, ack in heads)
+
+
+class Lossy:
+    """A stream that drops, doubles and changes one byte in a thousand, each way."""
+
+    description = "a bad line"
+
+    def __init__(self, inner: ByteStream, seed: int) -> None:
+        self.inner = inner
+        self.rng = random.Random(seed)
+        self.faults = 0
+
+    def spoil(self, data: bytes) -> bytes:
+        out = bytearray()
+        for byte in data:
+            fault = self.rng.randrange(3000)
+            self.faults += fault < 3
+            out += {0: b"", 1: bytes([byte, byte]), 2: bytes([byte ^ 16])}.get(fault, bytes([byte]))
+        return bytes(out)
+
+    def read(self, timeout: float) -> bytes:
+        return self.spoil(self.inner.read(timeout))
+
+    def write(self, data: bytes) -> None:
+        self.inner.write(self.spoil(data))
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+class RatedLine:
+    """A serial line to a device with FAKE_BAUD: each byte goes with its rate, and is heard only at that."""
+
+    description = "a line with a rate"
+    bauds = True
+
+    def __init__(self, inner: ByteStream, fastest: int = 3_000_000) -> None:
+        self.inner = inner
+        self.fastest = fastest
+        self.baud = 115200
+        self.rest = b""
+
+    def set_baud(self, baud: int) -> None:
+        self.baud = baud
+
+    def read(self, timeout: float) -> bytes:
+        data = self.rest + self.inner.read(timeout)
+        self.rest = data[len(data) & ~1 :]
+        pairs = zip(data[0 : len(data) & ~1 : 2], data[1::2], strict=True)
+        return bytes(byte if rate == self._unit() else byte & 0x1E for rate, byte in pairs)
+
+    def write(self, data: bytes) -> None:
+        self.inner.write(b"".join(bytes([self._unit(), byte]) for byte in data))
+
+    def _unit(self) -> int:
+        return self.baud // 9600 if self.baud <= self.fastest else 0
+
+    def close(self) -> None:
+        self.inner.close()
