@@ -264,7 +264,7 @@ static int try_edits(const uint8_t *data, size_t size, int step)
     if (accepted && step)
         use();
     else if (accepted)
-        use_tokenizer();
+        (void)engine_tokenizer_error();
     undo(base);
     return accepted;
 }

@@ -58,21 +58,21 @@ class Target:
 
 
 TARGETS = (
-    Target("frame", "frame codec and ring", ("link/cobs.c", "link/crc32c.c", "link/frame.c", "link/ring.c")),
-    Target(
-        "message",
-        "messages, the whole device end",
-        ("link/[!cf]*.c",),
-        ("link/console.c", "link/frame.c", "engine/tokenizer*.c", "../tests/support/fake_engine.c"),
-        ("link/cobs.c", "link/crc32c.c"),
-        max_len=400,
-    ),
     Target(
         "image",
         "image loader and a step",
         ("engine/image_*.c", "engine/tokenizer*.c"),
         ("engine/*.c", "ops/*.c", "kernels/scalar/*.c", "kernels/swar/*.c"),
         max_len=180,
+    ),
+    Target("frame", "frame codec and ring", ("link/cobs.c", "link/crc32c.c", "link/frame.c", "link/ring.c")),
+    Target(
+        "message",
+        "messages, the whole device end",
+        ("link/[!cf]*.c",),
+        ("link/console.c", "link/frame.c", "engine/tokenizer*.c", "../tests/support/fake_engine.c"),
+        ("link/cobs.c",),
+        max_len=400,
     ),
 )
 
@@ -84,10 +84,10 @@ def _sources(patterns: tuple[str, ...]) -> list[Path]:
 
 
 def _compile(clang: str, sources: list[Path], folder: Path, flags: list[str]) -> list[Path]:
-    """Objects of the sources, made again where a source or any header is newer."""
+    """Objects of the sources, made again where a source, any header or the flags here are newer."""
     folder.mkdir(parents=True, exist_ok=True)
-    headers = [*(ROOT / "firmware").rglob("*.h"), *GENERATED.rglob("*.h")]
-    newest = max(path.stat().st_mtime for path in headers)
+    common = [*(ROOT / "firmware").rglob("*.h"), *GENERATED.rglob("*.h"), Path(__file__)]
+    newest = max(path.stat().st_mtime for path in common)
     objects = []
     for source in sources:
         target = folder / f"{source.parent.name}-{source.name}.o"
@@ -162,16 +162,23 @@ def _row(words: str, runs: int, wanted: int, seconds: float, full: bool) -> Row:
     return Row(f"fuzzing: {words}", measured, f"{wanted:,}" if full else f"sample; {wanted:,} with --full", True)
 
 
+def _pool(full: bool) -> ThreadPoolExecutor:
+    """Runs whole counts beside each other, samples one by one, for rates that mean something."""
+    return ThreadPoolExecutor(_jobs() if full else 1)
+
+
 def rows(full: bool) -> list[Row]:
     """One row a C target."""
     env = {"FUZZ_IMAGES": write_images()}
-    made = []
-    for target in TARGETS:
-        program = build(target)
+    programs = {target: build(target) for target in TARGETS}
+
+    def measure(target: Target) -> Row:
         began = time.monotonic()
-        runs = _fuzz(target.name, [program, f"-max_len={target.max_len}"], FULL, full, env)
-        made.append(_row(target.words, runs, FULL, time.monotonic() - began, full))
-    return made
+        runs = _fuzz(target.name, [programs[target], f"-max_len={target.max_len}"], FULL, full, env)
+        return _row(target.words, runs, FULL, time.monotonic() - began, full)
+
+    with _pool(full) as pool:
+        return list(pool.map(measure, TARGETS))
 
 
 def edit_rows(full: bool) -> list[Row]:
@@ -202,6 +209,5 @@ def reader_rows(full: bool) -> list[Row]:
         runs = _fuzz(reader[0], [sys.executable, script, reader[0]], FULL_PYTHON, full, {})
         return _row(reader[1], runs, FULL_PYTHON, time.monotonic() - began, full)
 
-    # The whole counts beside each other, a sample one by one, for rates that mean something.
-    with ThreadPoolExecutor(_jobs() if full else 1) as pool:
+    with _pool(full) as pool:
         return list(pool.map(measure, READERS))
