@@ -49,7 +49,7 @@ class Family:
 
 def _listed(names: list[str]) -> str:
     """Up to eight names and how many more."""
-    shown = ", ".join(name[:80] for name in names[:8])
+    shown = ", ".join(name[:80] if name.isprintable() else repr(name[:80]) for name in names[:8])
     return shown if len(names) <= 8 else f"{shown} and {len(names) - 8} more"
 
 

@@ -17,6 +17,15 @@ REQUIRED = object()
 LFS_POINTER = b"version https://git-lfs"
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written as UTF-8: no surrogates, which stand for bytes or escapes that are none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class Fields:
     """A mapping of unchecked values with the name of the file that it came from, for messages."""
@@ -65,10 +74,10 @@ class Fields:
         return value
 
     def text(self, key: str, default: Any = REQUIRED) -> str:
-        """A string. Raises SourceError otherwise."""
+        """A string that is Unicode text. Raises SourceError otherwise."""
         value = self._get(key, default)
-        if not isinstance(value, str):
-            raise self._bad(key, value, "a text")
+        if not isinstance(value, str) or not is_unicode(value):
+            raise self._bad(key, value, "a text in UTF-8")
         return value
 
     def choice(self, key: str, options: tuple[str, ...], default: Any = REQUIRED) -> str:
@@ -96,6 +105,7 @@ def read_json(path: Path, limit: int = 16 << 20) -> dict[str, Any]:
     """A JSON object from a file. Raises SourceError when it is missing, too large, damaged or no object."""
     try:
         value = json.loads(read_text(path, limit))
+        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair would end in a traceback later
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{path.name} is not valid JSON: {error}; copy or download it again") from error
     if not isinstance(value, dict):

@@ -14,7 +14,7 @@ import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
 
 from host.errors import SourceError
-from host.importer.fields import Fields
+from host.importer.fields import Fields, is_unicode
 from host.importer.source import Tokenizer
 from host.importer.tokenizer import stop_ids
 
@@ -77,7 +77,7 @@ def _texts(fields: Fields, key: str) -> list[str]:
     value = fields.values.get(key)
     if not isinstance(value, list) or not value or not all(isinstance(each, str) for each in value):
         raise SourceError(f"{fields.where}: {key} is missing or no list of texts; convert the model again")
-    broken = next((each for each in value if not each.isascii() and any("\ud800" <= c <= "\udfff" for c in each)), None)
+    broken = next((each for each in value if not each.isascii() and not is_unicode(each)), None)
     if broken is not None:
         raise SourceError(f"{fields.where}: {key} holds {broken!r}, which is not UTF-8; the file is damaged")
     return value

@@ -144,9 +144,8 @@ def _load_gguf(path: Path) -> Source:
     config = family.from_gguf(fields, file.tensors)
     found = canonical_gguf(family, config, file.tensors)
     provenance = _provenance([path], "gguf", found)
-    licence = file.metadata.get("general.license")
-    if isinstance(licence, str):
-        provenance["licence"] = licence
+    if fields.has("general.license"):
+        provenance["licence"] = fields.text("general.license")
     name = fields.text("general.name", path.stem)
     return _source(family, config, found, gguf_tokenizer(file.metadata, path.name), name, provenance)
 

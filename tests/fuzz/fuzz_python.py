@@ -53,6 +53,9 @@ def read_gguf(path: Path) -> None:
     for tensor in source.tensors.values():
         tensor.float32()
         tensor.blocks()
+    assert source.tokenizer is not None
+    for text in (source.name, source.provenance.get("licence"), source.tokenizer.chat_template):
+        (text or "").encode()
 
 
 def safetensors_reader() -> Callable[[Path], None]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gguf import GGUFWriter
 
 from host.chat_template import ChatTemplate
 from host.errors import BY_NUMBER, DeviceFailure, HostError, SourceError
@@ -28,7 +29,7 @@ from host.link.messages import Space, Type
 from tests.fuzz.images import write_bpe, write_gpt2, write_llama
 from tests.support.fake_device import FakeDevice
 from tests.support.images import ImageEditor
-from tests.support.model_files import write_gguf
+from tests.support.model_files import write_folder, write_gguf, write_vocabulary
 from tests.support.native import Native, params
 from tests.support.tiny import tiny_llama
 
@@ -369,7 +370,32 @@ def test_22_tables_as_long_as_the_metadata_say(tmp_path: Path, key: bytes, count
         load_source(path)
 
 
-def test_23_one_tensor_under_two_names(tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["name", "license", "template"])
+def test_23_texts_that_are_none(tmp_path: Path, key: str) -> None:
+    """Bytes that are no UTF-8, in what goes into the image as text."""
+
+    def describe(writer: GGUFWriter, size: int) -> None:
+        write_vocabulary(writer, size)
+        writer.add_name("a name")
+        writer.add_license("a license")
+
+    path = write_gguf(tiny_llama(), tmp_path / "model.gguf", vocabulary=describe)
+    old = {"name": b"a name", "license": b"a license", "template": b"m.content"}[key]
+    assert load_source(path).name == "a name"
+    path.write_bytes(path.read_bytes().replace(old, b"\xff" + old[1:]))
+    with pytest.raises(SourceError, match="UTF-8"):
+        load_source(path)
+
+
+def test_23_half_a_surrogate_pair(tmp_path: Path) -> None:
+    """JSON can write what Unicode has not."""
+    folder = write_folder(tiny_llama(), tmp_path / "model")
+    (folder / "tokenizer_config.json").write_text('{"chat_template": "\\ud83d"}')
+    with pytest.raises(SourceError, match="surrogates"):
+        load_source(folder)
+
+
+def test_24_one_tensor_under_two_names(tmp_path: Path) -> None:
     """The file's own name and the one that it stands for: which of them counts would be chance."""
     doubled = {"model.norm.weight": np.zeros(96, np.float32)}
     path = write_gguf(tiny_llama(), tmp_path / "model.gguf", extra=doubled)
