@@ -294,11 +294,11 @@ int main(void)
 #else
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    uint32_t sum = 0;
+    uint32_t hash = 2166136261u; /* FNV-1a: the same input is always stepped, or never */
     for (size_t i = 0; i < size; i++)
-        sum = sum * 31u + data[i];
+        hash = (hash ^ data[i]) * 16777619u;
     if (size)
-        (void)try_edits(data, size, sum % STEPPED == 0);
+        (void)try_edits(data, size, (hash >> 16) % STEPPED == 0);
     return 0;
 }
 #endif
