@@ -133,7 +133,7 @@ def open_talk(
 @contextmanager
 def line_rate(client: Client, baud: str | None) -> Iterator[None]:
     """Change the line's rate while within: to a number, or with "auto" to the fastest offered one that works."""
-    if baud is None:
+    if baud is None or (baud == "auto" and not client.info.bauds):
         yield
         return
     if baud != "auto" and not baud.isdigit():

@@ -49,6 +49,10 @@ class Delivery:
         """Seconds since something was acknowledged, while something waits for it."""
         return now - self._progress if self._kept else 0.0
 
+    def forgive(self, now: float) -> None:
+        """Whatever the other end owes, it is not late: it was not listened to until now."""
+        self._progress = now
+
     def push(self, kind: int, payload: bytes, now: float) -> None:
         """Number and keep a frame; ``due`` sends it."""
         if not self._kept:

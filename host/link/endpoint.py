@@ -35,6 +35,8 @@ RATE_LOST_SECONDS = 1.0
 """At another rate than the first, damage without a frame for so long means that the device is back at that."""
 DOUBT_SECONDS = 1.0
 """A device that seems to have restarted and does not answer for so long has."""
+STOPPED_SECONDS = 1.0
+"""A look at the line that took so much longer than asked for: this process was stopped, and the device is not late."""
 LAST_READS, LAST_READ_SECONDS = 5, 0.05
 TAIL_LINES = 12
 REPORT_TEXT = re.compile(rf"{messages.RELEASE.split()[0]} \S+ on ")
@@ -258,8 +260,13 @@ class Endpoint:
         hello: only a HELLO_REPLY with this nonce is awaited.
         """
         self.check_interrupt()
-        data = self._try(lambda: self.stream.read(min(timeout, self.connection.wait(self.now()))))
+        before = self.now()
+        wait = min(timeout, self.connection.wait(before))
+        data = self._try(lambda: self.stream.read(wait))
         now = self.now()
+        if now - before > wait + STOPPED_SECONDS:
+            self._framed = now
+            self.connection.forgive(now)
         if data:
             self._heard = now
         out = b""

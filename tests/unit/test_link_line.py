@@ -36,6 +36,21 @@ def test_a_device_that_only_makes_noise_in_a_request_is_given_up(noise: bytes) -
     assert line.now < 25
 
 
+def test_a_host_that_was_stopped_does_not_blame_the_device(device: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = device()
+    client.prompt([1])
+    run = client.generate(50)
+    next(run)
+
+    def stop(_timeout: float) -> bytes:
+        monkeypatch.undo()
+        client.now = lambda: time.monotonic() + 1000
+        return b""
+
+    monkeypatch.setattr(client.stream, "read", stop)
+    assert [token.id for token in run] == list(range(3, 52))
+
+
 def test_damaged_doubled_and_stale_frames_are_dropped_and_counted(device: Open) -> None:
     client = device()
     before = client.stats()
@@ -192,6 +207,12 @@ def test_auto_takes_the_fastest_rate_that_works_and_leaves_it_at_the_end(rated: 
     assert client.ping() < 5
     with pytest.raises(UsageError, match="neither a number nor auto"), line_rate(client, "fast"):
         pass
+
+
+def test_auto_leaves_a_line_without_rates_as_it_is(device: Open) -> None:
+    client = device()
+    with line_rate(client, "auto"):
+        assert client.ping() < 5
 
 
 def test_a_restart_at_another_rate_is_noticed_and_restored(rated: Open) -> None:
