@@ -29,7 +29,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--gap", type=float, default=GAP_BYTES, help="bytes from fault to fault on average (%(default)g)"
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.gap < 1 or options.baud < 0:
+        parser.error("--gap is at least 1, --baud not below 0")
+    return options
 
 
 def serve(options: argparse.Namespace) -> None:

@@ -125,9 +125,9 @@ class SerialTarget(Target):
 
 
 def _number(error: Exception) -> int:
-    """The system's number of an error, also where pyserial has only kept its words; 0 without one."""
+    """The system's number of an error, also where pyserial has only kept its words; 0 without one: getaddrinfo's differ."""
     causes = [*error.args[:1], *getattr(error.__context__, "args", ())[:1]]
-    return next((number for number in causes if isinstance(number, int)), 0)
+    return next((number for number in causes if isinstance(number, int) and number > 0), 0)
 
 
 def _words(error: Exception) -> str:

@@ -10,6 +10,7 @@ from collections import Counter
 import pytest
 
 from host.faults import KINDS, BrokenStream, Faults, Kind, Way
+from host.faults.__main__ import parse
 
 DATA = random.Random(1).randbytes(20_000)
 
@@ -144,3 +145,10 @@ def test_a_stream_is_broken_both_ways() -> None:
     assert bad.counts.total() > bad.to_device.counts.total()
     bad.close()
     assert loop.closed
+
+
+@pytest.mark.parametrize("options", [["--gap", "0"], ["--baud", "-1"]])
+def test_a_line_that_cannot_be_is_refused(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(options)
+    assert "--gap is at least 1, --baud not below 0" in capsys.readouterr().err
