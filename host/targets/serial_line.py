@@ -125,7 +125,7 @@ class SerialTarget(Target):
 
 
 def _number(error: Exception) -> int:
-    """The system's number of an error, also where pyserial has only kept its words; 0 without one: getaddrinfo's differ."""
+    """The system's number of an error, also where pyserial has only kept its words; 0 without a positive one."""
     causes = [*error.args[:1], *getattr(error.__context__, "args", ())[:1]]
     return next((number for number in causes if isinstance(number, int) and number > 0), 0)
 
