@@ -12,6 +12,7 @@ import pytest
 from host.faults import BrokenStream
 from host.image.reader import Image
 from host.link.client import Client
+from host.link.records import DeviceInfo
 from host.link.stream import ByteStream
 from host.link.transfer import send_image
 from host.targets.abilities import device_abilities, slowness
@@ -23,6 +24,10 @@ from host.targets.spec import TargetSpec
 
 PATIENCE = 20.0
 READ_SECONDS = 0.2
+LINE_BITS = 11
+"""A byte of an image takes ten, and a tenth of them for the frame around it."""
+SEND_SECONDS = 600.0
+"""A test does not wait longer than this for its image to be sent."""
 
 
 class Device:
@@ -65,7 +70,7 @@ class Device:
         """Start the target and say hello; the session is empty.
 
         A board that runs another image gets this one over the line, for as long as it is on; where it has no room for
-        one in its memory, the test is skipped.
+        one in its memory, or the line is too slow for its size, the test is skipped.
         """
         client = Client(self.start(image), patience=max(PATIENCE, self.seconds(PATIENCE)))
         info = client.connect(timeout=max(PATIENCE, self.seconds(1.0)))
@@ -73,12 +78,21 @@ class Device:
             pytest.skip(reason)
         if image is not None:
             if self.spec.is_line and info.root.hex() != Image(image).root:
-                if info.image_area < image.stat().st_size:
-                    pytest.skip(f"{self.spec.text} runs image {info.root.hex()[:8]}, not {image.name}")
+                if reason := self._unsendable(info, image):
+                    pytest.skip(reason)
                 send_image(client, image)
             client.require_model()
             client.truncate(0)
         return client
+
+    def _unsendable(self, info: DeviceInfo, image: Path) -> str:
+        size = image.stat().st_size
+        seconds = size * LINE_BITS / info.baud if info.baud else 0.0
+        if info.image_area < size:
+            return f"{self.spec.text} runs image {info.root.hex()[:8]}, not {image.name}"
+        if seconds > SEND_SECONDS:
+            return f"{image.name} takes {seconds / 60:.0f} minutes over the line; flash it, or host load it"
+        return ""
 
     def reset(self) -> None:
         """Restart the device; connect a client again afterwards. Raises TargetError where it cannot be done."""

@@ -117,12 +117,10 @@ def _needs(item: pytest.Item) -> dict[str, Any]:
 
 def _prepare(item: pytest.Item, text: str, limited: bool) -> None:
     from host.targets import parse_spec
-    from host.targets.abilities import missing_program, slowness, spec_abilities
+    from host.targets.abilities import lacking_before_start, missing_program, slowness
 
     spec, needs = parse_spec(text), _needs(item)
-    reason = missing_program(spec)
-    if not reason and not spec.is_line:
-        reason = spec_abilities(spec).lacking(needs)
+    reason = missing_program(spec) or lacking_before_start(spec, needs)
     if reason:
         item.add_marker(pytest.mark.skip(reason=reason))
     if limited and not item.get_closest_marker("timeout"):

@@ -85,6 +85,13 @@ def device_abilities(info: DeviceInfo) -> Abilities:
     return Abilities(info.board, info.kernels == "rvv", info.vlen, info.harts, dram, info.counters, False, hosted)
 
 
+def lacking_before_start(spec: TargetSpec, needs: Mapping[str, object]) -> str:
+    """The first need that is not met, as far as can be told of a target that has not said hello; empty if none."""
+    if not spec.is_line:
+        return spec_abilities(spec).lacking(needs)
+    return f"needs simulator=True, {spec.text} is none" if needs.get("simulator") else ""
+
+
 def slowness(spec: TargetSpec) -> int:
     """How many times longer than this machine the target may take."""
     return LINE_SLOWNESS if spec.is_line else SLOWNESS[load_board(spec.board).simulator.kind]

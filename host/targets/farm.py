@@ -8,6 +8,7 @@ read.
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 
@@ -30,7 +31,10 @@ def _client(place: str, *words: str) -> None:
         ) from None
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
-        raise TargetError(f"`labgrid-client -p {place} {' '.join(words)}` failed: {said[-1]}")
+        coordinator = os.environ.get("LG_COORDINATOR", "not set")
+        raise TargetError(
+            f"`labgrid-client -p {place} {' '.join(words)}` failed: {said[-1]} (LG_COORDINATOR is {coordinator})"
+        )
 
 
 def _line(place: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,14 @@ def test_a_board_that_a_test_runs_on_gets_the_image(empty: ProcessTarget, image:
         ended.set()
         thread.join()
         line.close()
+
+
+def test_a_test_does_not_wait_hours_for_its_image(client: Client, image: Path) -> None:
+    board = Device(parse_spec("serial:/dev/ttyUSB0"), Hooks())
+    fast, slow = (replace(client.info, baud=baud) for baud in (115200, 1200))
+    assert board._unsendable(fast, image) == ""
+    assert "minutes over the line; flash it" in board._unsendable(slow, image)
+    assert "runs image 00000000, not tiny.hsp" in board._unsendable(replace(fast, image_area=1000), image)
 
 
 def test_only_what_is_not_there_is_sent(client: Client, image: Path) -> None:

@@ -61,15 +61,20 @@ def test_what_a_target_lacks_is_a_skip_with_the_reason(pytester: pytest.Pytester
         def test_own_need_is_the_one(target_spec): pass
 
         @pytest.mark.needs(vlen=0)
-        def test_on_a_board(client): raise AssertionError("not reached")
+        def test_on_a_board(device): raise AssertionError("not reached")
+
+        @pytest.mark.needs(vlen=0, simulator=False, harts=2)
+        def test_said_by_the_board(client): raise AssertionError("not reached")
         """
     )
     done = run(pytester, "--target", "native", "-k", "not board")
     done.assert_outcomes(passed=1, skipped=1)
     done.stdout.fnmatch_lines(["SKIPPED*needs vlen=512, native has vlen=0"])
     done = run(pytester, "--target", board, "-k", "board")
-    done.assert_outcomes(skipped=1)
-    done.stdout.fnmatch_lines(["SKIPPED*needs simulator=True, fake has simulator=False"])
+    done.assert_outcomes(skipped=2)
+    done.stdout.fnmatch_lines_random(
+        ["SKIPPED*needs simulator=True, socket:* is none", "SKIPPED*needs harts=2, fake has harts=1"]
+    )
 
 
 @pytest.mark.parametrize(
