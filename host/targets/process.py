@@ -62,7 +62,8 @@ class ProcessTarget(Target):
         _open.add(self)
 
     def _start(self) -> None:
-        self._received: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        # Not a SimpleQueue: its get() waits for ever where a signal comes as its time ends.
+        self._received: queue.Queue[bytes] = queue.Queue()
         self._socket: socket.socket | None = None
         self._ended = False
         pipe = subprocess.PIPE
@@ -86,7 +87,7 @@ class ProcessTarget(Target):
         assert self._process.stdout
         return self._process.stdout.read(CHUNK) or b""
 
-    def _drain(self, received: queue.SimpleQueue[bytes]) -> None:
+    def _drain(self, received: queue.Queue[bytes]) -> None:
         try:
             while data := self._receive():
                 received.put(data)

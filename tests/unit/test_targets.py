@@ -117,6 +117,19 @@ def test_dead_process_is_an_error_with_its_last_words() -> None:
             target.write(bytes(1 << 20))
 
 
+def test_a_signal_does_not_make_reading_wait() -> None:
+    """One that comes just as the time is over, too, as Ctrl-C or the end of a proxy may."""
+    before = signal.signal(signal.SIGALRM, lambda _number, _frame: None)
+    try:
+        with python("import time; time.sleep(20); print('late')") as target:
+            for _ in range(30):
+                signal.setitimer(signal.ITIMER_REAL, 0.00199)
+                assert target.read(0.002) == b""
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def test_missing_program_is_an_error() -> None:
     with pytest.raises(TargetError, match="cannot be started"):
         ProcessTarget(lambda _: ["/nonexistent/simulator"], "test process")
