@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import select
@@ -22,6 +23,7 @@ class PtyLine:
         self._stream = stream
         # The other end stays open here, too, so that the line outlives each of its hosts.
         self._master, self._slave = pty.openpty()
+        os.set_blocking(self._master, False)
         tty.setraw(self._slave)
         self.path = os.ttyname(self._slave)
 
@@ -31,8 +33,16 @@ class PtyLine:
             if select.select([self._master], [], [], 0)[0]:
                 self._stream.write(os.read(self._master, CHUNK))
             data = self._stream.read(TICK_SECONDS)
-            while data:
-                data = data[os.write(self._master, data) :]
+            while data and not stopped():
+                data = data[self._give(data) :]
+
+    def _give(self, data: bytes) -> int:
+        """Bytes that the host's end had room for: nobody need have it open."""
+        if not select.select([], [self._master], [], TICK_SECONDS)[1]:
+            return 0
+        with contextlib.suppress(BlockingIOError):
+            return os.write(self._master, data)
+        return 0
 
     def close(self) -> None:
         """Remove the device and close the stream."""

@@ -11,6 +11,7 @@ import pytest
 
 from host.faults import KINDS, BrokenStream, Faults, Kind, Way
 from host.faults.__main__ import parse
+from host.faults.pty_line import PtyLine
 
 DATA = random.Random(1).randbytes(20_000)
 
@@ -152,3 +153,18 @@ def test_a_line_that_cannot_be_is_refused(options: list[str], capsys: pytest.Cap
     with pytest.raises(SystemExit):
         parse(options)
     assert "--gap is at least 1, --baud not below 0" in capsys.readouterr().err
+
+
+@pytest.mark.timeout(30)
+def test_a_serial_device_that_nobody_reads_can_be_ended() -> None:
+    loop = Loop()
+    line = PtyLine(loop)
+    looks = itertools.count()
+
+    def stopped() -> bool:
+        loop.held = bytes(4096)
+        return next(looks) > 100
+
+    line.run(stopped)
+    line.close()
+    assert loop.closed
