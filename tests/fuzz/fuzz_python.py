@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import struct
 import sys
@@ -79,13 +80,16 @@ def safetensors_reader() -> Callable[[Path], None]:
 
 
 def file_target(suffix: str, read: Callable[[Path], None]) -> Callable[[bytes], None]:
-    """A target that reads its input as a file."""
-    path = Path(tempfile.mkdtemp(dir=SCRATCH)) / f"model{suffix}"
+    """A target that reads its input as a file, which libFuzzer's exit leaves no moment to remove later."""
+    path = SCRATCH / f"fuzz-{os.getpid()}{suffix}"
 
     def run(data: bytes) -> None:
         path.write_bytes(data)
-        with contextlib.suppress(HostError):
-            read(path)
+        try:
+            with contextlib.suppress(HostError):
+                read(path)
+        finally:
+            path.unlink()
 
     return run
 
