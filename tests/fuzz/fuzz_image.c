@@ -239,11 +239,11 @@ static void use_tokenizer(void)
 }
 
 /* Bounded: a vocabulary of a million or a context of four is as harmless, but slow. */
-static void use(void)
+static void use(uint32_t turns)
 {
     const struct engine_info *info = engine_info();
-    for (uint32_t turn = 0; turn < 2u; turn++)
-        for (uint32_t session = 0; session < info->sessions && session < 2u; session++)
+    for (uint32_t turn = 0; turn < turns; turn++)
+        for (uint32_t session = 0; session < info->sessions && session < turns; session++)
             step_rows(info, session);
     (void)engine_truncate(0, engine_length(0) / 2u);
     struct engine_row last = {0, engine_length(0), info->vocab - 1u, 1};
@@ -252,7 +252,7 @@ static void use(void)
 }
 
 /* Whether what the edits made was accepted. */
-static int try_edits(const uint8_t *data, size_t size, int step)
+static int try_edits(const uint8_t *data, size_t size, uint32_t turns)
 {
     uint64_t detail;
     const struct base *base = &bases[data[0] % base_count];
@@ -261,8 +261,8 @@ static int try_edits(const uint8_t *data, size_t size, int step)
         limit = apply(base, data + 1u + i * EDIT_BYTES, limit);
     place(base, limit);
     int accepted = !engine_load(&port, &detail) && !engine_verify(&detail);
-    if (accepted && step)
-        use();
+    if (accepted && turns)
+        use(turns);
     else if (accepted)
         (void)engine_tokenizer_error();
     undo(base);
@@ -298,7 +298,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i < size; i++)
         hash = (hash ^ data[i]) * 16777619u;
     if (size)
-        (void)try_edits(data, size, (hash >> 16) % STEPPED == 0);
+        (void)try_edits(data, size, (hash >> 16) % STEPPED ? 0 : 2);
     return 0;
 }
 #endif
