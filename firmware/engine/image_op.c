@@ -89,16 +89,18 @@ static int read_q8a(const struct reader *r, const uint8_t *p, uint32_t domain, u
     return 0;
 }
 
-/* All rows of what is quantized lie apart from all rows of the result: the greatest magnitude, from
- * which the scale is made, would not bound values that were overwritten since. */
-static int check_apart(const struct reader *r, uint32_t domain, const uint8_t *a, const uint8_t *b)
+/* All rows of a source lie apart from all rows of the result. A copy needs it; and what is
+ * quantized: the greatest magnitude, from which the scale is made, would not bound values that were
+ * overwritten since. */
+static int check_apart(const struct reader *r, uint32_t src_domain, const uint8_t *src,
+                       uint32_t dst_domain, const uint8_t *dst)
 {
-    uint64_t rows = domain_rows(r, domain);
-    uint64_t a_first = image_operand_offset(a), b_first = image_operand_offset(b);
-    uint64_t a_end = a_first + rows * image_operand_stride(a);
-    uint64_t b_end = b_first + rows * image_operand_stride(b);
+    uint64_t src_first = image_operand_offset(src), dst_first = image_operand_offset(dst);
+    uint64_t src_rows = domain_rows(r, src_domain), dst_rows = domain_rows(r, dst_domain);
+    uint64_t src_end = src_first + src_rows * image_operand_stride(src);
+    uint64_t dst_end = dst_first + dst_rows * image_operand_stride(dst);
 
-    return a_end <= b_first || b_end <= a_first ? 0 : E_IMAGE_OP;
+    return src_end <= dst_first || dst_end <= src_first ? 0 : E_IMAGE_OP;
 }
 
 static const uint8_t *find_tensor(const struct reader *r, uint32_t index)
@@ -223,7 +225,7 @@ static int read_norm(struct reader *r, const uint8_t *p, struct op *op)
     if (o->dst_format == IMAGE_FORMAT_F32)
         return read_f32(r, dst, op->domain, width, &o->dst);
     if (o->dst_format != IMAGE_FORMAT_Q8A || o->segments != 1 ||
-        check_apart(r, op->domain, src, dst))
+        check_apart(r, op->domain, src, op->domain, dst))
         return E_IMAGE_OP;
     return read_q8a(r, dst, op->domain, o->width, &o->dst_q8a);
 }
@@ -236,7 +238,7 @@ static int read_quantize(struct reader *r, const uint8_t *p, struct op *op)
     op->run = op_quantize;
     o->width = image_op_quantize_width(p);
     if (check_width(o->width) || read_f32(r, src, op->domain, o->width, &o->src) ||
-        check_apart(r, op->domain, src, dst))
+        check_apart(r, op->domain, src, op->domain, dst))
         return E_IMAGE_OP;
     return read_q8a(r, dst, op->domain, o->width, &o->dst);
 }
@@ -420,14 +422,16 @@ static int read_eltwise(struct reader *r, const uint8_t *p, struct op *op)
 static int read_gather(struct reader *r, const uint8_t *p, struct op *op)
 {
     struct op_gather *o = &op->gather;
+    const uint8_t *src = p + IMAGE_OP_GATHER_SRC_OFFSET, *dst = p + IMAGE_OP_GATHER_DST_OFFSET;
 
     op->run = op_gather;
     o->width = image_op_gather_width(p);
     if (op->domain != IMAGE_DOMAIN_LOGIT_ROWS || check_width(o->width))
         return E_IMAGE_OP;
-    if (read_f32(r, p + IMAGE_OP_GATHER_SRC_OFFSET, IMAGE_DOMAIN_ROWS, o->width, &o->src))
+    if (read_f32(r, src, IMAGE_DOMAIN_ROWS, o->width, &o->src) ||
+        read_f32(r, dst, op->domain, o->width, &o->dst))
         return E_IMAGE_OP;
-    return read_f32(r, p + IMAGE_OP_GATHER_DST_OFFSET, op->domain, o->width, &o->dst);
+    return check_apart(r, IMAGE_DOMAIN_ROWS, src, op->domain, dst);
 }
 
 /* ---- the program ---- */

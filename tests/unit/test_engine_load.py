@@ -313,6 +313,14 @@ def test_unfused_op(native: Native, plain: bytes, id_: OpId, fields: dict[str, o
     assert refused(native, editor.op(id_, **fields).sealed()) == ("IMAGE_OP", editor.find(id_))
 
 
+@pytest.mark.parametrize("id_", [OpId.QUANTIZE, OpId.GATHER])
+def test_what_is_copied_or_quantized_lies_apart_from_the_result(native: Native, plain: bytes, id_: OpId) -> None:
+    editor = ImageEditor(plain)
+    index = editor.find(id_)
+    beside = editor.read_op(index).src.offset + 1
+    assert refused(native, editor.op(id_, dst={"offset": beside}).sealed()) == ("IMAGE_OP", index)
+
+
 @pytest.mark.parametrize("head", [{"id": 0}, {"id": 11}, {"id": 65535}, {"version": 0}, {"version": 2}, {"domain": 2}])
 def test_op_head(native: Native, image: bytes, head: dict[str, int]) -> None:
     assert refused(native, ImageEditor(image).op_head(3, **head).sealed()) == ("IMAGE_OP", 3)
