@@ -32,6 +32,8 @@ Progress = Callable[[int, int], None]
 
 PORT_PATIENCE = 120.0
 SIMULATOR_PATIENCE = 600.0
+AWAY_SECONDS = 60.0
+"""For which a line that was unplugged is awaited."""
 
 
 def resolve_image(name: str, target: str, board: str | None = None) -> Path:
@@ -111,23 +113,30 @@ def open_talk(
 
     console: gets the lines that the device prints. log: a file that gets all frames in words. patience: see Client; by
     default long for simulators, whose end is noticed at once anyway. chat: refuse an image without chat template
-    before anything is started. restore: see Client; a simulator that has ended is started again. resume: leave what an
-    earlier host asked for running. baud: change the line's rate to it, or with "auto" to the fastest that works.
+    before anything is started. restore: see Client; a simulator that has ended is started again, a line that was
+    unplugged is awaited. resume: leave what an earlier host asked for running. baud: change the line's rate to it, or
+    with "auto" to the fastest that works.
     """
     path = resolve_image(image, target, board)
     opened = Image(path)
     if chat:
         ChatFormatter(opened.tokenizer)
+    spec = parse_spec(target)
+    reopen = (lambda: open_target(spec, path, console)) if restore and not spec.place else None
+    away = AWAY_SECONDS if spec.port else 0.0
     if patience is None:
-        patience = PORT_PATIENCE if parse_spec(target).is_line else SIMULATOR_PATIENCE
-    again = parse_spec(target).port == "" and restore
-    reopen = (lambda: open_target(target, path, console)) if again else None
-    stream = open_target(target, path, console)
-    with open_client(stream, console, log, patience, restore=restore, reopen=reopen, resume=resume) as client:
+        patience = PORT_PATIENCE if spec.is_line else SIMULATOR_PATIENCE
+    stream = open_target(spec, path, console)
+    with open_client(
+        stream, console, log, patience, restore=restore, reopen=reopen, away=away, resume=resume
+    ) as client:
         talk = Talk(opened, client)
         talk.check_image()
         with line_rate(client, baud):
-            yield talk
+            try:
+                yield talk
+            finally:
+                client.reopen = None  # whoever leaves does not wait for a line
 
 
 @contextmanager
@@ -167,6 +176,7 @@ def open_client(
     *,
     restore: bool = False,
     reopen: Callable[[], ByteStream] | None = None,
+    away: float = 0.0,
     resume: bool = False,
 ) -> Iterator[Client]:
     """Say hello over a stream; closes the stream on leaving. See Client, and ``resume`` of its connect."""
@@ -176,11 +186,12 @@ def open_client(
         stream.close()
         raise UsageError(f"cannot write {log}: {error.strerror}; choose another file for --log") from error
     trace = (lambda item: print(describe(item), file=file, flush=True)) if file else None
-    client = Client(stream, console, patience, trace, restore=restore, reopen=reopen)
+    client = Client(stream, console, patience, trace, restore=restore, away=away)
     try:
         with deferred_interrupts(client):
             client.connect(min(patience, 60.0), resume)
             client.check_interrupt()
+        client.reopen = reopen
         yield client
     finally:
         client.stream.close()

@@ -104,7 +104,9 @@ def register(app: typer.Typer) -> None:
         text = sys.stdin.read() if prompt == "-" else prompt
         params = SamplerParams(temperature, top_k, top_p, min_p, repeat_penalty, repeat_last, seed)
         notices = Notices(quiet or json_)
-        opened = open_talk(image, target, board=board, console=notices.line, log=log, patience=patience, baud=baud)
+        opened = open_talk(
+            image, target, board=board, console=notices.line, log=log, patience=patience, restore=True, baud=baud
+        )
         with opened as talk, deferred_interrupts(talk.client):
             stops = tuple(stop or ())
             if stats:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import google_crc32c
 import numpy as np
 from construct import Struct
 
@@ -27,6 +28,7 @@ BAUD_TRY_SECONDS = messages.BAUD_TRY_US / 1e6 * 0.8
 """Less than the device waits, so that it does not go back behind a PING that came through."""
 BAUD_PING_SECONDS = 0.1
 RECOVER_TRIES = 5
+GOES_ON = "is back; the answer goes on"
 
 
 class Client(Endpoint):
@@ -36,7 +38,7 @@ class Client(Endpoint):
     a device is given up; it is asked by PING in between. clock: seconds, where the stream is simulated with a time of
     its own. restore: when the device restarts, connect again, give its sessions back what they held and go on with what
     was asked, telling ``console``; else DeviceRestarted is raised. reopen: a new stream where the old one has ended,
-    such as a simulator's; that is then a restart, too.
+    such as a simulator's; that is then a restart, too. away: seconds for which it is tried again, for a cable.
     """
 
     def __init__(
@@ -48,8 +50,9 @@ class Client(Endpoint):
         clock: Callable[[], float] = time.monotonic,
         restore: bool = False,
         reopen: Callable[[], ByteStream] | None = None,
+        away: float = 0.0,
     ) -> None:
-        super().__init__(stream, console, patience, trace, clock, reopen)
+        super().__init__(stream, console, patience, trace, clock, reopen, away)
         self.restore = restore
         self.lengths: dict[int, int] = {}
         self.history: dict[int, list[int]] = {}
@@ -80,17 +83,18 @@ class Client(Endpoint):
             self._read(POLL_SECONDS)
         raise TargetError(f"{self.stream.description} does not end the request that it was running; reset it")
 
-    def recover(self) -> None:
-        """Connect to a device that has restarted and give its sessions back what they held.
+    def recover(self, run: Generation | None = None) -> bool:
+        """Connect to a device that has restarted, or whose line was away, and give its sessions back what they held.
 
-        Raises TargetError when it does not come back, or runs another image.
+        Returns whether the device has gone on with ``run``, whose next results then come by themselves. Raises
+        TargetError when it does not come back, or runs another image.
         """
         root, held = self.info.root, {session: list(tokens) for session, tokens in self.history.items()}
         restore, self.restore = self.restore, False
         try:
             for attempt in range(RECOVER_TRIES):
                 try:
-                    self._restore(root, held)
+                    words = self._restore(root, held, run)
                     break
                 except DeviceRestarted:
                     if attempt + 1 == RECOVER_TRIES:
@@ -98,16 +102,58 @@ class Client(Endpoint):
         finally:
             self.restore, self.history = restore, held
         if self.console:
-            self.console(f"[{self.stream.description} restarted; its sessions are restored]")
+            self.console(f"[{self.stream.description} {words}]")
+        return words == GOES_ON
 
-    def _restore(self, root: bytes, held: dict[int, list[int]]) -> None:
-        self.connect(self.patience)
+    def _restore(self, root: bytes, held: dict[int, list[int]], run: Generation | None) -> str:
+        """Returns in words what was found."""
+        self.connect(self.patience, resume=run is not None)
         if self.info.root != root:
             raise TargetError(f"{self.stream.description} restarted with another image; open it again with that one")
+        if run is not None and self._take_up(run.request, run.index):
+            return GOES_ON
+        if self.info.state == DeviceState.RUNNING and run is not None:
+            self._stop_stranger()
         self.lengths.clear()
         self.history = {}
-        for session, tokens in held.items():
-            self.prompt(tokens, session)
+        kept = [self._give_back(tokens, session) for session, tokens in held.items()]
+        return "is back; its sessions are as they were" if all(kept) else "restarted; its sessions are restored"
+
+    def _give_back(self, tokens: list[int], session: int) -> bool:
+        """Make a session hold these tokens, the last of them pending. Returns whether it held those before."""
+        kept = self._still_holds(tokens[:-1], session)
+        self.prompt(tokens[-1:] if kept else tokens, session)
+        return kept
+
+    def _still_holds(self, tokens: list[int], session: int) -> bool:
+        """Whether a session begins with these tokens, as where only the line was away; it is then rolled back to them.
+
+        Those evaluated are compared by their checksum.
+        """
+        try:
+            state = self.session_state(session)
+            done, left = tokens[: state.length], tokens[state.length :]
+            data = np.asarray(done, dtype="<u4").tobytes()
+            if state.length > self.info.context or tuple(left) != state.pending[: len(left)]:
+                return False
+            if data and self.checksum(Space.SESSION, session, 0, len(data)) != google_crc32c.value(data):
+                return False
+            self.truncate(len(tokens), session)
+        except DeviceFailure:
+            return False
+        return True
+
+    def _take_up(self, request: int, index: int) -> bool:
+        """Have the device send the rest of a GENERATE from token ``index`` on. Returns whether it still knows it."""
+        if self.info.run != request:
+            return False
+        self._open.add(request)
+        try:
+            self._ask(Type.RESUME, messages.Resume, target=request, index=index)
+        except DeviceFailure:
+            self._open.discard(request)
+            return False
+        return True
 
     def require_model(self) -> None:
         """Raise DeviceFailure with the device's own error when it has no valid model."""
@@ -115,11 +161,14 @@ class Client(Endpoint):
             raise DeviceFailure(self.info.error, self.info.detail)
 
     def _ask(self, kind: Type, struct: Struct, /, tail: bytes = b"", **values: Any) -> Any:
-        """A request that OK answers; returns the OK. Asked again where the device has restarted and is restored."""
+        """A request that OK answers; returns the OK."""
+        return messages.Ok.parse(self._ask_for(Type.OK, kind, struct, tail, **values))
+
+    def _ask_for(self, answer: Type, kind: Type, struct: Struct, /, tail: bytes = b"", **values: Any) -> bytes:
+        """A request with one answer; returns its payload. Asked again where the device has restarted."""
         while True:
             try:
-                request = self._send(kind, struct, tail, **values)
-                return messages.Ok.parse(self._answer(request, Type.OK))
+                return self._answer(self._send(kind, struct, tail, **values), answer)
             except DeviceRestarted:
                 if not self.restore:
                     raise
@@ -318,12 +367,10 @@ class Client(Endpoint):
 
         DeviceFailure where the device does not offer it, UsageError where this end of the line has no rate.
         """
-        line = self.stream
-        if not isinstance(line, SerialStream) or not line.bauds:
-            raise UsageError(f"{line.description} has no rate that could be changed; leave --baud out")
-        before = line.baud
+        before = self._rated().baud
         self._first_baud, self._spoiled = self._first_baud or before, None
         self._ask(Type.SET_BAUD, messages.SetBaud, baud=baud)
+        line = self._rated()
         line.set_baud(baud)
         if self._comes_through(BAUD_TRY_SECONDS):
             return True
@@ -331,6 +378,11 @@ class Client(Endpoint):
         self._pause(2 * BAUD_TRY_SECONDS)
         self.ping()
         return False
+
+    def _rated(self) -> SerialStream:
+        if not isinstance(self.stream, SerialStream) or not self.stream.bauds:
+            raise UsageError(f"{self.stream.description} has no rate that could be changed; leave --baud out")
+        return self.stream
 
     def _comes_through(self, seconds: float) -> bool:
         end = self.now() + seconds
@@ -352,8 +404,7 @@ class Client(Endpoint):
         """Ask for the cost by op, then switch counting on or off and reset it, where asked for."""
         ops: list[OpCost] = []
         while True:
-            request = self._send(Type.STATS, messages.Stats, flags=0, first=len(ops))
-            payload = self._answer(request, Type.STATS_REPLY)
+            payload = self._ask_for(Type.STATS_REPLY, Type.STATS, messages.Stats, flags=0, first=len(ops))
             head = messages.StatsReply.parse(payload)
             for i in range(head.count):
                 at = messages.StatsReply.sizeof() + i * messages.OpRecord.sizeof()
@@ -365,7 +416,7 @@ class Client(Endpoint):
             0 if enable is None else StatsFlag.ENABLE if enable else StatsFlag.DISABLE
         )
         if flags:
-            self._answer(self._send(Type.STATS, messages.Stats, flags=flags, first=len(ops)), Type.STATS_REPLY)
+            self._ask_for(Type.STATS_REPLY, Type.STATS, messages.Stats, flags=flags, first=len(ops))
         return DeviceStats(
             ops,
             head.frames_received,

@@ -6,10 +6,11 @@ from __future__ import annotations
 import contextlib
 import re
 import secrets
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from construct import Struct
 
@@ -38,14 +39,13 @@ DOUBT_SECONDS = 1.0
 STOPPED_SECONDS = 1.0
 """A look at the line that took so much longer than asked for: this process was stopped, and the device is not late."""
 LAST_READS, LAST_READ_SECONDS = 5, 0.05
+AWAY_POLL_SECONDS = 0.2
 TAIL_LINES = 12
 REPORT_TEXT = re.compile(rf"{messages.RELEASE.split()[0]} \S+ on ")
 OTHER_TEXT = re.compile(r"OpenSBI v|U-Boot (SPL )?\d|TRAP: |WATCHDOG: ")
 """Before or after the firmware: what follows may be a boot loader's countdown."""
 HELLO_HEAD = 10
 """Bytes of HELLO_REPLY that are the same in all versions."""
-
-Value = TypeVar("Value")
 
 
 @dataclass
@@ -65,7 +65,7 @@ def _text(data: bytes) -> str:
 class Endpoint:
     """One end of one byte stream, with a device at the other.
 
-    console, patience, trace, clock, reopen: as Client documents them.
+    console, patience, trace, clock, reopen, away: as Client documents them.
     """
 
     def __init__(
@@ -76,9 +76,11 @@ class Endpoint:
         trace: Callable[[Frame | Text | Damaged], None] | None,
         clock: Callable[[], float],
         reopen: Callable[[], ByteStream] | None,
+        away: float,
     ) -> None:
         self.stream = stream
         self.reopen = reopen
+        self.away = away
         self.now = clock
         self.console = console
         self.patience = patience
@@ -88,6 +90,8 @@ class Endpoint:
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self.interrupted = False
         self._info: DeviceInfo | None = None
+        self._lost: TargetError | None = None
+        """What writing has failed with: the next look at the line meets it, where who asked can ask again."""
         self._text_at = float("-inf")
         self._booting = False
         """Whether the last program that named itself is our firmware."""
@@ -224,21 +228,44 @@ class Endpoint:
         return request
 
     def _write(self, data: bytes) -> None:
-        if data:
-            self._try(lambda: self.stream.write(data))
-
-    def _try(self, act: Callable[[], Value]) -> Value:
-        """Do something with the stream; where it has ended and can be opened anew, that is a restart."""
         try:
-            return act()
+            if data:
+                self.stream.write(data)
         except TargetError as error:
+            self._lost = error
+
+    def _receive(self, timeout: float) -> bytes:
+        """What has arrived; where the stream has ended and can be opened anew, that is a restart."""
+        try:
+            if self._lost is None:
+                return self.stream.read(timeout)
+            raise self._lost
+        except TargetError as error:
+            self._lost = None
             self._hear_last_words()
             if self.reopen is None:
                 raise
             self.stream.close()
-            self.stream = self.reopen()
+            self.stream = self._await_stream(self.reopen, error)
             self._booting, self._text_at = False, self.now()
             raise DeviceRestarted(str(error)) from error
+
+    def _await_stream(self, reopen: Callable[[], ByteStream], error: TargetError) -> ByteStream:
+        """The stream opened anew, for which it has ``away`` seconds; Ctrl-C ends them with the error."""
+        if self.away and self.console:
+            self.console(f"[{error} It is awaited for {self.away:g} s; Ctrl-C ends that]")
+        end = self.now() + self.away
+        try:
+            while True:
+                self.check_interrupt()
+                try:
+                    return reopen()
+                except TargetError:
+                    if self.now() >= end:
+                        raise
+                time.sleep(AWAY_POLL_SECONDS)
+        except KeyboardInterrupt:
+            raise error from None
 
     def _hear_last_words(self) -> None:
         """Where writing has failed there may be a report of why the device ended, unread."""
@@ -262,7 +289,7 @@ class Endpoint:
         self.check_interrupt()
         before = self.now()
         wait = min(timeout, self.connection.wait(before))
-        data = self._try(lambda: self.stream.read(wait))
+        data = self._receive(wait)
         now = self.now()
         if now - before > wait + STOPPED_SECONDS:
             self._framed = now

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from host.link.client import Client
 
 LOGITS = messages.flat(messages.Logits)
+MOST_RESTARTS = 5
+"""Of a device that gives no token between them: it will not."""
 
 Result = TypeVar("Result")
 
@@ -39,6 +41,7 @@ class Run(ABC, Generic[Result]):
         self.session = session
         self.done: Done | None = None
         self._client = client
+        self._cancelled = False
         self._progress = progress
         self._ready: deque[Result] = deque()
         client.active = self
@@ -63,6 +66,7 @@ class Run(ABC, Generic[Result]):
     def cancel(self) -> Done:
         """Have the device stop, and wait until it has. Results that were under way can still be read."""
         if self.done is None:
+            self._cancelled = True
             self._client.send_cancel(self.request)
         while self.done is None:
             self._advance()
@@ -79,12 +83,14 @@ class Run(ABC, Generic[Result]):
             if not self._ask_again():
                 raise
             self._client.active = self
+            if self._cancelled:
+                self._client.send_cancel(self.request)
         except (DeviceFailure, TargetError):
             self._client.active = None
             raise
 
     def _ask_again(self) -> bool:
-        """After a restart: have the device go on. Returns whether it does."""
+        """After a restart: have the device go on, as ``request``. Returns whether it does."""
         return False
 
     def _take(self, frame: Frame) -> None:
@@ -126,6 +132,7 @@ class Again:
 class Generation(Run[Token]):
     """Tokens as they are sampled; ``tokens`` are the ids received so far, also those read by ``cancel``.
 
+    index: the device's number of the token that comes next.
     again: how to go on after a restart, where the client restores; first: index of the first token that will come.
     """
 
@@ -141,16 +148,22 @@ class Generation(Run[Token]):
         super().__init__(client, request, session, progress)
         self.tokens: list[int] = []
         self._again = again
-        self._went_on = False
-        self._index = first
+        self._asked_at = -1
+        """Tokens that had come when it was last asked for again."""
+        self._restarts = 0
+        self.index = first
         self._crc: int | None = None if first else 0
 
     def _ask_again(self) -> bool:
         # A restart while it is asked again is met by the next answer awaited.
         if self._again is None or not self._client.restore:
             return False
-        self._client.recover()
-        self._index, self._crc, self._went_on = 0, 0, True
+        if self._client.recover(self):
+            return True
+        self._restarts = self._restarts + 1 if self._asked_at == len(self.tokens) else 1
+        if self._restarts > MOST_RESTARTS:
+            return False
+        self.index, self._crc, self._asked_at = 0, 0, len(self.tokens)
         self.request = self._again.ask(0 if self._has_stopped() else self._again.max_tokens - len(self.tokens))
         return True
 
@@ -159,7 +172,7 @@ class Generation(Run[Token]):
 
     def _end(self, head: Any) -> None:
         super()._end(head)
-        if self._went_on and self.done:
+        if self._asked_at >= 0 and self.done:
             reason = Reason.STOP if self._has_stopped() else self.done.reason
             self.done = replace(self.done, reason=reason, generated=len(self.tokens))
 
@@ -167,9 +180,9 @@ class Generation(Run[Token]):
         if frame.type != Type.TOKENS:
             return
         head = messages.Tokens.parse(frame.payload)
-        if head.index != self._index:
-            raise TargetError(f"token {self._index} was awaited, token {head.index} came: update host or firmware")
-        self._index += head.count
+        if head.index != self.index:
+            raise TargetError(f"token {self.index} was awaited, token {head.index} came: update host or firmware")
+        self.index += head.count
         history = self._client.history.get(self.session, [])
         for i in range(head.count):
             at = messages.Tokens.sizeof() + i * messages.TokenRecord.sizeof()
@@ -181,8 +194,8 @@ class Generation(Run[Token]):
             self._ready.append(Token(record.token, record.time_us, record.digest))
 
     def _check(self, head: Any) -> None:
-        if head.generated != self._index or self._crc not in (None, head.tokens_crc):
-            raise TargetError(f"the device sampled {head.generated} tokens, {self._index} came or others")
+        if head.generated != self.index or self._crc not in (None, head.tokens_crc):
+            raise TargetError(f"the device sampled {head.generated} tokens, {self.index} came or others")
 
 
 class Scoring(Run[ScoreRow]):
