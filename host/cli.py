@@ -16,6 +16,7 @@ import typer
 
 from host import __version__, commands
 from host.errors import HostError
+from host.terminal import printable
 
 INTERRUPTED = 130
 
@@ -58,7 +59,7 @@ def main() -> NoReturn:
     try:
         create_app()(prog_name="host")
     except HostError as error:
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {printable(str(error))}", err=True)
         sys.exit(error.exit_code)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""

@@ -9,9 +9,14 @@ from dataclasses import dataclass
 ALLOWED = frozenset("\n\t")
 
 
-def printable(text: str) -> str:
-    """Return text from a device or model without characters that steer a terminal."""
-    return "".join(c if c in ALLOWED or not (ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0) else "\ufffd" for c in text)
+def printable(text: str, allowed: frozenset[str] = ALLOWED) -> str:
+    """Return text from a device, model or file without characters that steer a terminal, but for those ``allowed``."""
+    return "".join(c if c in allowed or not (ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0) else "\ufffd" for c in text)
+
+
+def say(piece: str) -> None:
+    """Write a piece of a model's text to standard output: exactly, but ``printable`` where that is a terminal."""
+    print(printable(piece) if sys.stdout.isatty() else piece, end="", flush=True)
 
 
 @dataclass

@@ -36,7 +36,7 @@ from host.link.interrupts import deferred_interrupts
 from host.link.messages import Reason
 from host.link.records import MAX_TOKENS, Done, SamplerParams
 from host.talk import Answer, Conversation, open_talk
-from host.terminal import Notices, printable
+from host.terminal import Notices, say
 
 HELP = """/reset            forget the conversation
 /stats            time and cost of the last answer, state of the line
@@ -95,7 +95,7 @@ class Console:
         try:
             for piece in answer:
                 self.notices.clear()
-                typer.echo(printable(piece), nl=False)
+                say(piece)
         except DeviceFailure:
             self.conversation.unanswered()
             raise

@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from host.image.inspect import image_facts, image_text
 from host.image.reader import Image
+from host.terminal import printable
 
 
 def register(app: typer.Typer) -> None:
@@ -34,6 +35,6 @@ def register(app: typer.Typer) -> None:
             typer.echo(json.dumps(image_facts(opened) | {"verified": check}, indent=2))
             return
         for line in image_text(opened):
-            typer.echo(line)
+            typer.echo(printable(line, frozenset()))
         if check:
             typer.echo("\nall hashes match")

@@ -11,7 +11,7 @@ from host.commands.run import ImageArgument, LogOption, PatienceOption, QuietOpt
 from host.link.interrupts import deferred_interrupts
 from host.link.records import MAX_TOKENS, SamplerParams
 from host.talk import Speaker, open_talk
-from host.terminal import Notices, printable
+from host.terminal import Notices, say
 
 
 def register(app: typer.Typer) -> None:
@@ -36,5 +36,5 @@ def register(app: typer.Typer) -> None:
             for piece in answer:
                 notices.clear()
                 if not json_:
-                    typer.echo(printable(piece), nl=False)
+                    say(piece)
             typer.echo(json.dumps(record(talk, answer, None), indent=2) if json_ else "")

@@ -15,7 +15,7 @@ from host.link.interrupts import deferred_interrupts
 from host.link.messages import Reason
 from host.link.records import MAX_TOKENS, DeviceStats, Done, SamplerParams
 from host.talk import Answer, Conversation, Speaker, Talk, open_talk
-from host.terminal import Notices, printable
+from host.terminal import Notices, say
 
 INTERRUPTED = 130
 
@@ -115,7 +115,7 @@ def register(app: typer.Typer) -> None:
             for piece in answer:
                 notices.clear()
                 if not json_:
-                    typer.echo(printable(piece), nl=False)
+                    say(piece)
             if not json_:
                 typer.echo()
             costs = talk.client.stats() if stats else None

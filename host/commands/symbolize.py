@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from host.terminal import printable
+
 
 def register(app: typer.Typer) -> None:
     """Add ``host symbolize``."""
@@ -24,4 +26,4 @@ def register(app: typer.Typer) -> None:
         symbols = work.Symbols(elf)
         text = log.read_text(errors="replace") if log else sys.stdin.read()
         for line in work.symbolize(symbols, text):
-            typer.echo(line)
+            typer.echo(printable(line))

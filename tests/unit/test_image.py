@@ -216,6 +216,17 @@ def test_inspection_names_everything(image: Path) -> None:
     assert re.search(r"context +512 positions, stops when full", text)
 
 
+def test_inspection_steers_no_terminal(tmp_path: Path) -> None:
+    source = tiny_llama()
+    source.name = "tiny\x1b]0;owned\x07\nall hashes match"
+    tiny_image(tmp_path / "tiny.hsp", source)
+    shown = run("inspect", tmp_path / "tiny.hsp")
+    assert "name      tiny\ufffd]0;owned\ufffd\ufffdall hashes match\n" in shown.stdout
+    assert not {"\x1b", "\x07"} & set(shown.stdout)
+    facts = json.loads(run("inspect", tmp_path / "tiny.hsp", "--json").stdout)
+    assert facts["manifest"]["name"] == source.name
+
+
 def test_sizes_in_words() -> None:
     assert [size_text(n) for n in (7, 2048, 3 << 20, 5 << 29)] == ["7 bytes", "2.0 KiB", "3.0 MiB", "2.5 GiB"]
 

@@ -206,9 +206,9 @@ def test_a_device_without_model_says_why(host: HostCommand, serve: Serve, image:
 
 
 def test_an_image_that_is_not_there_is_named(host: HostCommand, serve: Serve, tmp_path: Path) -> None:
-    code, _, err = host("run", tmp_path / "absent.hsp", "-t", serve(), "-p", "x")
+    code, _, err = host("run", tmp_path / "absent\x1b]0;.hsp", "-t", serve(), "-p", "x")
     assert code == 4
-    assert "absent.hsp: there is no such image; make it with: host pack" in err
+    assert "absent\ufffd]0;.hsp: there is no such image; make it with: host pack" in err
 
 
 def test_chat_without_a_template_is_refused_before_anything_starts(host: HostCommand, tmp_path: Path) -> None:
@@ -419,6 +419,25 @@ def test_items_in_words() -> None:
 
 def test_what_steers_a_terminal_is_not_printed() -> None:
     assert printable("a\x1b[31m\r\nb\tü\x9b\x07") == "a\ufffd[31m\ufffd\nb\tü\ufffd\ufffd"
+
+
+def test_a_models_control_characters_reach_a_pipe_but_no_terminal(
+    host: HostCommand, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tiny_llama()
+    assert source.tokenizer is not None
+    facts = json.loads(source.tokenizer.json)
+    vocabulary = facts["model"]["vocab"]
+    controls = "\x1b\x07\x9b\x7fü\t"
+    for i, character in enumerate(controls):
+        vocabulary[character] = vocabulary.pop(f"<extra{i}>")
+    source.tokenizer.json = json.dumps(facts)
+    tiny_image(tmp_path / "controls.hsp", source)
+    target = serve(root=Image(tmp_path / "controls.hsp").root)
+    words = ("run", tmp_path / "controls.hsp", "-t", target, "--raw", "-p", "~", "--max-tokens", 7, "-q")
+    assert host(*words)[:2] == (0, f"\n{controls}\n")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert host(*words)[:2] == (0, "\n\ufffd\ufffd\ufffd\ufffdü\t\n")
 
 
 def test_the_beginning_of_a_stop_text_is_held_back() -> None:
