@@ -12,6 +12,7 @@ import pytest
 from host.faults import BrokenStream
 from host.image.reader import Image
 from host.link.client import Client
+from host.link.rate import line_rate
 from host.link.records import DeviceInfo
 from host.link.stream import ByteStream
 from host.link.transfer import send_image
@@ -69,8 +70,8 @@ class Device:
     def connect(self, image: Path | None = None) -> Client:
         """Start the target and say hello; the session is empty.
 
-        A board that runs another image gets this one over the line, for as long as it is on; where it has no room for
-        one in its memory, or the line is too slow for its size, the test is skipped.
+        A board that runs another image gets this one over the line, at the fastest rate that works, for as long as it
+        is on; where it has no room for one in its memory, or the line is too slow for its size, the test is skipped.
         """
         client = Client(self.start(image), patience=max(PATIENCE, self.seconds(PATIENCE)))
         info = client.connect(timeout=max(PATIENCE, self.seconds(1.0)))
@@ -78,16 +79,18 @@ class Device:
             pytest.skip(reason)
         if image is not None:
             if self.spec.is_line and info.root.hex() != Image(image).root:
-                if reason := self._unsendable(info, image):
-                    pytest.skip(reason)
-                send_image(client, image)
+                with line_rate(client, "auto"):
+                    if reason := self._unsendable(info, image):
+                        pytest.skip(reason)
+                    send_image(client, image)
             client.require_model()
             client.truncate(0)
         return client
 
     def _unsendable(self, info: DeviceInfo, image: Path) -> str:
         size = image.stat().st_size
-        seconds = size * LINE_BITS / info.baud if info.baud else 0.0
+        baud = (self._recorder and self._recorder.baud) or info.baud
+        seconds = size * LINE_BITS / baud if baud else 0.0
         if info.image_area < size:
             return f"{self.spec.text} runs image {info.root.hex()[:8]}, not {image.name}"
         if seconds > SEND_SECONDS:

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from host.boards import load_board
 from host.chat_template import ChatFormatter, TextStream, encode_prompt
-from host.errors import HostError, ImageError, TargetError, UsageError
+from host.errors import ImageError, TargetError, UsageError
 from host.image.format import MAGIC
 from host.image.reader import Image
 from host.importer.recipe import cache_folder, find_recipe
@@ -21,6 +21,7 @@ from host.link.client import Client
 from host.link.describe import describe
 from host.link.interrupts import deferred_interrupts
 from host.link.messages import MAX_STOP_IDS
+from host.link.rate import line_rate
 from host.link.records import Done, SamplerParams
 from host.link.runs import Generation
 from host.link.stream import ByteStream
@@ -137,34 +138,6 @@ def open_talk(
                 yield talk
             finally:
                 client.reopen = None  # whoever leaves does not wait for a line
-
-
-@contextmanager
-def line_rate(client: Client, baud: str | None) -> Iterator[None]:
-    """Change the line's rate while within: to a number, or with "auto" to the fastest offered one that works."""
-    if baud is None or (baud == "auto" and not client.info.bauds):
-        yield
-        return
-    if baud != "auto" and not baud.isdigit():
-        raise UsageError(f"--baud {baud} is neither a number nor auto")
-    before = client.info.baud
-    wanted = sorted(client.info.bauds, reverse=True) if baud == "auto" else [int(baud)]
-    for rate in wanted:
-        if rate == before or (baud == "auto" and rate < before) or client.set_baud(rate):
-            break
-    else:
-        raise TargetError(f"nothing came through at {baud}; the line is at {before} again: choose a lower --baud")
-    gone = False
-    try:
-        yield
-    except TargetError:
-        gone = True
-        raise
-    finally:
-        # A device that is left at another rate finds back by itself, only later.
-        if not gone:
-            with suppress(HostError):
-                client.set_baud(before)
 
 
 @contextmanager

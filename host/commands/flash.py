@@ -16,10 +16,10 @@ from host.errors import TargetError, UsageError
 from host.image.reader import Image
 from host.link.client import Client
 from host.link.interrupts import deferred_interrupts
+from host.link.rate import line_rate
 from host.link.transfer import flash_image
 from host.medium.console import UBoot
 from host.medium.flash import BoardDisk, minutes_by_console, minutes_by_link
-from host.talk import line_rate
 from host.targets import Target, open_target, parse_spec
 from host.targets.spec import TargetSpec
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import google_crc32c
@@ -22,7 +23,7 @@ from host.link.frames import Damaged, Frame, Text
 from host.link.messages import DeviceState, Failure, RunFlag, Space, StatsFlag, Type
 from host.link.records import DeviceInfo, DeviceStats, Done, OpCost, SamplerParams, SessionState
 from host.link.runs import Again, Generation, Run, Scoring
-from host.link.stream import ByteStream, SerialStream
+from host.link.stream import ByteStream, SerialStream, has_rate
 
 BAUD_TRY_SECONDS = messages.BAUD_TRY_US / 1e6 * 0.8
 """Less than the device waits, so that it does not go back behind a PING that came through."""
@@ -371,7 +372,8 @@ class Client(Endpoint):
         self._first_baud, self._spoiled = self._first_baud or before, None
         self._ask(Type.SET_BAUD, messages.SetBaud, baud=baud)
         line = self._rated()
-        line.set_baud(baud)
+        with suppress(TargetError):  # an adapter or server that cannot make it: then nothing comes through
+            line.set_baud(baud)
         if self._comes_through(BAUD_TRY_SECONDS):
             return True
         line.set_baud(before)
@@ -380,9 +382,9 @@ class Client(Endpoint):
         return False
 
     def _rated(self) -> SerialStream:
-        if not isinstance(self.stream, SerialStream) or not self.stream.bauds:
-            raise UsageError(f"{self.stream.description} has no rate that could be changed; leave --baud out")
-        return self.stream
+        if has_rate(self.stream):
+            return self.stream
+        raise UsageError(f"{self.stream.description} has no rate that could be changed; leave --baud out")
 
     def _comes_through(self, seconds: float) -> bool:
         end = self.now() + seconds

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 
 class ByteStream(Protocol):
@@ -35,3 +35,8 @@ class SerialStream(ByteStream, Protocol):
 
     def set_baud(self, baud: int) -> None:
         """Change them, once all has been sent."""
+
+
+def has_rate(stream: ByteStream) -> TypeGuard[SerialStream]:
+    """Whether this end can change the rate of a line."""
+    return isinstance(stream, SerialStream) and stream.bauds

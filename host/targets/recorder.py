@@ -8,7 +8,7 @@ from collections import deque
 
 from host.link.describe import describe
 from host.link.frames import Decoder
-from host.link.stream import ByteStream
+from host.link.stream import ByteStream, SerialStream, has_rate
 
 LAST_BYTES = 512
 LAST_FRAMES = 40
@@ -40,6 +40,21 @@ class Recorder:
         """Write to the stream."""
         self._keep(">", data)
         self.stream.write(data)
+
+    @property
+    def bauds(self) -> bool:
+        """Whether the stream has a rate that can be changed."""
+        return has_rate(self.stream)
+
+    @property
+    def baud(self) -> int:
+        """Bits a second; 0 without a rate."""
+        return self.stream.baud if isinstance(self.stream, SerialStream) else 0
+
+    def set_baud(self, baud: int) -> None:
+        """Change the stream's rate, where it has one."""
+        if has_rate(self.stream):
+            self.stream.set_baud(baud)
 
     def close(self) -> None:
         """Close the stream."""

@@ -3,20 +3,27 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from host import pytest_device
+from host.compiler.compile import Options
 from host.errors import TargetError, UsageError
 from host.link import messages
 from host.link.client import Client
 from host.link.frames import Decoder, Frame, Text, encode
 from host.link.messages import Type
-from host.talk import line_rate
+from host.link.rate import line_rate
+from host.targets import parse_spec
+from host.targets.hooks import Hooks
 from tests.support.fake_device import FakeDevice
 from tests.support.link import Lossy, Open, RatedLine, Scripted, acknowledge, ask, fake_clients, hello_reply, refused
+from tests.support.tiny import tiny_image, tiny_llama
 
 
 @pytest.fixture
@@ -207,6 +214,39 @@ def test_auto_takes_the_fastest_rate_that_works_and_leaves_it_at_the_end(rated: 
     assert client.ping() < 5
     with pytest.raises(UsageError, match="neither a number nor auto"), line_rate(client, "fast"):
         pass
+
+
+def test_a_rate_that_this_end_cannot_make_is_given_up(rated: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = rated()
+    change = RatedLine.set_baud
+
+    def set_baud(line: RatedLine, baud: int) -> None:
+        if baud == 1_500_000:
+            raise TargetError("the server refuses it")
+        change(line, baud)
+
+    monkeypatch.setattr(RatedLine, "set_baud", set_baud)
+    with line_rate(client, "auto"):
+        assert client.stream.baud == 500_000  # type: ignore[attr-defined]
+        assert client.ping() < 5
+
+
+def test_a_test_sends_its_image_at_the_fastest_rate_that_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "disk").write_bytes(bytes(1 << 20))
+    tiny_image(tmp_path / "tiny.hsp", tiny_llama(), Options(context=64))
+    line = RatedLine(FakeDevice(baud=1, slow=SLOW, disk=tmp_path / "disk"), fastest=1_000_000)
+    rates: list[int] = []
+    monkeypatch.setattr(pytest_device, "open_target", lambda *_words, **_more: line)
+    monkeypatch.setattr(pytest_device, "send_image", lambda _client, _image: rates.append(line.baud))
+    monkeypatch.setattr(pytest_device, "Client", functools.partial(Client, clock=slow_clock))
+    board = pytest_device.Device(parse_spec("serial:/dev/ttyUSB0"), Hooks())
+    try:
+        client = board.connect(tmp_path / "tiny.hsp")
+        assert (rates, line.baud) == ([500_000], 115200)
+        client.prompt([1])
+        assert next(client.generate(1)).id == 2
+    finally:
+        board.close()
 
 
 def test_auto_leaves_a_line_without_rates_as_it_is(device: Open) -> None:
