@@ -28,6 +28,8 @@ from host.link.stream import ByteStream
 from host.pack import SUFFIX, PackRequest, tool_version
 from host.pack_shown import pack_image
 from host.targets import open_target, parse_spec
+from host.targets.base import Target
+from host.targets.serial_line import adapter_of, port_of
 
 Progress = Callable[[int, int], None]
 
@@ -123,14 +125,17 @@ def open_talk(
     if chat:
         ChatFormatter(opened.tokenizer)
     spec = parse_spec(target)
-    reopen = (lambda: open_target(spec, path, console)) if restore and not spec.place else None
+    adapter = adapter_of(spec.port) if spec.port else ""
+
+    def reopen() -> Target:
+        return open_target(replace(spec, port=port_of(adapter, spec.port)), path, console)
+
     away = AWAY_SECONDS if spec.port else 0.0
     if patience is None:
         patience = PORT_PATIENCE if spec.is_line else SIMULATOR_PATIENCE
     stream = open_target(spec, path, console)
-    with open_client(
-        stream, console, log, patience, restore=restore, reopen=reopen, away=away, resume=resume
-    ) as client:
+    with open_client(stream, console, log, patience, restore=restore, away=away, resume=resume) as client:
+        client.reopen = reopen if restore and not spec.place else None
         talk = Talk(opened, client)
         talk.check_image()
         with line_rate(client, baud):
@@ -148,7 +153,6 @@ def open_client(
     patience: float,
     *,
     restore: bool = False,
-    reopen: Callable[[], ByteStream] | None = None,
     away: float = 0.0,
     resume: bool = False,
 ) -> Iterator[Client]:
@@ -164,7 +168,6 @@ def open_client(
         with deferred_interrupts(client):
             client.connect(min(patience, 60.0), resume)
             client.check_interrupt()
-        client.reopen = reopen
         yield client
     finally:
         client.stream.close()

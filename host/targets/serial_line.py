@@ -9,6 +9,7 @@ import os
 import time
 
 import serial
+from serial.tools.list_ports import comports
 
 from host.errors import TargetError
 from host.targets.base import Target
@@ -34,6 +35,20 @@ HINTS = {
     errno.EAGAIN: "Another program has it open; close that first",
     errno.ENOTTY: "That is no serial device; `host ports` lists them",
 }
+
+
+def adapter_of(port: str) -> str:
+    """What tells a USB adapter in its socket from all others, serial number and place; empty for other ports."""
+    path = os.path.realpath(port)
+    return next((str(one.hwid) for one in comports() if one.device == path and one.vid is not None), "")
+
+
+def port_of(adapter: str, port: str) -> str:
+    """Where an adapter is now; ``port`` where it is not seen.
+
+    One that was plugged in again while its line was still open here has another number.
+    """
+    return next((str(one.device) for one in comports() if adapter and one.hwid == adapter), port)
 
 
 class SerialTarget(Target):

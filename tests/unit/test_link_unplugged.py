@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from serial.tools.list_ports_common import ListPortInfo
 
 from host import cli, talk
 from host.errors import DeviceRestarted, TargetError
@@ -17,6 +19,7 @@ from host.image.reader import Image
 from host.link import endpoint
 from host.link.messages import Reason
 from host.talk import Talk, open_talk
+from host.targets import serial_line
 from tests.support.cable import Cable
 from tests.support.fake_device import FakeDevice
 from tests.support.link import fake_clients
@@ -139,6 +142,29 @@ def test_an_answer_is_ended_though_the_cable_was_out_when_it_was_asked(image: Pa
         assert (done.reason, done.length) == (Reason.CANCELLED, 31)
         assert run.tokens == list(range(4, 4 + done.generated))
         assert client.truncate(0) == 0
+
+
+def test_an_adapter_that_comes_back_under_another_name_is_found(
+    image: Path, plug: Plug, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cable = plug()
+    old, other, new = (ListPortInfo(name) for name in (os.path.realpath(cable.path), "/dev/ttyUSB7", "?"))
+    for port, location in ((old, "1-1"), (other, "1-2"), (new, "1-1")):
+        port.vid, port.hwid = 0x1A86, f"USB VID:PID=1A86:7523 LOCATION={location}"
+    ports = [other, old]
+    monkeypatch.setattr(serial_line, "comports", lambda: ports)
+
+    def plug_elsewhere(line: str) -> None:
+        if "is awaited for" in line:
+            cable.path = cable.path.with_name("ttyUSB1")
+            cable.plug()
+            new.device = str(cable.path)
+            ports[:] = [other, new]
+
+    with opened(image, cable, plug_elsewhere) as device:
+        cable.unplug()
+        assert device.client.truncate(0) == 0
+        assert device.client.stream.description == f"{cable.path} at 115200"
 
 
 def test_ctrl_c_ends_the_wait(image: Path, plug: Plug) -> None:
