@@ -29,6 +29,8 @@ BAUD_TRY_SECONDS = messages.BAUD_TRY_US / 1e6 * 0.8
 """Less than the device waits, so that it does not go back behind a PING that came through."""
 BAUD_PING_SECONDS = 0.1
 RECOVER_TRIES = 5
+PENDING = 70
+"""Error of a device whose queue of tokens to be evaluated is full."""
 GOES_ON = "is back; the answer goes on"
 
 
@@ -207,26 +209,33 @@ class Client(Endpoint):
 
         A prompt longer than the device's queue is evaluated in parts on the way, but for its last part.
         """
-        room = self.info.pending_limit
-        waiting = 0
         for first in range(0, len(tokens), messages.MAX_PROMPT_TOKENS):
             part = tokens[first : first + messages.MAX_PROMPT_TOKENS]
-            if waiting + len(part) > room:
-                self.generate(0, session=session).finish()
-                waiting = 0
-            waiting += len(part)
-            answer = self._ask(
-                Type.PROMPT,
-                messages.Prompt,
-                tail=np.asarray(part, dtype="<u4").tobytes(),
-                session=session,
-                position=self.length(session),
-                count=len(part),
-            )
-            self.lengths[session] = int(answer.value)
-            if session in self.history:
-                self.history[session] += part
+            try:
+                self._push(part, session)
+            except DeviceFailure as failure:
+                if failure.number != PENDING:
+                    raise
+                # What fills the queue may be of other sessions, too: only the device knows its room.
+                try:
+                    self.generate(0, session=session).finish()
+                except DeviceFailure:
+                    raise failure from None
+                self._push(part, session)
         return self.length(session)
+
+    def _push(self, part: Sequence[int], session: int) -> None:
+        answer = self._ask(
+            Type.PROMPT,
+            messages.Prompt,
+            tail=np.asarray(part, dtype="<u4").tobytes(),
+            session=session,
+            position=self.length(session),
+            count=len(part),
+        )
+        self.lengths[session] = int(answer.value)
+        if session in self.history:
+            self.history[session] += part
 
     def generate(
         self,

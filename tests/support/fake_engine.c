@@ -16,6 +16,7 @@
 
 #define MAX_VOCAB 300u
 #define CONTEXT   256u
+#define MOST      20000u /* as a context */
 #define SESSIONS  2u
 #define ROWS      16u
 #define LOGITS    4u
@@ -27,7 +28,7 @@ static int loaded;
 static int (*poll_fn)(void *);
 static void *poll_context;
 static uint32_t lengths[SESSIONS];
-static uint32_t history[SESSIONS][CONTEXT];
+static uint32_t history[SESSIONS][MOST];
 static float logits[LOGITS][MAX_VOCAB];
 static uint64_t steps;
 static int stats_on;
@@ -225,7 +226,7 @@ int engine_state_adopt(uint32_t session, uint32_t length, uint32_t high)
     (void)high;
     if (lengths[session])
         return E_POSITION;
-    if (length > CONTEXT)
+    if (length > info.context)
         return E_CONTEXT_FULL;
     lengths[session] = length;
     return 0;

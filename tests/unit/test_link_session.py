@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from host.errors import DeviceFailure
 from host.link import messages
 from host.link.client import Client
 from host.link.messages import Reason, Type
@@ -257,13 +258,26 @@ def test_stats_by_op_are_paged_and_switched(device: Open) -> None:
     assert client.stats().ops[0].calls == 0
 
 
-def test_a_prompt_longer_than_the_queue_is_evaluated_in_parts(device: Open) -> None:
-    client = device()
-    object.__setattr__(client.info, "pending_limit", 130)
-    client.prompt([token % 300 for token in range(250)])
+@pytest.mark.parametrize("other", [0, 100])
+def test_a_prompt_longer_than_the_queue_is_evaluated_in_parts(device: Open, other: int) -> None:
+    """Beside tokens that wait already: the last of an answer, and a prompt of another session."""
+    client = device(context=20_000)
+    room = client.info.pending_limit
+    client.prompt([5] * other, session=1)
+    client.prompt([299])
+    client.generate(1).finish()
+    client.prompt([token % 300 for token in range(1, room + 1)])
     run = client.generate(1)
-    assert next(run).id == 250
-    assert run.finish().evaluated <= 130
+    assert next(run).id == (room + 1) % 300
+    assert run.finish().evaluated < room
+    assert client.length(1) == other
+
+
+def test_a_queue_that_other_sessions_fill_is_told(device: Open) -> None:
+    client = device(context=20_000)
+    client.prompt([5] * client.info.pending_limit, session=1)
+    with pytest.raises(DeviceFailure, match="PENDING"):
+        client.prompt([1])
 
 
 def test_ctrl_c_between_frames_cancels_on_the_device(device: Open) -> None:
