@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -149,6 +150,8 @@ class FakeServer:
                 self.processes.append(process)
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # closing alone leaves accept() waiting
         self._listener.close()
         for process in self.processes:
             process.kill()

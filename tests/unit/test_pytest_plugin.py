@@ -126,7 +126,8 @@ def test_a_board_that_is_not_there_is_told_without_a_traceback(pytester: pytest.
     done.stdout.no_fnmatch_line("*another exception*")
 
 
-def test_two_runs_never_share_a_board(pytester: pytest.Pytester, board: str) -> None:
+def test_two_runs_never_share_a_board(pytester: pytest.Pytester, board: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # workers of one run wait for one another
     pytester.makepyfile(ANSWER.format(expected=[2, 3]))
     with BoardLock(board):
         done = run(pytester, "--target", board)
