@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Proofs, coverage, fuzzing, soak and hangs: what tools/test.sh has no time for. Prints a table; docs/assurance.md has the last full one.
-# usage: assure.sh [--full] [PART...]   PART: proof coverage edits fuzz readers soak hangs
+# usage: assure.sh [--full] [PART...]   PART: proof coverage edits fuzz readers soak hangs strangers
 set -eu
 cd "$(dirname "$0")/.."
 export HARTSPEAK_BUILD="${HARTSPEAK_BUILD:-build}"

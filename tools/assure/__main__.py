@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from tools.assure import coverage, device, fuzz, proof
+from tools.assure import coverage, device, fuzz, proof, strangers
 from tools.assure.common import ROOT, Failed, Missing, Row
 
 PARTS: dict[str, Callable[[bool], list[Row]]] = {
@@ -20,6 +20,7 @@ PARTS: dict[str, Callable[[bool], list[Row]]] = {
     "readers": fuzz.reader_rows,
     "soak": device.soak_rows,
     "hangs": device.hang_rows,
+    "strangers": strangers.rows,
 }
 STATES = {True: "", False: " FAILED", None: " skipped"}
 

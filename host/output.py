@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every file that a command writes: beside its name first, then in its place, and nothing foreign is replaced.
+
+A rename replaces whatever has the name: a device node, a FIFO, a link, somebody's file. So what exists is looked at
+first, and what is written has another name until it is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from host.errors import UsageError
+
+
+def check_output(path: Path, ours: Callable[[Path], bool] | None = None, force: bool = False, flag: str = "-o") -> None:
+    """Raise UsageError where ``path`` must not be written: before anything long is begun.
+
+    It must be new or a regular file. An existing file must be ``ours`` (the same product) unless ``force``.
+    ``flag`` is the option that named it, for the message.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        if not path.parent.is_dir():
+            raise UsageError(f"{flag} {path}: there is no folder {path.parent}; make it first") from None
+        return
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{flag} {path}: {getattr(error, 'strerror', None) or error}") from error
+    if stat.S_ISDIR(mode):
+        raise UsageError(f"{flag} {path} is a directory; name a file in it")
+    if stat.S_ISLNK(mode):
+        raise UsageError(f"{flag} {path} is a link; name the file that it points to, {os.path.realpath(path)}")
+    if not stat.S_ISREG(mode):
+        raise UsageError(f"{flag} {path} is {_kind(mode)}, no file: it would be replaced; name a file")
+    if ours is not None and not force and not ours(path):
+        raise UsageError(f"{flag} {path} exists and was not made by this command; move it away, or give --force")
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_IFCHR: "a device", stat.S_IFBLK: "a disk", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "something special")
+
+
+@contextmanager
+def replacing(path: Path, mode: int = 0o666) -> Iterator[Path]:
+    """A new file beside ``path`` to write to; it takes ``path``'s place when the block ends well, and is removed else.
+
+    ``mode`` is cut by the umask, as for any file. ``check_output`` stands before it.
+    """
+    umask = os.umask(0)
+    os.umask(umask)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    part = Path(name)
+    try:
+        part.chmod(mode & ~umask)
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
