@@ -51,7 +51,8 @@ def _counts(report: Path) -> dict[str, Counter[str]]:
 def _row(path: Path, found: Counter[str]) -> Row:
     """The row of one file. A file of which nothing ran is open: it shows nothing."""
     what = (ast.get_docstring(ast.parse(path.read_text())) or path.stem).splitlines()[0].rstrip(".")
-    words = f"{found['held']} held, {found['open']} open" + (f", {found['skipped']} skipped" if found["skipped"] else "")
+    words = f"{found['held']} held, {found['open']} open"
+    words += f", {found['skipped']} skipped" if found["skipped"] else ""
     nothing = not sum(found.values())
     good = False if found["open"] or nothing else None if found["skipped"] else True
     return Row(f"strangers: {what}", words, "0 open", good)
