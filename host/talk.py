@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from host.boards import load_board
+from host.cache import forget, is_kept, private_folder, remember, remembered
 from host.chat_template import ChatFormatter, TextStream, encode_prompt
 from host.errors import ImageError, TargetError, UsageError
 from host.image.format import MAGIC
-from host.image.reader import Image
+from host.image.reader import Image, identity, whole_identity
 from host.importer.recipe import cache_folder, find_recipe
 from host.importer.source import Tokenizer
 from host.importer.tokenizer import parse
@@ -30,6 +31,7 @@ from host.pack_shown import pack_image
 from host.targets import open_target, parse_spec
 from host.targets.base import Target
 from host.targets.serial_line import adapter_of, port_of
+from host.words import file_name
 
 Progress = Callable[[int, int], None]
 
@@ -59,10 +61,12 @@ def resolve_image(name: str, target: str, board: str | None = None) -> Path:
         {"rvv": "rvv", "scalar": "swar"}[spec.kernels] if spec.kernels not in ("", load_board(board).kernels) else None
     )
     key = hashlib.sha256(f"{tool_version()} {_fingerprint(name)} {board} {family}".encode())
-    out = cache_folder() / "images" / f"{path.stem}.{board}.{key.hexdigest()[:12]}{SUFFIX}"
-    if not out.exists():
-        out.parent.mkdir(parents=True, exist_ok=True)
+    out = cache_folder() / "images" / f"{file_name(path.stem)}.{board}.{key.hexdigest()[:12]}{SUFFIX}"
+    if not is_kept(out, remembered(out)[0], whole_identity):
+        private_folder(out.parent)
+        forget(out)
         pack_image(PackRequest(source=name, board=board, family=family), out)
+        remember(out, identity(out))
     return out
 
 
@@ -72,7 +76,8 @@ def _fingerprint(name: str) -> str:
     path = recipe.path if recipe else Path(name)
     files = [] if path is None else sorted(path.iterdir()) if path.is_dir() else [path]
     stats = [(file.resolve(), file.stat()) for file in files if file.is_file()]
-    return f"{recipe} {[(str(file), stat.st_mtime_ns, stat.st_size) for file, stat in stats]}"
+    said = [(str(file), s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_size) for file, s in stats]
+    return f"{recipe} {said}"
 
 
 @dataclass

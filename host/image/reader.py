@@ -18,6 +18,7 @@ import numpy.typing as npt
 from construct import ConstructError, Container, ListContainer, Struct
 
 from host.errors import ImageError
+from host.foreign import open_regular
 from host.image.format import (
     HASH_BYTES,
     HEADER_BYTES,
@@ -317,6 +318,21 @@ class Image:
             )
         except (zlib.error, ValueError, KeyError, TypeError) as error:
             raise self._fail("the tokenizer is damaged") from error
+
+
+def identity(path: Path) -> str:
+    """The digest of an image's header, which holds the root of all hashes: the image by its first page alone."""
+    with open_regular(path, ImageError) as file:
+        return file.read(HEADER_BYTES)[HEADER_DIGEST_OFFSET:].hex()
+
+
+def whole_identity(path: Path) -> str:
+    """``identity`` of an image whose contents have been hashed; "" for one that is damaged."""
+    try:
+        Image(path).verify()
+        return identity(path)
+    except ImageError:
+        return ""
 
 
 def plain(value: Any) -> Any:

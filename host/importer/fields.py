@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from host.errors import SourceError
+from host.foreign import MAX_JSON, open_regular, parse_json, read_bytes, words
+from host.words import shown
 
 INTEGER_LIMIT = 1 << 31
 REQUIRED = object()
@@ -46,7 +47,7 @@ class Fields:
         return default
 
     def _bad(self, key: str, value: Any, want: str) -> SourceError:
-        return SourceError(f"{self.where}: {key} is {str(value)[:80]!r}, expected {want}; the file is damaged")
+        return SourceError(f"{self.where}: {key} is {words(value)}, expected {want}; the file is damaged")
 
     def integer(self, key: str, default: Any = REQUIRED, low: int = 1, high: int = INTEGER_LIMIT - 1) -> int:
         """An integer in low..high. Raises SourceError when it is missing, no integer or out of range."""
@@ -84,41 +85,38 @@ class Fields:
         """One of the given strings. Raises SourceError that lists them otherwise."""
         value = self.text(key, default)
         if value not in options:
-            raise SourceError(f"{self.where}: {key} {value[:80]!r} is not supported, only {', '.join(options)}")
+            raise SourceError(f"{self.where}: {key} {words(value)} is not supported, only {', '.join(options)}")
         return value
 
 
 def read_text(path: Path, limit: int) -> str:
     """The text of a file of at most ``limit`` bytes. Raises SourceError when it is larger, unreadable or not UTF-8."""
+    data = read_bytes(path, limit)
     try:
-        size = path.stat().st_size
-        if size > limit:
-            raise SourceError(f"{path.name} has {size} bytes, more than the {limit} allowed; this is not that file")
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SourceError(f"cannot read {path}: {error.strerror or error}") from error
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise SourceError(f"{path.name} is not UTF-8 text: {error.reason}; the file is damaged") from error
+        raise SourceError(f"{shown(path.name)} is not UTF-8 text: {error.reason}; the file is damaged") from error
 
 
-def read_json(path: Path, limit: int = 16 << 20) -> dict[str, Any]:
+def read_json(path: Path, limit: int = MAX_JSON) -> dict[str, Any]:
     """A JSON object from a file. Raises SourceError when it is missing, too large, damaged or no object."""
+    data = read_bytes(path, limit)
     try:
-        value = json.loads(read_text(path, limit))
-        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair would end in a traceback later
+        value = parse_json(data, limit)
     except (ValueError, RecursionError) as error:
-        raise SourceError(f"{path.name} is not valid JSON: {error}; copy or download it again") from error
+        raise SourceError(
+            f"{shown(path.name)} is not valid JSON: {shown(str(error))}; copy or download it again"
+        ) from error
     if not isinstance(value, dict):
-        raise SourceError(f"{path.name} holds a JSON {type(value).__name__}, expected an object")
+        raise SourceError(f"{shown(path.name)} holds a JSON {type(value).__name__}, expected an object")
     return value
 
 
 def refuse_pointer(path: Path) -> None:
     """Raises SourceError for what a repository cloned without Git LFS has in place of its weights: lines of text."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(len(LFS_POINTER))
-    except OSError as error:
-        raise SourceError(f"cannot read {path}: {error.strerror or error}") from error
+    with open_regular(path) as file:
+        start = file.read(len(LFS_POINTER))
     if start == LFS_POINTER:
-        raise SourceError(f"{path.name} is a Git LFS pointer, not the weights; run git lfs pull, or download the file")
+        raise SourceError(
+            f"{shown(path.name)} is a Git LFS pointer, not the weights; run git lfs pull, or download the file"
+        )

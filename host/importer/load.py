@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from host.digest import sha256_file
 from host.errors import SourceError
-from host.importer.digest import sha256_file
 from host.importer.family import Config, Family, canonical_gguf, canonical_safetensors
 from host.importer.fields import Fields, read_json
 from host.importer.gguf_file import GgufFile, open_gguf
@@ -58,7 +58,7 @@ def _apply(recipe: Recipe, source: Source) -> None:
     source.pack = dict(recipe.pack)
     source.provenance.update(recipe=recipe.name, licence=recipe.licence)
     if recipe.package:
-        source.provenance["package"] = f"{recipe.package}=={recipe.version}"
+        source.provenance["package"] = str(recipe.package)
 
 
 def _load_path(path: Path) -> Source:

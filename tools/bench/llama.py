@@ -17,11 +17,12 @@ from pathlib import Path
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter, quants
 
+from host.cache import cache_directory, private_folder
 from host.errors import TargetError, UsageError
-from host.fetch import cache_directory, download_package
+from host.fetch import Package, download_sdist
 from tools.scons.toolchain import zig_path
 
-SDIST = "llama-cpp-python==0.3.36"
+SDIST = Package("llama-cpp-python", "0.3.36", "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e")
 HERE = Path(__file__).resolve().parent
 OUTPUT_TENSORS = ("token_embd.weight", "output.weight")
 
@@ -64,10 +65,11 @@ def call(*words: object, cwd: Path | None = None) -> str:
 
 def fetch_source(work: Path) -> Path:
     """llama.cpp's source, unpacked from the sdist."""
+    private_folder(work)
     for found in work.glob("llama_cpp_python-*/vendor/llama.cpp"):
         return found
     with tempfile.TemporaryDirectory(dir=work) as folder:
-        sdist = download_package(SDIST, Path(folder), ["--no-binary", "llama-cpp-python"], TargetError)
+        sdist = download_sdist(SDIST, Path(folder), TargetError)
         with tarfile.open(sdist) as archive:
             archive.extractall(work, filter="data")
     return next(work.glob("llama_cpp_python-*/vendor/llama.cpp"))
