@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from host.choices import choices
 from host.errors import UsageError
+from host.words import shown
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -25,6 +27,8 @@ else:
     import tomli as tomllib
 
 BOARDS = Path(__file__).resolve().parents[1] / "boards"
+TEMPLATE = "template"
+"""A file to copy, no board: it can be built, and is on no list."""
 PAGE = 4096
 SIMULATORS = ("spike", "qemu", "u-boot", "twin", "qemu-user", "process", "none")
 UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
@@ -321,13 +325,13 @@ def read_board(path: Path, dram: int | None = None) -> Board:
 
 
 def board_names() -> list[str]:
-    """Names of all boards, sorted."""
-    return sorted(path.stem for path in BOARDS.glob("*.toml"))
+    """Names of all boards, sorted; the file to copy is none."""
+    return sorted(path.stem for path in BOARDS.glob("*.toml") if path.stem != TEMPLATE)
 
 
 def load_board(name: str, dram: int | None = None) -> Board:
     """The board of that name. Raises UsageError for an unknown name or a faulty file."""
     path = BOARDS / f"{name}.toml"
     if not re.fullmatch(r"[a-z0-9-]+", name) or not path.is_file():
-        raise UsageError(f"there is no board {name!r}; known are {', '.join(board_names())} (boards/*.toml)")
+        raise UsageError(f"there is no board {shown(name)!r}; {choices(name, board_names())} (boards/*.toml)")
     return read_board(path, dram)

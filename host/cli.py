@@ -2,52 +2,82 @@
 """The ``host`` command: finds the commands in host/commands and turns errors into a message and an exit code.
 
 Exit codes: 0 success, 1 an error of no other class, 2 wrong usage, 3 model source, 4 image, 5 does not fit,
-6 target, 7 error reported by the device, 130 Ctrl-C.
+6 target, 7 error reported by the device, 130 Ctrl-C, 141 what reads the output has gone (silent).
+
+A command's module is imported when the command is called. Its one line of help is read from the module's docstring, so
+that ``host --help`` and ``host --version`` import nothing but this.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
+import os
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-import typer
+from host import __version__, streams
 
-from host import __version__, commands
-from host.errors import HostError
-from host.terminal import printable
+if TYPE_CHECKING:
+    import typer
 
-INTERRUPTED = 130
+TITLE = "Language models on RISC-V boards: pack, inspect, run and measure them."
+CODES = (
+    "Exit codes: 0 success, 1 other errors, 2 usage, 3 source, 4 image, 5 does not fit, 6 target, 7 device,\n"
+    "130 Ctrl-C, 141 what reads the output has gone."
+)
+OPTIONS = (
+    ("--version", "Print it."),
+    ("--install-completion", "Install completion for the shell that runs."),
+    ("--show-completion", "Print that completion's script."),
+    ("-h, --help", "Show this message; host COMMAND --help shows a command's."),
+)
+COMPLETE = "_HOST_COMPLETE"
+"""Set by a shell that asks for completion."""
 
 
-def _print_version(value: bool) -> None:
-    if value:
-        typer.echo(f"hartspeak {__version__}")
-        raise typer.Exit
+def root_help() -> str:
+    """What ``host --help`` prints."""
+    from host.commands import command_lines
+
+    rows = [(name, line.help) for name, line in command_lines().items()]
+    width = max(len(name) for name, _ in (*rows, *OPTIONS)) + 2
+    listed = {title: [f"  {name:<{width}}{text}" for name, text in part] for title, part in _parts(rows)}
+    lines = ["Usage: host [OPTIONS] COMMAND [ARGS]...", "", f"  {TITLE}"]
+    for title, part in listed.items():
+        lines += ["", f"{title}:", *part]
+    return "\n".join([*lines, "", CODES])
+
+
+def _parts(rows: list[tuple[str, str]]) -> tuple[tuple[str, list[tuple[str, str]]], ...]:
+    return ("Commands", rows), ("Options", list(OPTIONS))
 
 
 def create_app() -> typer.Typer:
-    """Make the whole command line with every module of host/commands registered, in order of their names."""
+    """Make the whole command line; the modules of host/commands are imported when their command is called."""
+    import typer
+
+    from host.command_group import CommandGroup
+
+    def print_version(value: bool) -> None:
+        if value:
+            typer.echo(f"hartspeak {__version__}")
+            raise typer.Exit
+
     app = typer.Typer(
         name="host",
-        help="Language models on RISC-V boards: pack, inspect, run and measure them.",
-        epilog="Exit codes: 0 success, 1 other errors, 2 usage, 3 source, 4 image, 5 does not fit, 6 target, 7 device, "
-        "130 Ctrl-C.",
+        cls=CommandGroup,
+        help=TITLE,
         no_args_is_help=True,
-        add_completion=False,
+        rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
 
     @app.callback()
     def root(
-        version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print it."),
+        version: bool = typer.Option(False, "--version", callback=print_version, is_eager=True, help="Print it."),
     ) -> None:
         pass
 
-    for module in sorted(pkgutil.iter_modules(commands.__path__), key=lambda found: found.name):
-        importlib.import_module(f"host.commands.{module.name}").register(app)
     return app
 
 
@@ -56,15 +86,58 @@ def main() -> NoReturn:
 
     An OSError that no command foresaw (a full disk, a read-only cache) becomes a message, too.
     """
+    streams.prepare()
+    try:
+        code = _run(sys.argv[1:])
+    except OSError as error:
+        code = _unforeseen(error)
+    failed = streams.finish()
+    if failed is not None and not code:
+        code = _unforeseen(failed)
+    sys.exit(code)
+
+
+def _run(words: list[str]) -> int:
+    """The exit code of the command line ``words``. OSError: what nobody has foreseen."""
+    if COMPLETE not in os.environ and words in (["--version"], ["--help"], ["-h"]):
+        print(f"hartspeak {__version__}" if words == ["--version"] else root_help())
+        return 0
+    from host.command_group import PipeError
+    from host.errors import HostError, UsageError
+
     try:
         create_app()(prog_name="host")
+    except SystemExit as left:
+        if isinstance(left.__context__, BrokenPipeError):  # rich has seen it, and silenced the output
+            return streams.READER_GONE
+        return left.code if isinstance(left.code, int) else 0
     except HostError as error:
-        typer.echo(f"error: {printable(str(error))}", err=True)
-        sys.exit(error.exit_code)
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        typer.echo(f"error: {place}{error.strerror or error}; check free space and permissions there", err=True)
-        sys.exit(HostError.exit_code)
+        return _say(str(error), error.exit_code)
+    except PipeError as error:
+        raise error.error from None
+    except UnicodeDecodeError as error:
+        return _say(f"what was read is not {error.encoding} text (byte {error.start})", UsageError.exit_code)
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-    sys.exit(0)
+        return 130
+    return 0
+
+
+def _unforeseen(error: OSError) -> int:
+    """Exit code and words of an OSError; none where only the reader of the output has gone."""
+    if isinstance(error, BrokenPipeError):
+        if any(map(streams.reader_gone, (sys.stdout, sys.stderr))):
+            return streams.READER_GONE
+        return _say(f"{error.strerror}: a program that was talked to has gone", 1)
+    place = f"{error.filename}: " if error.filename else ""
+    return _say(f"{place}{error.strerror or error}; check free space and permissions there", 1)
+
+
+def _say(words: str, code: int) -> int:
+    """Print an error; returns its exit code."""
+    from host.terminal import printable
+
+    try:
+        print(f"error: {printable(words)}", file=sys.stderr, flush=True)
+    except OSError:
+        streams.finish()
+    return code

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from host.boards import Board, load_board
+from host.choices import choices
 from host.compiler.compile import (
     KV_FORMATS,
     LAYOUTS,
@@ -27,6 +28,7 @@ from host.image.inspect import size_text
 from host.image.writer import Progress, image_size, write_image
 from host.importer import load_source
 from host.importer.source import Source
+from host.words import shown
 
 SUFFIX = ".hsp"
 KV_NAMES = {fmt: name for name, fmt in KV_FORMATS.items()}
@@ -216,7 +218,7 @@ def _options(request: PackRequest, source: Source, board: Board) -> Options:
 
 def _choose(option: str, word: str, known: dict[str, Any]) -> Any:
     if word not in known:
-        raise UsageError(f"{option} {word!r} is not known; choose one of {', '.join(known)}")
+        raise UsageError(f"{option} {shown(word)!r} is not known; {choices(word, known)}")
     return known[word]
 
 

@@ -28,6 +28,7 @@ from host.link.runs import Generation
 from host.link.stream import ByteStream
 from host.pack import SUFFIX, PackRequest, tool_version
 from host.pack_shown import pack_image
+from host.streams import typed
 from host.targets import open_target, parse_spec
 from host.targets.base import Target
 from host.targets.serial_line import adapter_of, port_of
@@ -262,6 +263,7 @@ class Speaker:
         self.params = params
         self.max_tokens = max_tokens
         self.digest = False
+        stops = tuple(map(typed, stops))
         if "" in stops:
             raise UsageError("a stop text is empty, which would end every answer at once; leave --stop out")
         self._text = parse(talk.tokenizer.json, "tokenizer")
@@ -302,7 +304,7 @@ class Speaker:
     def complete_text(self, text: str, progress: Progress | None = None) -> Answer:
         """Continue a plain text, from an empty session."""
         self.client.truncate(0)
-        return self.complete(encode_prompt(self.talk.tokenizer, text), progress)
+        return self.complete(encode_prompt(self.talk.tokenizer, typed(text)), progress)
 
 
 class Conversation(Speaker):
@@ -317,7 +319,7 @@ class Conversation(Speaker):
         system: str | None = None,
     ) -> None:
         super().__init__(talk, params, max_tokens, stops)
-        self.system = system
+        self.system = typed(system) if system else system
         self.messages: list[dict[str, str]] = []
         self._formatter = ChatFormatter(talk.tokenizer)
         self.reset()
@@ -329,7 +331,7 @@ class Conversation(Speaker):
 
     def ask(self, text: str, progress: Progress | None = None) -> Answer:
         """Say something. Iterate the answer to its end, then call ``answered``."""
-        messages = [*self.messages, {"role": "user", "content": text}]
+        messages = [*self.messages, {"role": "user", "content": typed(text)}]
         try:
             turn = self._formatter.turn(messages)
             if turn.restart:

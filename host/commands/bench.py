@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``host bench``: how fast an image runs on a target, and where the time goes."""
+"""``host bench``: measure how fast an image runs on a target, and where the time goes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``host boards``: the boards that firmware can be built for."""
+"""``host boards``: list the boards that firmware can be built for, or describe one."""
 
 from __future__ import annotations
 

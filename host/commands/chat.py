@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``host chat``: a conversation, with line editing on a terminal, line by line in a pipe."""
+"""``host chat``: talk with a model, with line editing on a terminal, line by line in a pipe."""
 
 from __future__ import annotations
 

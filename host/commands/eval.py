@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``host eval``: perplexity on a target, and the distance to a reference image."""
+"""``host eval``: measure perplexity on a target, and the distance to a reference image."""
 
 from __future__ import annotations
 

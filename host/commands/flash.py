@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``host flash``: a model onto the medium of a board."""
+"""``host flash``: write a model onto the medium of a board, or update it there."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``host inspect``: what is in an image."""
+"""``host inspect``: show what is in an image."""
 
 from __future__ import annotations
 

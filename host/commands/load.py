@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``host load``: an image into the memory of a running device."""
+"""``host load``: send an image into the memory of a running device."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``host monitor``: what a serial line carries, as text and decoded frames or byte for byte."""
+"""``host monitor``: show what a serial line carries, as text and decoded frames or byte for byte."""
 
 from __future__ import annotations
 

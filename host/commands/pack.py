@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``host pack``: a model file to a flash image for a board."""
+"""``host pack``: pack a model file into a flash image for a board."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``host ports``: the serial ports of this machine."""
+"""``host ports``: list the serial ports of this machine."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``host resume``: an answer that an earlier host asked for and did not hear to its end."""
+"""``host resume``: take up an answer that an earlier host asked for and did not hear to its end."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``host run``: one prompt, one answer."""
+"""``host run``: give one prompt, get one answer."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``host session``: the state of a session out of a device and back."""
+"""``host session``: save the state of a session on a device to a file, or restore it."""
 
 from __future__ import annotations
 

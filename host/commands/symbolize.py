@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``host symbolize``: where in the source a firmware's trap was."""
+"""``host symbolize``: find where in the source a firmware's trap was."""
 
 from __future__ import annotations
 

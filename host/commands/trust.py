@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``host keygen``, ``host sign``, ``host verify``: whose image it is."""
+"""Whose image it is.
+
+``host keygen``: make a key pair for signed images.
+``host sign``: sign an image.
+``host verify``: check an image's signature and all its hashes.
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from host.boards import Board, board_names, load_board
+from host.choices import choices
 from host.errors import TargetError
+from host.words import shown
 
 DEFAULT_BAUD = 115200
 VLENS = (128, 256, 512, 1024)
@@ -92,7 +94,7 @@ def _parse_options(spec: str, text: str) -> dict[str, str | int]:
         elif key in ("isa", "build", "disk") and value:
             found[key] = value
         else:
-            raise TargetError(f"target {spec!r}: unknown option {option!r}; there are {', '.join(OPTIONS)}")
+            raise TargetError(f"target {spec!r}: unknown option {shown(option)!r}; {choices(option, OPTIONS)}")
     return found
 
 
@@ -111,9 +113,9 @@ def parse_spec(spec: str) -> TargetSpec:
     name = name.removesuffix("@spike")
     if name not in board_names():
         kinds = {one: load_board(one).simulator.kind for one in board_names()}
-        known = ", ".join(one + "@spike" * (kind == "twin") for one, kind in kinds.items() if kind != "none")
+        known = [one + "@spike" * (kind == "twin") for one, kind in kinds.items() if kind != "none"]
         raise TargetError(
-            f"there is no target {spec!r}; known are {known}, a serial device such as /dev/ttyUSB0@115200 "
+            f"there is no target {shown(spec)!r}; {choices(spec, known)}, a serial device such as /dev/ttyUSB0@115200 "
             "(`host ports` lists them), socket://host:port, rfc2217://host:port and farm:place"
         )
     board = load_board(name)

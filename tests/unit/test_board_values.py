@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from host.boards import BOARDS, Board, board_names, load_board
+from host.boards import BOARDS, TEMPLATE, Board, board_names, load_board
 from tests.support.native import ROOT
 from tools.gen_board import UART_ENABLE, header, linker
 
-ALL = [load_board(name) for name in board_names()]
+ALL = [load_board(name) for name in (*board_names(), TEMPLATE)]
 BARE = [board for board in ALL if board.memory]
 
 
@@ -130,7 +130,7 @@ def test_values_are_those_that_are_published(name: str) -> None:
 
 
 def test_every_board_that_can_be_bought_is_compared() -> None:
-    assert {board.name for board in BARE if board.untried} == {*PUBLISHED, "template"}
+    assert {board.name for board in BARE if board.untried} == {*PUBLISHED, TEMPLATE}
 
 
 @pytest.mark.parametrize("board", BARE, ids=lambda board: board.name)
@@ -158,7 +158,7 @@ def test_s_mode_is_linked_where_booti_puts_it(board: Board) -> None:
 
 @pytest.mark.parametrize("board", [b for b in ALL if b.flash.how], ids=lambda board: board.name)
 def test_the_words_for_people_name_the_board_files_addresses(board: Board) -> None:
-    if board.memory is None or board.name == "template":
+    if board.memory is None or board.name == TEMPLATE:
         return
     named = {int(word, 16) for word in re.findall(r"(?:0x|(?:go|metal 1) (?!0x))([0-9a-f]{6,})", board.flash.how)}
     assert named <= {board.memory.firmware.base, board.memory.image}
@@ -176,9 +176,9 @@ def table_rows(text: str) -> dict[str, str]:
 
 def test_readme_tells_which_boards_never_ran() -> None:
     rows = table_rows((ROOT / "README.md").read_text())
-    assert set(rows) == {board.name for board in ALL} - {"template"}
+    assert set(rows) == {board.name for board in ALL} - {TEMPLATE}
     for board in ALL:
-        if board.name != "template":
+        if board.name != TEMPLATE:
             assert ("Never yet on the board itself" in rows[board.name]) == board.untried
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from host.boards import Hosted, Size, board_names, load_board
+from host.boards import TEMPLATE, Hosted, Size, board_names, load_board
 from host.errors import FitError, ImageError
 from host.image.inspect import session_bytes
 from host.image.reader import Image
@@ -81,8 +81,9 @@ def vector_instructions(elf: Path) -> int:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["bord=spike"], "unknown option bord; known are board, kernels"),
-        (["board=nope"], "Valid values are: ['bpi-f3', 'k230', 'lichee-pi-4a', 'linux', 'linux-rvv'"),
+        (["bord=spike"], "unknown option bord; did you mean board? known are board, kernels"),
+        (["board=visionfive"], "did you mean visionfive2? known are bpi-f3, k230, lichee-pi-4a, linux, linux-rvv"),
+        (["board=spike", "kernels=rvf"], "kernels=rvf is not known; did you mean rvv?"),
         (["board=visionfive2", "kernels=rvv"], "no V extension"),
         (["board=spike", "harts=99"], "harts=99: board spike has 1 to 8"),
         (["board=spike", "dram=much"], "'much' is not a size"),
@@ -190,7 +191,7 @@ def test_linker_script_and_header_come_from_the_boards_file() -> None:
     assert "#define BOARD_UART_WIDTH 4\n" in header
 
 
-@pytest.mark.parametrize("board", [name for name in board_names() if load_board(name).memory])
+@pytest.mark.parametrize("board", [name for name in (*board_names(), TEMPLATE) if load_board(name).memory])
 def test_what_depends_on_the_board_compiles_for_each(board: str, tmp_path: Path) -> None:
     """Port and boot code with the board's header; test_every_board_builds does all of it."""
     facts = load_board(board)
@@ -211,7 +212,7 @@ def test_what_depends_on_the_board_compiles_for_each(board: str, tmp_path: Path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("board", board_names())
+@pytest.mark.parametrize("board", [*board_names(), TEMPLATE])
 def test_every_board_builds(board: str) -> None:
     for kernels in load_board(board).isa:
         assert built(board, kernels).is_file()

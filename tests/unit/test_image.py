@@ -315,8 +315,8 @@ def test_what_does_not_fit_is_refused_before_writing(
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
-        ("--weights", "q3", "--weights 'q3' is not known; choose one of f32, bf16, q8, q4, q4m"),
-        ("--kv", "int4", "--kv 'int4'"),
+        ("--weights", "q3", "--weights 'q3' is not known; known are f32, bf16, q8, q4, q4m"),
+        ("--kv", "int4", "--kv 'int4' is not known; did you mean int8?"),
         ("--family", "neon", "--family 'neon'"),
         ("--overflow", "wrap", "--overflow 'wrap'"),
         ("--context", "1024", "--context 1024 is outside this model's 1 to 512"),

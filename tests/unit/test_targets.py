@@ -78,12 +78,12 @@ def test_spec_of_lines() -> None:
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ("spyke", "there is no target 'spyke'; known are"),
+        ("spyke", "there is no target 'spyke'; did you mean spike"),
         ("native:rvv", "no V extension"),
         ("qemu-virt:vlen=256", "needs RVV kernels"),
         ("spike:vlen=100", "from 128 to 1024"),
         ("spike:harts=9", "has 8 harts"),
-        ("spike:fast", "unknown option 'fast'; there are scalar, rvv, vlen=BITS"),
+        ("spike:fast", "unknown option 'fast'; known are scalar, rvv, vlen=BITS"),
         ("native@spike", "is for a board's twin"),
         ("/dev/ttyUSB0@quick", "baud=quick"),
         ("socket://board", "needs host and port: socket://board:7077"),

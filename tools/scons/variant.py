@@ -12,6 +12,7 @@ from typing import Any
 from SCons.Action import Action
 
 from host.boards import Board
+from host.choices import choices
 from host.errors import HostError, UsageError
 from tools.scons import sodium
 from tools.scons.toolchain import COMMON, FREESTANDING, Toolchain, choose
@@ -59,6 +60,8 @@ class Options:
 def make_options(board: Board, env: Any) -> Options:
     """The checked options of one variant. Raises UsageError."""
     kernels = env["kernels"] or board.kernels
+    if kernels not in ("scalar", "rvv"):
+        raise UsageError(f"kernels={kernels} is not known; {choices(kernels, ('scalar', 'rvv'))}")
     if kernels not in board.isa:
         raise UsageError(f"board {board.name} has no V extension: kernels=rvv is not for it")
     harts = None
