@@ -19,6 +19,7 @@ from typing import Any
 
 from host.choices import choices
 from host.errors import UsageError
+from host.places import TREE
 from host.words import shown
 
 if sys.version_info >= (3, 11):
@@ -26,7 +27,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-BOARDS = Path(__file__).resolve().parents[1] / "boards"
+BOARDS = TREE / "boards"
 TEMPLATE = "template"
 """A file to copy, no board: it can be built, and is on no list."""
 PAGE = 4096

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from host.errors import HostError, TargetError
 from host.image.format import HEADER_BYTES, SectionId
 from host.image.reader import Image
-from host.targets.simulators import build_root
+from host.places import build_root
 from host.trust.keys import load_private, make_keys
 from host.trust.signing import sign_image
 

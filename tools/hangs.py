@@ -30,7 +30,8 @@ from host.link.client import Client  # noqa: E402
 from host.link.messages import Failure  # noqa: E402
 from host.link.records import SamplerParams, Token  # noqa: E402
 from host.link.runs import Generation  # noqa: E402
-from host.targets import Target, open_target, simulators  # noqa: E402
+from host.places import build_root  # noqa: E402
+from host.targets import Target, open_target  # noqa: E402
 from tests.support.tiny import tiny_image, tiny_llama  # noqa: E402
 from tools.soak import percentile  # noqa: E402
 
@@ -182,7 +183,7 @@ def plan(targets: list[str], count: int, seed: int) -> Iterator[tuple[str, str, 
 
 def strike_all(targets: list[str], count: int, seed: int, jobs: int) -> list[Strike]:
     """Build, break, and collect."""
-    build = simulators.build_root() / "hangs"
+    build = build_root() / "hangs"
     for spec in targets:
         build_firmware(spec, build)
     made: list[Strike] = []

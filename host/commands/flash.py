@@ -20,6 +20,7 @@ from host.link.rate import line_rate
 from host.link.transfer import flash_image
 from host.medium.console import UBoot
 from host.medium.flash import BoardDisk, minutes_by_console, minutes_by_link
+from host.places import build_root
 from host.targets import Target, open_target, parse_spec
 from host.targets.spec import TargetSpec
 
@@ -131,7 +132,7 @@ def _to_medium(board: Board, medium: Path, image: Path, update: bool, slot: int 
 def _build(board: Board) -> Path:
     from host.targets import parse_spec
     from host.targets.opening import build_firmware
-    from host.targets.simulators import build_root, firmware_files
+    from host.targets.simulators import firmware_files
 
     spec = parse_spec(board.name)
     files = firmware_files(board, spec.kernels, build_root())

@@ -15,12 +15,12 @@ from typing import Any
 
 from rich.console import Console
 
-import host
 from host.cache import cache_directory, forget, is_kept, remember, scratch_folder
 from host.digest import chunks, sha256_file
 from host.errors import SourceError
 from host.fetch import Package, download_wheel
 from host.importer.fields import Fields, read_text
+from host.places import TREE
 from host.words import file_name, shown
 
 if sys.version_info >= (3, 11):
@@ -57,7 +57,7 @@ class Recipe:
 
 def models_folder() -> Path:
     """Where the recipes that come with the project lie."""
-    return Path(host.__file__ or ".").resolve().parents[1] / "models"
+    return TREE / "models"
 
 
 def recipes() -> list[Recipe]:

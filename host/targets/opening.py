@@ -10,6 +10,7 @@ from pathlib import Path
 
 from host.boards import Board, load_board
 from host.errors import TargetError
+from host.places import INSTALLED, PACKAGE, TREE, build_root, build_words
 from host.targets import simulators
 from host.targets.base import Target
 from host.targets.hooks import Hooks
@@ -21,20 +22,22 @@ from host.targets.spec import TargetSpec, parse_spec
 def build_firmware(board: Board, spec: TargetSpec, progress: Callable[[str], None] | None) -> None:
     """Run scons for the variant. Raises TargetError with the compiler's last words."""
     if progress:
-        progress(f"building the firmware for {board.name} ({spec.kernels})")
+        progress(f"building the firmware for {board.name} ({spec.kernels}), once: about a minute")
     command = [sys.executable, "-m", "SCons", "-s", f"board={board.name}", f"kernels={spec.kernels}"]
-    command.append(f"build={simulators.build_root(spec.build)}")
-    done = subprocess.run(command, cwd=simulators.ROOT, capture_output=True, text=True, check=False)
+    command.append(f"build={build_root(spec.build)}")
+    done = subprocess.run(command, cwd=TREE, capture_output=True, text=True, check=False)
     if done.returncode:
         words = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
-        raise TargetError(f"the firmware for {board.name} could not be built (scons board={board.name}):\n{words}")
+        raise TargetError(f"the firmware for {board.name} could not be built ({build_words(board.name)}):\n{words}")
 
 
 def is_stale(board: Board, program: Path) -> bool:
     """Whether a source of the firmware is newer than what was built, perhaps with options that must be kept."""
-    parts = [simulators.ROOT / "firmware", simulators.ROOT / "linker"]
+    if INSTALLED:  # each version of the package has a folder of its own
+        return False
+    parts = [TREE / "firmware", TREE / "linker"]
     sources = [path for part in parts for path in part.rglob("*") if path.suffix in (".c", ".h", ".S", ".in")]
-    sources += [board.file, *(simulators.ROOT / "host" / name for name in ("image/format.py", "link/messages.py"))]
+    sources += [board.file, *(PACKAGE / name for name in ("image/format.py", "link/messages.py"))]
     built = program.stat().st_mtime
     return any(path.stat().st_mtime > built for path in sources if path.is_file())
 
@@ -64,13 +67,13 @@ def open_target(
         return open_line(parsed, hooks or Hooks(parsed.port))
     board = load_board(parsed.board)
     simulators.check_image(board, image)
-    firmware = simulators.firmware_files(board, parsed.kernels, simulators.build_root(parsed.build))
+    firmware = simulators.firmware_files(board, parsed.kernels, build_root(parsed.build))
     if board.simulator.kind in ("qemu", "u-boot"):
         simulators.qemu_program()
     if not firmware.program.is_file():
         build_firmware(board, parsed, progress)
     elif progress and is_stale(board, firmware.program):
-        progress(f"{firmware.program} is older than its sources; scons board={board.name} builds it again")
+        progress(f"{firmware.program} is older than its sources; {build_words(board.name)} builds it again")
     if board.simulator.kind == "qemu":
         return simulators.open_qemu(board, parsed, firmware, image)
     if board.simulator.kind == "u-boot":

@@ -20,7 +20,6 @@ from host.targets.process import ProcessTarget, start
 from host.targets.spec import TargetSpec
 from host.targets.spike_tool import find_spike
 
-ROOT = Path(__file__).resolve().parents[2]
 MIB = 1 << 20
 UBOOT_PLACES = [
     Path("/usr/lib/u-boot/qemu-riscv64_smode/u-boot.bin"),
@@ -36,11 +35,6 @@ class Firmware:
 
     directory: Path
     program: Path
-
-
-def build_root(build: str = "") -> Path:
-    """Where firmware is built: ``build``, $HARTSPEAK_BUILD or build/, below the repository unless absolute."""
-    return ROOT / (build or os.environ.get("HARTSPEAK_BUILD") or "build")
 
 
 def firmware_files(board: Board, kernels: str, build: Path) -> Firmware:

@@ -13,6 +13,7 @@ import pytest
 
 from host.boards import load_board
 from host.errors import TargetError
+from host.places import build_root
 from host.pytest_device import Device
 from host.targets import Target, open_target, simulators
 
@@ -75,7 +76,7 @@ def test_payload_at_another_address_says_so(tmp_path: Path) -> None:
     with open_target("visionfive2@spike:harts=1", None) as target:
         read_until(target, b"no model")
     board = load_board("visionfive2")
-    folder = simulators.firmware_files(board, "scalar", simulators.build_root()).directory
+    folder = simulators.firmware_files(board, "scalar", build_root()).directory
     moved = tmp_path / "visionfive2"
     moved.mkdir()
     shutil.copy(folder / "shim.elf", moved)
@@ -96,7 +97,7 @@ def test_hosted_firmware_ends_when_its_line_closes(tiny: Path) -> None:
 
 def test_hosted_firmware_serves_tcp(tiny: Path) -> None:
     open_target("native", tiny).close()
-    program = simulators.firmware_files(load_board("native"), "scalar", simulators.build_root()).program
+    program = simulators.firmware_files(load_board("native"), "scalar", build_root()).program
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -132,7 +133,7 @@ def connect(port: int) -> Target:
 )
 def test_hosted_firmware_refuses_wrong_options(tiny: Path, options: list[str], words: str) -> None:
     open_target("native", tiny).close()
-    program = simulators.firmware_files(load_board("native"), "scalar", simulators.build_root()).program
+    program = simulators.firmware_files(load_board("native"), "scalar", build_root()).program
     done = subprocess.run(
         [program, *options], capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL
     )

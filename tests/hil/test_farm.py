@@ -22,6 +22,7 @@ import pytest
 from host.boards import load_board
 from host.errors import TargetError
 from host.link.client import Client
+from host.places import build_root
 from host.targets import open_target, simulators
 
 pytest.importorskip("labgrid", reason="labgrid is not installed here: pip install 'hartspeak[farm]' (docs/hil.md)")
@@ -53,7 +54,7 @@ class Rig:
     def __init__(self, image: Path) -> None:
         self.line, self.states = free_port(), list[str]()
         board = load_board("qemu-virt")
-        firmware = simulators.firmware_files(board, "scalar", simulators.build_root())
+        firmware = simulators.firmware_files(board, "scalar", build_root())
         self._command = simulators.qemu_command(board, firmware, image, "scalar", 0, 1)
         self._command += ["-serial", f"tcp:127.0.0.1:{self.line},server=on,wait=off"]
         rig = self

@@ -18,12 +18,12 @@ from host.medium.disk import MIB, plan_disk, read_layout, slot_bytes, write_disk
 from host.medium.flash import BoardDisk
 from host.medium.selector import COPIES, COPY_STRIDE, NO_SLOT, SECTOR_BYTES, Selection, newest, plan_update
 from host.medium.uboot import disk_chunks
+from host.places import build_root
 from host.targets import parse_spec
 from host.targets.opening import build_firmware, open_target
 from host.targets.process import ProcessTarget
 from host.targets.simulators import (
     LoaderTarget,
-    build_root,
     firmware_files,
     qemu_program,
     uboot_command,

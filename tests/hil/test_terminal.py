@@ -21,6 +21,7 @@ from host.image.format import Format, Layout
 from host.link.client import Client
 from host.link.messages import Reason
 from host.link.records import SamplerParams
+from host.places import build_root
 from host.talk import Conversation, Speaker, open_talk
 from host.targets import Target, open_target, simulators
 from host.terminal import printable
@@ -240,7 +241,7 @@ def test_over_a_serial_line(tmp_path: Path) -> None:
     """A pty as a terminal program has it."""
     image = make_image(tmp_path / "tiny.hsp", ENDS_ITSELF)
     open_target("native", image).close()
-    program = simulators.firmware_files(load_board("native"), "scalar", simulators.build_root()).program
+    program = simulators.firmware_files(load_board("native"), "scalar", build_root()).program
     ours, theirs = pty.openpty()
     tty.setraw(theirs)
     expected = host_answers(image, [QUESTION])[0][0]

@@ -11,6 +11,7 @@ import pytest
 
 from host.boards import load_board
 from host.errors import TargetError
+from host.places import build_root
 from host.targets import open_target, parse_spec, simulators
 from host.targets.opening import build_firmware
 from tests.support.tiny import tiny_image, tiny_llama
@@ -33,7 +34,7 @@ def test_spike_without_v() -> None:
 def firmware(board: str) -> simulators.Firmware:
     """The RVV firmware, built where it is missing."""
     spec = parse_spec(f"{board}:rvv")
-    files = simulators.firmware_files(load_board(board), "rvv", simulators.build_root())
+    files = simulators.firmware_files(load_board(board), "rvv", build_root())
     if not files.program.is_file():
         build_firmware(load_board(board), spec, None)
     return files

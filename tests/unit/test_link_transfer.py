@@ -19,6 +19,7 @@ from host.link import messages
 from host.link.client import Client
 from host.link.messages import DeviceState, Space
 from host.link.transfer import SavedSession, restore_session, save_session, send_image
+from host.places import build_root
 from host.pytest_device import Device
 from host.targets import open_target, parse_spec, simulators
 from host.targets.hooks import Hooks
@@ -37,7 +38,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def empty(image: Path) -> Iterator[ProcessTarget]:
     """A device without an image, that has room for one."""
     open_target("native", image).close()  # builds it
-    program = simulators.firmware_files(load_board("native"), "scalar", simulators.build_root()).program
+    program = simulators.firmware_files(load_board("native"), "scalar", build_root()).program
     stream = ProcessTarget(lambda _: [str(program), "--image-area", "4M", "--arena-size", "64M"], "native")
     yield stream
     stream.close()

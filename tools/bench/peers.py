@@ -25,11 +25,12 @@ from host.bench.measure import Plan, bench_tokens, measure
 from host.boards import load_board
 from host.errors import HostError, TargetError, UsageError
 from host.importer.recipe import fetch, find_recipe
+from host.places import build_root
 from host.talk import open_client, open_talk, resolve_image
 from host.targets import parse_spec
 from host.targets.opening import build_firmware
 from host.targets.process import ProcessTarget
-from host.targets.simulators import build_root, firmware_files
+from host.targets.simulators import firmware_files
 from tools.bench.llama import HERE, VARIANTS, Variant, build_llama, call, requantize, work_folder
 from tools.scons.toolchain import zig_path
 

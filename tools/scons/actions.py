@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -13,8 +14,11 @@ from typing import Any
 from SCons.Action import Action
 
 from host.errors import HostError, UsageError
+from host.places import PACKAGE
+from host.words import file_name, shown
 from tools.scons import media
-from tools.scons.variant import ROOT, Options, short_line
+from tools.scons.settings import literal
+from tools.scons.variant import ROOT, Options, near, short_line
 
 PACKERS = ("arch", "compiler", "quant", "image", "importer")
 """Parts of host/ that an image depends on."""
@@ -24,19 +28,37 @@ def model_node(env: Any, options: Options) -> Any:
     """The image that model= names, packed first where that is a recipe; None without model=."""
     if not options.model:
         return None
-    path = Path(options.model)
-    if (recipe := ROOT / "models" / f"{options.model}.toml").is_file():
-        path = recipe
-    if not path.is_file():
-        raise UsageError(f"model={path}: there is no such image or recipe; make one with `host pack`, or see models/")
+    path = _find_model(options.model)
     if path.suffix != ".toml":
-        return env.File(str(path))
-    image = options.directory / f"{path.stem}.hsp"
-    command = [sys.executable, "-m", "host", "pack", str(path), "-o", str(image), "--board", options.board.name]
-    command += ["--family", options.board.layout_family(options.kernels)]
-    packers = [str(ROOT / "host/pack.py")]
-    packers += [str(p) for folder in PACKERS for p in sorted((ROOT / "host" / folder).rglob("*.py"))]
-    return env.Command(str(image), [str(path), *packers], Action([command], short_line(env, "PACK") or None))[0]
+        return env.File(literal(path))
+    image = options.place(f"{file_name(path.stem)}.hsp")
+    packers = [PACKAGE / "pack.py"]
+    packers += [p for folder in PACKERS for p in sorted((PACKAGE / folder).rglob("*.py"))]
+    sources = [literal(path), *map(near, packers), env.Value(f"{options.board.name} {options.kernels}")]
+    return env.Command(image, sources, Action(pack, short_line(env, "PACK") or None), OPTIONS=options)[0]
+
+
+def _find_model(model: str) -> Path:
+    """The image or recipe that model= names. Raises UsageError."""
+    try:
+        path, recipe = Path(model), ROOT / "models" / f"{model}.toml"
+        if Path(model).name == model and recipe.is_file():
+            path = recipe
+        if path.is_file():
+            return path
+    except (OSError, ValueError):  # no name of a file
+        pass
+    raise UsageError(
+        f"model={shown(model)}: there is no such image or recipe; make one with `host pack`, or see models/"
+    )
+
+
+def pack(target: list[Any], source: list[Any], env: Any) -> int:
+    """Action: the image of a recipe for the variant."""
+    options = env["OPTIONS"]
+    command = [sys.executable, "-m", "host", "pack", str(source[0]), "-o", str(target[0])]
+    command += ["--board", options.board.name, "--family", options.board.layout_family(options.kernels)]
+    return subprocess.call(command, cwd=ROOT)
 
 
 def show_table(target: list[Any], source: list[Any], env: Any) -> int:
@@ -62,15 +84,14 @@ def add_table(env: Any, options: Options, elf: Any, model: Any) -> Any:
     """The memory table: printed after a link, for a new image and when the board has changed."""
     sources = [elf, *([model] if model else []), env.Value(str(options.board))]
     action = Action(show_table, None)
-    return env.Command(str(options.directory / "memory.txt"), sources, action, OPTIONS=options, HAS_MODEL=bool(model))
+    return env.Command(options.place("memory.txt"), sources, action, OPTIONS=options, HAS_MODEL=bool(model))
 
 
 def target_spec(options: Options) -> str:
-    """The host's name for what was built, e.g. ``qemu-virt:rvv,build=/tmp/b``."""
+    """The host's name for what was built, e.g. ``qemu-virt:rvv,harts=2``."""
     kind = options.board.name + ("@spike" if options.board.simulator.kind == "twin" else "")
     parts = [options.kernels] if options.kernels != options.board.kernels else []
     parts += [f"harts={options.harts}"] if options.harts else []
-    parts += [f"build={options.base}"] if options.base.resolve() != ROOT / "build" else []
     return kind + (":" + ",".join(parts) if parts else "")
 
 
@@ -80,7 +101,7 @@ def run(options: Options, model: Any) -> int:
         sys.stderr.write("scons: run needs model=IMAGE or model=RECIPE\n")
         return 2
     command = [sys.executable, "-m", "host", "chat", str(model), "--target", target_spec(options)]
-    return subprocess.call(command, cwd=ROOT)
+    return subprocess.call(command, cwd=ROOT, env=os.environ | {"HARTSPEAK_BUILD": str(options.base.absolute())})
 
 
 def debug(options: Options, elf: Any, model: Any) -> int:

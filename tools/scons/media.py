@@ -9,7 +9,8 @@ from typing import Any
 from SCons.Action import Action
 
 from host.medium import uboot
-from tools.scons.variant import Options, short_line
+from host.places import PACKAGE
+from tools.scons.variant import Options, near, short_line
 
 
 def write_script(target: list[Any], source: list[Any], env: Any) -> int:  # noqa: ARG001
@@ -39,16 +40,16 @@ def add(env: Any, options: Options, built: list[Any], model: Any) -> None:
     if options.board.loader != "u-boot":
         return
     binary = next(node for node in built if str(node).endswith("firmware.bin"))
-    folder, line = options.directory, short_line(env, "MEDIA") or None
+    line = short_line(env, "MEDIA") or None
     # The board with dram= applied is part of every text.
     board = env.Value(str(options.board))
     made = []
     for name in ("boot.scr", "boot-tftp.scr"):
-        sources = ["host/medium/uboot.py", board]
-        made += env.Command(str(folder / name), sources, Action(write_script, line), OPTIONS=options)
+        sources = [near(PACKAGE / "medium/uboot.py"), board]
+        made += env.Command(options.place(name), sources, Action(write_script, line), OPTIONS=options)
     if model is not None:
-        code = [f"host/medium/{name}.py" for name in ("uboot", "disk", "fat", "selector")]
+        code = [near(PACKAGE / f"medium/{name}.py") for name in ("uboot", "disk", "fat", "selector")]
         sources = [binary, model, *(node for node in built if str(node).endswith("selector.bin")), *code, board]
-        made += env.Command(str(folder / "firmware.itb"), sources, Action(write_fit, line), OPTIONS=options)
-        made += env.Command(str(folder / "disk.img"), sources, Action(write_disk, line), OPTIONS=options)
+        made += env.Command(options.place("firmware.itb"), sources, Action(write_fit, line), OPTIONS=options)
+        made += env.Command(options.place("disk.img"), sources, Action(write_disk, line), OPTIONS=options)
     env.Default(made)

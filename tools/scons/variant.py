@@ -3,27 +3,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from SCons.Action import Action
+from SCons.Environment import Environment
 
 from host.boards import Board
 from host.choices import choices
 from host.errors import HostError, UsageError
+from host.places import PACKAGE
+from host.terminal import printable
+from host.words import shown
 from tools.scons import sodium
+from tools.scons.settings import check_path, literal, read_switch, word
 from tools.scons.toolchain import COMMON, FREESTANDING, Toolchain, choose
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATED = {
-    "image": ("image_format.h", "host/image/format.py"),
-    "wire": ("wire.h", "host/link/messages.py"),
-    "errors": ("errors.h", "host/errors.py"),
-    "selector": ("selector.h", "host/medium/selector.py"),
-    "unicode": ("unicode.h", "tools/gen_unicode.py"),
+    "image": ("image_format.h", PACKAGE / "image/format.py"),
+    "wire": ("wire.h", PACKAGE / "link/messages.py"),
+    "errors": ("errors.h", PACKAGE / "errors.py"),
+    "selector": ("selector.h", PACKAGE / "medium/selector.py"),
+    "unicode": ("unicode.h", ROOT / "tools/gen_unicode.py"),
 }
 CORE = ("engine", "ops", "link", "kernels")
 
@@ -56,47 +64,72 @@ class Options:
         suffix = "" if self.kernels == self.board.kernels else f"-{self.kernels}"
         return self.base / f"{self.board.name}{suffix}"
 
+    def place(self, name: str | Path) -> str:
+        """A file below ``directory``, as SCons takes it."""
+        return literal(self.directory / name)
 
-def make_options(board: Board, env: Any) -> Options:
+
+def make_options(board: Board, given: Mapping[str, str]) -> Options:
     """The checked options of one variant. Raises UsageError."""
-    kernels = env["kernels"] or board.kernels
+    kernels = given["kernels"] or board.kernels
     if kernels not in ("scalar", "rvv"):
-        raise UsageError(f"kernels={kernels} is not known; {choices(kernels, ('scalar', 'rvv'))}")
+        raise UsageError(f"kernels={shown(kernels)} is not known; {choices(kernels, ('scalar', 'rvv'))}")
     if kernels not in board.isa:
         raise UsageError(f"board {board.name} has no V extension: kernels=rvv is not for it")
     harts = None
-    if env["harts"]:
-        if not env["harts"].isdigit() or not 1 <= int(env["harts"]) <= len(board.harts.ids):
-            raise UsageError(f"harts={env['harts']}: board {board.name} has 1 to {len(board.harts.ids)}")
-        harts = int(env["harts"])
-    if env["watchdog"]:
-        if not env["watchdog"].isdigit() or not board.timer:
-            raise UsageError(f"watchdog={env['watchdog']} is no number of milliseconds, or {board.name} has no timer")
-        board = replace(board, timer=replace(board.timer, watchdog_ms=int(env["watchdog"])))
-    trust, base = make_trust(env), Path(env["build"])
-    cache = env["cache"] or os.environ.get("HARTSPEAK_OBJECTS", "")
-    return Options(board, kernels, env["toolchain"], base, harts, env["model"], trust, env["faults"], cache)
+    if given["harts"]:
+        if not _is_number(given["harts"]) or not 1 <= int(given["harts"]) <= len(board.harts.ids):
+            raise UsageError(f"harts={shown(given['harts'])}: board {board.name} has 1 to {len(board.harts.ids)}")
+        harts = int(given["harts"])
+    if milliseconds := given["watchdog"]:
+        if not _is_number(milliseconds) or not board.timer:
+            words = f"watchdog={shown(milliseconds)} is no number of milliseconds"
+            raise UsageError(f"{words}, or {board.name} has no timer")
+        board = replace(board, timer=replace(board.timer, watchdog_ms=int(milliseconds)))
+    trust, base = make_trust(given), _base(given["build"])
+    cache = given["cache"] or os.environ.get("HARTSPEAK_OBJECTS", "")
+    for name, path in {"cache=": cache, "this checkout": str(ROOT), "the Python environment": sys.prefix}.items():
+        check_path(name, path)
+    faults = read_switch("faults", given["faults"])
+    return Options(board, kernels, given["toolchain"], base, harts, given["model"], trust, faults, cache)
 
 
-def make_trust(env: Any) -> Trust | None:
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10
+
+
+def _base(text: str) -> Path:
+    """build=, relative where it lies in the checkout, for then the checkout's own name does not matter."""
+    check_path("build=", text, "%")  # zig reads %20 as a space in the name of its output
+    base = Path(text or "build")
+    with contextlib.suppress(ValueError):
+        base = base.relative_to(ROOT)
+    if base.exists() and not base.is_dir():
+        raise UsageError(f"build={base} is no directory")
+    return base
+
+
+def make_trust(given: Mapping[str, str]) -> Trust | None:
     """key= and lowest_version=, checked; None without a key. Raises UsageError."""
-    lowest = env["lowest_version"]
-    if not lowest.isdigit() or int(lowest) >= 1 << 32:
-        raise UsageError(f"lowest_version={lowest} is not a number from 0 to {(1 << 32) - 1}")
-    if not env["key"]:
+    lowest = given["lowest_version"]
+    if not lowest.isascii() or not lowest.isdigit() or int(lowest) >= 1 << 32:
+        raise UsageError(f"lowest_version={shown(lowest)} is not a number from 0 to {(1 << 32) - 1}")
+    if not given["key"]:
         if int(lowest):
             raise UsageError("lowest_version= needs key=: without a signature anybody can write any version")
         return None
     from host.trust.keys import load_public
 
-    return Trust(load_public(Path(env["key"])), int(lowest))
+    return Trust(load_public(Path(given["key"])), int(lowest))
 
 
 def build(env: Any, options: Options) -> list[Any]:
     """All files of the variant; the first is the ELF that the memory table is about."""
     made = build_hosted(env, options) if options.board.hosted else build_bare(env, options)
     top = options.base.resolve() == ROOT / "build"
-    database = env.CompilationDatabase("compile_commands.json" if top else str(options.base / "compile_commands.json"))
+    database = env.CompilationDatabase(
+        "compile_commands.json" if top else literal(options.base / "compile_commands.json")
+    )
     env.Default(made, database)
     return made
 
@@ -110,13 +143,12 @@ def short_line(env: Any, step: str) -> str:
 def prepare(env: Any, options: Options, tools: Toolchain) -> Any:
     """A copy of the environment for a toolchain."""
     env = env.Clone()
-    build = options.directory
     env.Replace(
-        CC=tools.cc,
-        LINK=tools.cc,
+        CC=[word(part) for part in tools.cc],
+        LINK=[word(part) for part in tools.cc],
         CCFLAGS=[*tools.arch, *COMMON, *path_maps(options), *defines(options)],
         LINKFLAGS=[*tools.arch, *tools.linker, "-Wl,--gc-sections"],
-        CPPPATH=["firmware", str(build)],
+        ESCAPE=shlex.quote,
         ASPPFLAGS=["$CCFLAGS", "-D__ASSEMBLER__=1"],
         SHLINKFLAGS=["$LINKFLAGS", "-shared"],
         LIBPREFIX="lib",
@@ -127,9 +159,20 @@ def prepare(env: Any, options: Options, tools: Toolchain) -> Any:
             env[f"{name}COMSTR"] = short_line(env, "AS" if name == "ASPP" else "CC")
         for name in ("LINK", "SHLINK"):
             env[f"{name}COMSTR"] = short_line(env, "LINK")
+    include(env, options, "firmware")
     if options.cache:
-        env.CacheDir(options.cache)
+        env.CacheDir(literal(options.cache))
     return env
+
+
+def include(env: Any, options: Options, *folders: str) -> None:
+    """Set where headers are looked for: folders of the checkout, then what is generated.
+
+    SCons' own flags for that are evaluated twice, so that a ``$`` in a folder's name would be.
+    """
+    env["CPPPATH"] = [*folders, env.Dir(literal(options.directory))]
+    flags = [f"-I{folder}" for folder in (*folders, options.directory)]
+    env["_CPPINCFLAGS"] = ["$(", *map(word, flags), "$)"]
 
 
 def path_maps(options: Options) -> list[str]:
@@ -139,7 +182,7 @@ def path_maps(options: Options) -> list[str]:
     """
     folder = options.directory.resolve()
     maps = [f"-ffile-prefix-map={ROOT}=.", f"-ffile-prefix-map={folder}=build/{options.directory.name}"]
-    return ["$(", *maps, "$)"]
+    return ["$(", *map(word, maps), "$)"]
 
 
 def defines(options: Options) -> list[str]:
@@ -168,8 +211,8 @@ def objects(env: Any, options: Options, sources: list[Path], folder: str, **flag
     """Object nodes under ``<variant>/<folder>``, one a source."""
     made = []
     for source in sources:
-        target = options.directory / folder / source.with_suffix(source.suffix + ".o")
-        made += env.StaticObject(target=str(target), source=str(source), **flags)
+        target = options.place(Path(folder) / source.with_suffix(source.suffix + ".o"))
+        made += env.StaticObject(target=target, source=str(source), **flags)
     return made
 
 
@@ -224,31 +267,33 @@ def trust_objects(env: Any, options: Options, folder: str, **flags: Any) -> list
     library, bare = sodium.find_sodium(), not options.board.hosted
     sources = [Path("firmware/trust/trust.c"), Path("firmware/trust/sodium_glue.c")]
     made = objects(env, options, sources, folder, **flags)
-    theirs = [f"-I{library / name}" for name in sodium.INCLUDES] + (["-Ifirmware/trust/compat"] if bare else [])
+    check_path("the cache", library)
+    theirs = [word(f"-I{library / name}") for name in sodium.INCLUDES]
+    theirs += ["-Ifirmware/trust/compat"] if bare else []
     theirs += ["-Ifirmware/boot/include"] if bare else []
     given = [*flags.get("CCFLAGS", env["CCFLAGS"]), *theirs, *sodium.FLAGS]
     for source in sodium.SOURCES:
-        target = options.directory / folder / f"sodium/{Path(source).name}.o"
-        made += env.StaticObject(target=str(target), source=str(library / source), CCFLAGS=given)
+        target = options.place(f"{folder}/sodium/{Path(source).name}.o")
+        made += env.StaticObject(target=target, source=literal(library / source), CCFLAGS=given)
     return made
 
 
 def generated(env: Any, options: Options) -> None:
     """The headers made from Python declarations and from the board's file."""
-    gen = options.directory / "gen"
     line = short_line(env, "GEN") or None
     for kind, (name, source) in GENERATED.items():
-        sources = [source, "tools/gen_headers.py"]
-        env.Command(str(gen / name), sources, Action(write_header, line), KIND=kind)
+        sources = [near(source), "tools/gen_headers.py"]
+        env.Command(options.place(f"gen/{name}"), sources, Action(write_header, line), KIND=kind)
     parts = {"firmware": options.board.memory, "shim": has_shim(options), "applet": options.board.loader}
     names = ["board.h", *(f"{part}.ld" for part, there in parts.items() if there)]
     if options.trust:
-        node = env.Command(str(gen / "trust.h"), ["host/trust/keys.py"], Action(write_trust, line), OPTIONS=options)
+        target, keys = options.place("gen/trust.h"), near(PACKAGE / "trust/keys.py")
+        node = env.Command(target, [keys], Action(write_trust, line), OPTIONS=options)
         env.Depends(node, env.Value(str(options.trust)))
     for name in names:
-        sources = [str(options.board.file), "tools/gen_board.py", "host/boards.py"]
+        sources = [near(options.board.file), "tools/gen_board.py", near(PACKAGE / "boards.py")]
         sources += ["linker/firmware.ld.in"] if name.endswith(".ld") else []
-        node = env.Command(str(gen / name), sources, Action(write_board, line), OPTIONS=options)
+        node = env.Command(options.place(f"gen/{name}"), sources, Action(write_board, line), OPTIONS=options)
         # The board with dram= and harts= applied: what the text is made from beyond the file.
         env.Depends(node, env.Value(f"{options.board} {options.kernels} {options.harts}"))
 
@@ -268,7 +313,7 @@ def build_hosted(env: Any, options: Options) -> list[Any]:
     sources = [p.relative_to(ROOT) for p in sorted((ROOT / "firmware/port").glob("hosted*.c"))]
     port = objects(exe, options, sources, "obj", CCFLAGS=flags)
     link = [*scalar, *exe["LINKFLAGS"][len(tools.arch) :], *([] if native else ["-static"])]
-    made = list(exe.Program(str(options.directory / "firmware"), core + port, LINKFLAGS=link))
+    made = list(exe.Program(options.place("firmware"), core + port, LINKFLAGS=link))
     harts = [node for node in port if node.name == "hosted_harts.c.o"]
     return made + (build_library(exe, options, core + harts) if native else [])
 
@@ -276,14 +321,15 @@ def build_hosted(env: Any, options: Options) -> list[Any]:
 def build_library(env: Any, options: Options, nodes: list[Any]) -> list[Any]:
     """``libfirmware.so``: everything but main(), with the ports' harts, for ctypes."""
     flags = [*env["LINKFLAGS"], "-shared", "-pthread"]
-    return list(env.SharedLibrary(str(options.directory / "libfirmware.so"), nodes, SHLINKFLAGS=flags))
+    return list(env.SharedLibrary(options.place("libfirmware.so"), nodes, SHLINKFLAGS=flags))
 
 
 def build_bare(env: Any, options: Options) -> list[Any]:
     """The ELF for a bare-metal board and its flat binary."""
     tools = choose(options.toolchain, options.board, options.kernels)
     bare = prepare(env, options, tools)
-    bare.Append(CCFLAGS=[*FREESTANDING, "-Wvla", *tools.stack_sizes], CPPPATH=["firmware/boot/include"])
+    bare.Append(CCFLAGS=[*FREESTANDING, "-Wvla", *tools.stack_sizes])
+    include(bare, options, "firmware", "firmware/boot/include")
     generated(bare, options)
     assert options.board.entry
     port = [ROOT / "firmware/port" / name for name in ("bare.c", f"bare_{options.board.entry.mode}.c")]
@@ -325,25 +371,32 @@ def build_applet(env: Any, options: Options, flags: list[str]) -> list[Any]:
 
 def link_bare(env: Any, options: Options, nodes: list[Any], name: str) -> list[Any]:
     """``<name>.elf`` by ``gen/<name>.ld``."""
-    script = str(options.directory / f"gen/{name}.ld")
-    flags = ["-nostdlib", "-static", f"-Wl,-T,{script}", "-Wl,-z,max-page-size=4096"]
-    elf = env.Program(str(options.directory / f"{name}.elf"), nodes, LINKFLAGS=[*env["LINKFLAGS"], *flags])
-    env.Depends(elf, script)
+    script = f"gen/{name}.ld"
+    flags = ["-nostdlib", "-static", "-T", word(str(options.directory / script)), "-Wl,-z,max-page-size=4096"]
+    elf = env.Program(options.place(f"{name}.elf"), nodes, LINKFLAGS=[*env["LINKFLAGS"], *flags])
+    env.Depends(elf, options.place(script))
     return list(elf)
 
 
 def flat_binary(env: Any, options: Options, elf: Any, name: str) -> list[Any]:
     """The loaded bytes of an ELF from its lowest address on."""
-    return list(env.Command(str(options.directory / name), elf, Action(write_flat, short_line(env, "BIN") or None)))
+    return list(env.Command(options.place(name), elf, Action(write_flat, short_line(env, "BIN") or None)))
 
 
-def environment() -> dict[str, str]:
-    """What compilers need of the caller's environment."""
+def environment(verbose: bool) -> Any:
+    """SCons' environment, with what compilers need of the caller's; ``verbose`` prints whole commands."""
     keep = ("PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "ZIG_GLOBAL_CACHE_DIR", "LANG", "TERM", "PYTHONPATH")
-    return {key: os.environ[key] for key in keep if key in os.environ}
+    variables = {key: os.environ[key] for key in keep if key in os.environ}
+    tools = ["cc", "gcc", "as", "link", "gnulink", "compilation_db"]
+    return Environment(tools=tools, ENV=variables, verbose=verbose)
 
 
-def stop(error: HostError) -> None:
-    """End the build with one line for a user's mistake."""
-    sys.stderr.write(f"scons: {error}\n")
-    sys.exit(2)
+def near(path: Path) -> str:
+    """A file of the product as SCons takes it: relative to the checkout where it lies in it."""
+    return literal(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+
+
+def stop(error: HostError | OSError | ValueError) -> None:
+    """End the build with one line for a user's mistake, and its exit code."""
+    sys.stderr.write(f"scons: {printable(str(error))}\n")
+    sys.exit(error.exit_code if isinstance(error, HostError) else UsageError.exit_code)
