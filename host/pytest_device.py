@@ -32,7 +32,7 @@ SEND_SECONDS = 600.0
 
 
 class Device:
-    """What the fixture ``device`` gives: the target of ``--target``, not yet started.
+    """What the fixture ``device`` gives: the target of ``--hart-target``, not yet started.
 
     needs: abilities asked for by the test. faults: seed of a line that is broken on purpose, None for a good one.
     """

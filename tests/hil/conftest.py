@@ -11,10 +11,10 @@ from tests.support.tiny import tiny_image, tiny_llama
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With --target only what is about targets runs."""
-    if config.getoption("--target"):
+    """With --hart-target only what is about targets runs."""
+    if config.getoption("--hart-target"):
         for item in items:
-            if "target_spec" not in getattr(item, "fixturenames", ()):
+            if "hart_spec" not in getattr(item, "fixturenames", ()):
                 item.add_marker(pytest.mark.skip(reason="not about a target"))
 
 

@@ -101,7 +101,7 @@ def test_wrong_options_are_errors(options: list[str], words: str) -> None:
 
 def test_help_names_every_option_and_target() -> None:
     text = scons("-h").stdout
-    for word in ("board=", "kernels:", "model:", "toolchain:", "dram:", "size", "run", "debug"):
+    for word in ("board=", "kernels=", "model=", "toolchain=", "dram=", "size", "run", "debug"):
         assert word in text
 
 

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hartspeak installed from a wheel, used far from any checkout.
+
+The wheel is made from the sdist, and has no more than that.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import venv
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.model_files import write_folder
+from tests.support.native import ROOT, build_library
+from tests.support.tiny import tiny_image, tiny_llama
+
+BUILD = "from setuptools import build_meta; print(build_meta.build_{kind}({folder!r}))"
+PROJECT = """
+def test_answer(client, image):
+    assert image.name == "tiny.hsp"
+    client.prompt([1, 2, 3])
+    assert len([token.id for token in client.generate(4)]) == 4
+"""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """An environment with the wheel, and a folder that is somewhere else."""
+
+    python: Path
+    data: Path
+    work: Path
+    environment: dict[str, str]
+
+    def run(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        command = [str(self.python), "-m", *words]
+        environment = self.environment | more
+        done = subprocess.run(command, cwd=self.work, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+
+def _made(kind: str, source: Path, folder: Path) -> Path:
+    command = [sys.executable, "-c", BUILD.format(kind=kind, folder=str(folder))]
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder / done.stdout.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "checkout"
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True)
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (ROOT / name).is_file() and not name.startswith("tests/"):
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, source / name)
+    with tarfile.open(_made("sdist", source, folder)) as archive:
+        archive.extractall(folder / "sdist", filter="data")
+    (unpacked,) = (folder / "sdist").iterdir()
+    wheel = _made("wheel", unpacked, folder)
+    venv.EnvBuilder(symlinks=True).create(folder / "venv")
+    bases = {"base": str(folder / "venv"), "platbase": str(folder / "venv")}
+    site = Path(sysconfig.get_path("purelib", "venv", bases))
+    zipfile.ZipFile(wheel).extractall(site)
+    (site / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    (folder / "work").mkdir()
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("HARTSPEAK_", "PYTHON", "PYTEST"))
+    }
+    kept["HARTSPEAK_CACHE"] = str(folder / "cache")
+    return Installed(folder / "venv/bin/python", site / "host/data", folder / "work", kept)
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.read_bytes() == other.read_bytes()
+
+
+def test_it_has_all_that_a_checkout_builds_from(installed: Installed) -> None:
+    parts = [path for folder in ("boards", "models", "firmware", "linker") for path in (ROOT / folder).rglob("*.*")]
+    parts = [path for path in parts if path.is_file() and path.suffix != ".pyc"]
+    assert len(parts) > 150
+    for path in [*parts, ROOT / "SConstruct"]:
+        assert _same(path, installed.data / path.relative_to(ROOT))
+
+
+def test_boards_and_recipes_are_found_and_a_model_is_packed_and_answers(installed: Installed) -> None:
+    """By the native firmware that these tests have; building it is the slow test's."""
+    code = "from host import places, boards; from host.importer.recipe import recipes; "
+    code += "print(places.INSTALLED, *boards.board_names(), *(recipe.name for recipe in recipes()))"
+    said = subprocess.run([installed.python, "-c", code], cwd="/", env=installed.environment, capture_output=True)
+    words = said.stdout.decode().split()
+    assert words[0] == "True", said.stderr
+    assert {"visionfive2", "native", "smollm2-135m-instruct"} <= set(words)
+    model = write_folder(tiny_llama(), installed.work / "model")
+    installed.run("host", "pack", str(model), "-o", "packed.hsp", "--board", "native")
+    build = {"HARTSPEAK_BUILD": str(build_library().parents[1])}
+    done = installed.run("host", "run", "packed.hsp", "--raw", "-p", "a", "--max-tokens", "4", "--json", **build)
+    assert '"generated": 4' in done.stdout
+
+
+@pytest.mark.slow
+def test_scons_finds_every_source(installed: Installed) -> None:
+    done = installed.run("host", "build", "qemu-virt", "--dry-run")
+    assert "CC   firmware/engine/engine.c" in done.stdout
+    assert f"LINK {installed.environment['HARTSPEAK_CACHE']}/build/" in done.stdout
+    assert not list(installed.data.rglob(".sconsign*"))
+
+
+def test_the_plugin_works_in_another_project(installed: Installed) -> None:
+    tiny_image(installed.work / "tiny.hsp", tiny_llama())
+    (installed.work / "test_project.py").write_text(PROJECT)
+    build = {"HARTSPEAK_BUILD": str(build_library().parents[1])}
+    done = installed.run("pytest", "-q", "-p", "no:cacheprovider", "--hart-image", "tiny.hsp", **build)
+    assert "1 passed" in done.stdout
+
+
+@pytest.mark.slow
+def test_firmware_is_built_on_first_use(installed: Installed) -> None:
+    """In the user's cache, nothing beside the package; then found again."""
+    tiny_image(installed.work / "first.hsp", tiny_llama())
+    words = ("host", "run", "first.hsp", "--raw", "-p", "a", "--max-tokens", "2", "--target")
+    assert "building the firmware for native (scalar), once" in installed.run(*words, "native").stderr
+    assert "building" not in installed.run(*words, "native").stderr
+    assert "built in" in installed.run("host", "build", "qemu-virt", "-j1", "--model", "first.hsp").stdout
+    if shutil.which("qemu-system-riscv64"):
+        installed.run(*words, "qemu-virt")
