@@ -78,6 +78,11 @@ def qemu_machine(board: Board, kernels: str, vlen: int, harts: int) -> list[str]
     return [*command, "-m", f"{board.memory.dram.size // MIB}M", "-display", "none", "-monitor", "none", "-no-reboot"]
 
 
+def option_value(path: Path) -> str:
+    """A path within one of QEMU's options, where a comma ends a value unless it is doubled."""
+    return str(path).replace(",", ",,")
+
+
 def _line(fd: int) -> list[str]:
     """QEMU's serial line on a socket."""
     return ["-chardev", f"socket,id=link,fd={fd}", "-serial", "chardev:link"]
@@ -91,7 +96,7 @@ def qemu_command(
     command = qemu_machine(board, kernels, vlen, harts)
     command += ["-bios", "none", "-kernel", str(firmware.program)]
     if image:
-        command += ["-device", f"loader,file={image},addr={board.memory.image:#x},force-raw=on"]
+        command += ["-device", f"loader,file={option_value(image)},addr={board.memory.image:#x},force-raw=on"]
     return command
 
 
@@ -124,9 +129,13 @@ def open_u_boot(board: Board, spec: TargetSpec, firmware: Firmware, image: Path 
     uboot_program()
     if spec.disk and not Path(spec.disk).is_file():
         raise TargetError(f"{spec.disk}: there is no such disk image; host flash --medium {spec.disk} makes one")
-    path = Path(spec.disk or tempfile.mkstemp(prefix="hartspeak-", suffix=".img")[1])
-    if not spec.disk:
-        write_boot_disk(path, board, firmware.directory, image)
+    path = Path(spec.disk) if spec.disk else _own_file(".img")
+    try:
+        if not spec.disk:
+            write_boot_disk(path, board, firmware.directory, image)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
     name = f"{board.name} (QEMU, OpenSBI, U-Boot, {_harts(spec.harts)})"
     return LoaderTarget(uboot_command(board, spec, path), name, None if spec.disk else path, on_socket=True)
 
@@ -135,7 +144,12 @@ def uboot_command(board: Board, spec: TargetSpec, disk: Path) -> Callable[[int],
     """QEMU's command line with OpenSBI, U-Boot and a disk, for the file descriptor of the line."""
     base = qemu_machine(board, spec.kernels, spec.vlen, spec.harts)
     base += ["-bios", "default", "-kernel", str(uboot_program())]
-    base += ["-drive", f"if=none,id=disk,format=raw,file={disk}", "-device", "virtio-blk-device,drive=disk"]
+    base += [
+        "-drive",
+        f"if=none,id=disk,format=raw,file={option_value(disk)}",
+        "-device",
+        "virtio-blk-device,drive=disk",
+    ]
     base += ["-global", "virtio-mmio.force-legacy=false"]
     return lambda fd: [*base, *_line(fd)]
 
@@ -161,7 +175,7 @@ def open_spike(
         raise TargetError(f"{image}: its size is no multiple of {SPIKE_TOP}, so it is cut short; pack or copy it again")
     memory = board.memory.image - dram.base + size + SPIKE_TOP
     isa, ids = spike_isa(board, spec), board.harts.ids[: spec.harts]
-    tree = Path(tempfile.mkstemp(prefix="hartspeak-", suffix=".dtb")[1])
+    tree = _own_file(".dtb")
     tree.write_bytes(spike_tree(board, ids, isa, memory))
     command = [str(spike), f"-p{len(ids)}", f"--hartids={','.join(map(str, ids))}", f"--isa={isa}"]
     command += [f"-m{dram.base:#x}:{memory:#x}", f"--dtb={tree}"]
@@ -174,6 +188,13 @@ def open_spike(
     name = f"{board.name}'s twin" if twin else board.name
     vector = f", VLEN {spec.vlen}" if spec.kernels == "rvv" else ""
     return FileTarget(lambda _: command, f"{name} (Spike, {_harts(len(ids))}{vector})", tree)
+
+
+def _own_file(suffix: str) -> Path:
+    """A new file for one run of a simulator."""
+    descriptor, name = tempfile.mkstemp(prefix="hartspeak-", suffix=suffix)
+    os.close(descriptor)
+    return Path(name)
 
 
 class FileTarget(ProcessTarget):
