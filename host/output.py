@@ -13,15 +13,22 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from host.errors import UsageError
 
 
-def check_output(path: Path, ours: Callable[[Path], bool] | None = None, force: bool = False, flag: str = "-o") -> None:
+def check_output(
+    path: Path,
+    ours: Callable[[Path], bool] | None = None,
+    force: bool = False,
+    flag: str = "-o",
+    way: str = "give --force",
+) -> None:
     """Raise UsageError where ``path`` must not be written: before anything long is begun.
 
     It must be new or a regular file. An existing file must be ``ours`` (the same product) unless ``force``.
-    ``flag`` is the option that named it, for the message.
+    ``flag`` is the option that named it, and ``way`` what overrides this check, for the message.
     """
     try:
         mode = path.lstat().st_mode
@@ -38,7 +45,38 @@ def check_output(path: Path, ours: Callable[[Path], bool] | None = None, force: 
     if not stat.S_ISREG(mode):
         raise UsageError(f"{flag} {path} is {_kind(mode)}, no file: it would be replaced; name a file")
     if ours is not None and not force and not ours(path):
-        raise UsageError(f"{flag} {path} exists and was not made by this command; move it away, or give --force")
+        raise UsageError(f"{flag} {path} exists and is nothing that this command makes; move it away, or {way}")
+
+
+def begins_with(*magic: bytes) -> Callable[[Path], bool]:
+    """Whether a file begins with one of these bytes: for ``check_output``. An empty one is no loss."""
+
+    def ours(path: Path) -> bool:
+        try:
+            with path.open("rb") as file:
+                start = file.read(max(map(len, magic), default=1))
+        except OSError:
+            return False
+        return not start or start.startswith(magic)
+
+    return ours
+
+
+def open_log(path: Path, first: str, flag: str = "--log") -> TextIO:
+    """A text file to write to line by line, begun with the line ``first``; a device or FIFO is written as it is.
+
+    Raises UsageError where it cannot be opened, and where a file is there that did not begin so.
+    """
+    try:
+        if path.is_file():
+            ours = begins_with(first.encode())
+            check_output(Path(os.path.realpath(path)), ours, flag=flag, way="name another file")
+        file = path.open("w", encoding="utf-8", errors="backslashreplace")
+    except (OSError, ValueError) as error:
+        words = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot write {path}: {words}; choose another file for {flag}") from error
+    print(first, file=file, flush=True)
+    return file
 
 
 def _kind(mode: int) -> str:

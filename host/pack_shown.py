@@ -8,25 +8,36 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from host.errors import UsageError
+from host.errors import ImageError, UsageError
+from host.image.format import MAGIC
 from host.image.inspect import size_text
+from host.image.reader import Image
+from host.output import begins_with, check_output
 from host.pack import SUFFIX, Packing, PackRequest, prepare
+from host.words import file_name
 
 
-def pack_image(request: PackRequest, out: Path | None = None, quiet: bool = False) -> tuple[Packing, Path]:
+def pack_image(
+    request: PackRequest, out: Path | None = None, quiet: bool = False, force: bool = False
+) -> tuple[Packing, Path]:
     """Pack as asked, with the plan and a progress bar on stderr unless ``quiet``.
 
     Returns the packing and the image's path: ``out``, or NAME.BOARD.hsp in the current directory. FitError before
-    anything is written if it does not fit the board.
+    anything is written if it does not fit the board; UsageError where something else than an image has the name that
+    was given, or another product the name that was not, unless ``force``.
     """
     console = Console(stderr=True, quiet=quiet, highlight=False)
     if out is not None and (out.is_dir() or not out.name):
         raise UsageError(f"-o {out} is a directory; name the image's file, such as {out / f'model{SUFFIX}'}")
+    if out is not None:
+        check_output(out, is_image, force)
     packing = prepare(request)
     for line in plan_lines(packing):
         console.print(line, soft_wrap=True, markup=False)
     packing.check_fit()
-    path = out if out is not None else Path(f"{packing.source.name}.{packing.board.name}{SUFFIX}")
+    path = out if out is not None else Path(f"{file_name(packing.source.name)}.{packing.board.name}{SUFFIX}")
+    if out is None:
+        check_output(path, lambda found: is_same_product(found, packing), force, "the image's name", "name it by -o")
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -37,6 +48,20 @@ def pack_image(request: PackRequest, out: Path | None = None, quiet: bool = Fals
         task = bar.add_task(f"packing {path.name}", total=packing.compiled.weight_bytes)
         packing.write(path, lambda done, _total: bar.update(task, completed=done))
     return packing, path
+
+
+is_image = begins_with(MAGIC)
+"""Whether a file is a model image, of whatever version."""
+
+
+def is_same_product(path: Path, packing: Packing) -> bool:
+    """Whether a file is an image that was made from the same source for the same board."""
+    try:
+        found = Image(path).manifest
+    except ImageError:
+        return False
+    made = packing.manifest()
+    return all(found.get(key) == made[key] for key in ("name", "source", "board"))
 
 
 def plan_lines(packing: Packing) -> list[str]:

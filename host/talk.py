@@ -13,6 +13,7 @@ from host.boards import load_board
 from host.cache import forget, is_kept, private_folder, remember, remembered
 from host.chat_template import ChatFormatter, TextStream, encode_prompt
 from host.errors import ImageError, TargetError, UsageError
+from host.image.fitness import device_notes
 from host.image.format import MAGIC
 from host.image.reader import Image, identity, whole_identity
 from host.importer.recipe import cache_folder, find_recipe
@@ -26,6 +27,7 @@ from host.link.rate import line_rate
 from host.link.records import Done, SamplerParams
 from host.link.runs import Generation
 from host.link.stream import ByteStream
+from host.output import open_log
 from host.pack import SUFFIX, PackRequest, tool_version
 from host.pack_shown import pack_image
 from host.streams import typed
@@ -38,6 +40,7 @@ Progress = Callable[[int, int], None]
 
 PORT_PATIENCE = 120.0
 SIMULATOR_PATIENCE = 600.0
+LOG_LINE = "frames of a line to hartspeak, in words"
 AWAY_SECONDS = 60.0
 """For which a line that was unplugged is awaited."""
 
@@ -144,6 +147,9 @@ def open_talk(
         client.reopen = reopen if restore and not spec.place else None
         talk = Talk(opened, client)
         talk.check_image()
+        if console:
+            for note in device_notes(opened, client.info):
+                console(f"note: {note}")
         with line_rate(client, baud):
             try:
                 yield talk
@@ -164,10 +170,10 @@ def open_client(
 ) -> Iterator[Client]:
     """Say hello over a stream; closes the stream on leaving. See Client, and ``resume`` of its connect."""
     try:
-        file = log.open("w") if log else None
-    except OSError as error:
+        file = open_log(log, LOG_LINE) if log else None
+    except UsageError:
         stream.close()
-        raise UsageError(f"cannot write {log}: {error.strerror}; choose another file for --log") from error
+        raise
     trace = (lambda item: print(describe(item), file=file, flush=True)) if file else None
     client = Client(stream, console, patience, trace, restore=restore, away=away)
     try:

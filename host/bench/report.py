@@ -16,8 +16,10 @@ from host.bench.measure import Phase, Result, bound_seconds, percentiles
 from host.boards import Roofline
 from host.errors import UsageError
 from host.link.records import DeviceInfo
+from host.output import begins_with, check_output, replacing
 
-PICTURES = (".svg", ".png", ".pdf")
+PICTURES = {".svg": (b"<?xml", b"<svg"), ".png": (b"\x89PNG",), ".pdf": (b"%PDF",)}
+"""What is drawn, and how such files begin."""
 COLOURS = ("blue", "cyan", "green", "yellow", "magenta", "red", "bright_blue", "bright_green", "white")
 BAR_WIDTH = 60
 
@@ -158,8 +160,7 @@ def check_picture(path: Path) -> None:
     """UsageError before anything is run where the picture cannot be drawn."""
     if path.suffix not in PICTURES:
         raise UsageError(f"{path}: a picture is one of {', '.join(PICTURES)}")
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: there is no directory {path.parent}")
+    check_output(path, begins_with(*PICTURES[path.suffix]), flag="--plot", way="name another file")
     try:
         import matplotlib  # noqa: F401
     except ImportError:
@@ -183,4 +184,5 @@ def plot(result: Result, title: str, path: Path) -> None:
     axes.set_ylabel(unit)
     axes.set_title(title)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", reverse=True)
-    figure.savefig(path)
+    with replacing(path) as part:
+        figure.savefig(part, format=path.suffix[1:])

@@ -13,6 +13,7 @@ from rich.progress import Progress
 from host.boards import Board, load_board, parse_size
 from host.commands.run import BaudOption
 from host.errors import TargetError, UsageError
+from host.image.fitness import check_board, check_memory
 from host.image.reader import Image
 from host.link.client import Client
 from host.link.interrupts import deferred_interrupts
@@ -20,9 +21,11 @@ from host.link.rate import line_rate
 from host.link.transfer import flash_image
 from host.medium.console import UBoot
 from host.medium.flash import BoardDisk, minutes_by_console, minutes_by_link
+from host.output import check_output
 from host.places import build_root
 from host.targets import Target, open_target, parse_spec
 from host.targets.spec import TargetSpec
+from host.terminal import printable
 
 HELLO_SECONDS = 3.0
 """A running firmware answers within one."""
@@ -46,7 +49,11 @@ def register(app: typer.Typer) -> None:
         ] = False,
         slot: Annotated[str | None, typer.Option(help="Size of each of the two slots, such as '256 MiB'.")] = None,
         baud: BaudOption = None,
-        yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a card is overwritten.")] = False,
+        yes: Annotated[
+            bool,
+            typer.Option("--yes", help="Do not ask before a card, or a file that is no disk, is replaced."),
+        ] = False,
+        dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Only say what would be written.")] = False,
     ) -> None:
         """Write a model, firmware and boot files to a board's medium, or update the model there.
 
@@ -62,10 +69,16 @@ def register(app: typer.Typer) -> None:
             raise UsageError("--confirm goes with --port alone")
         if image is None and not confirm:
             raise UsageError("which image? make one with `host pack`")
-        if image:
-            Image(image).verify()
         size = _slot(slot)
-        if port:
+        if medium:
+            _check_medium(medium, update, yes)
+        if image:
+            opened = Image(image)
+            check_board(opened, chosen)
+            opened.verify()
+        if dry_run:
+            _say_plan(chosen, medium, port, image, update, size)
+        elif port:
             _by_line(chosen, port, device, image, baud)
         elif image and medium:
             _to_medium(chosen, medium, image, update, size, yes)
@@ -103,14 +116,41 @@ class Bar:
         self._progress.update(self._tasks[what], completed=done)  # type: ignore[arg-type]
 
 
+def _check_medium(medium: Path, update: bool, yes: bool) -> None:
+    """Raise UsageError before anything long is done where the medium must not be written."""
+    from host.medium import device, flash
+
+    if device.is_device(medium):
+        device.find_disk(medium)
+        return
+    if update and not medium.is_file():
+        raise UsageError(f"{medium}: there is no such medium; without --update it is made")
+    check_output(medium, None if update else flash.is_ours, yes, "--medium", "give --yes to overwrite it")
+
+
+def _say_plan(
+    board: Board, medium: Path | None, port: str | None, image: Path | None, update: bool, slot: int | None
+) -> None:
+    """What would be done; nothing is written or started, and no line is opened."""
+    from host.medium import device, flash
+
+    size = image.stat().st_size if image else 0
+    if medium and image:
+        card = device.find_disk(medium).size if device.is_device(medium) else None
+        for line in flash.update_lines(medium, image) if update else flash.plan_lines(card, image, slot):
+            typer.echo(f"{medium}: {line}")
+    elif image:
+        typer.echo(f"{port}: {image.name}, {size} bytes, would go to the slot of {board.name} that is not in use")
+    else:
+        typer.echo(f"{port}: what is on trial on {board.name} would be confirmed")
+
+
 def _to_medium(board: Board, medium: Path, image: Path, update: bool, slot: int | None, yes: bool) -> None:
     from host.medium import device, flash
 
     size = image.stat().st_size
     card = device.find_disk(medium) if device.is_device(medium) else None
     if update:
-        if card is None and not medium.is_file():
-            raise UsageError(f"{medium}: there is no such medium; without --update it is made")
         with Bar(size) as bar:
             letter = flash.update_medium(medium, image, bar)
         typer.echo(f"{medium}: {image.name} is in slot {letter}, on trial: it stays when it has answered once")
@@ -146,7 +186,7 @@ def _by_line(board: Board, port: str, device: str, image: Path | None, baud: str
     if not spec.is_line and (image is None or not spec.disk):
         raise UsageError(f"--port {port} starts a simulator: name the disk with an image for it, disk=FILE")
     with open_target(spec, None) as target:
-        if image and _by_firmware(target, spec, image, baud):
+        if image and _by_firmware(board, target, spec, image, baud):
             return
         typer.echo("waiting for U-Boot: switch the board on or reset it now", err=True)
         uboot = UBoot(target)
@@ -154,7 +194,7 @@ def _by_line(board: Board, port: str, device: str, image: Path | None, baud: str
         _by_uboot(BoardDisk(uboot, board, device), device, image, spec.baud)
 
 
-def _by_firmware(target: Target, spec: TargetSpec, image: Path, baud: str | None) -> bool:
+def _by_firmware(board: Board, target: Target, spec: TargetSpec, image: Path, baud: str | None) -> bool:
     """Whether a firmware of ours answers on the line that can write the medium; then it is done."""
     client = Client(target, patience=FIRMWARE_PATIENCE)
     try:
@@ -164,6 +204,9 @@ def _by_firmware(target: Target, spec: TargetSpec, image: Path, baud: str | None
             raise
         return False
     info = client.info
+    if info.board != board.name:
+        raise UsageError(f"{spec.text} is board {printable(info.board)}, not {board.name}; give its name by --board")
+    check_memory(Image(image), board.name, info.arena_available, None)
     if not info.slot_bytes:
         words = f"the firmware of {info.board} cannot write a medium, or booted from none of ours"
         if not spec.is_line:

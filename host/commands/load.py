@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from host.commands.run import BaudOption, LogOption, PatienceOption, QuietOption, TargetOption
+from host.image.fitness import check_device
+from host.image.reader import Image
 from host.link.transfer import send_image
 from host.talk import open_device
 from host.terminal import Notices
@@ -32,6 +34,8 @@ def register(app: typer.Typer) -> None:
         """
         notices = Notices(quiet)
         with open_device(target, notices.line, log, patience, baud) as client:
+            for note in check_device(Image(image), client.info):
+                notices.line(f"note: {note}")
             info, sent = send_image(client, image, notices.transfer)
             notices.clear()
             typer.echo(f"image {info.root.hex()[:8]} is loaded: {sent} of {image.stat().st_size} bytes sent", err=True)

@@ -15,6 +15,7 @@ import typer
 from host.errors import UsageError
 from host.link.describe import describe
 from host.link.frames import Decoder
+from host.output import begins_with, check_output
 from host.targets import open_target
 from host.terminal import printable
 
@@ -38,12 +39,15 @@ def register(app: typer.Typer) -> None:
         baud: Annotated[int, typer.Option(min=1, help="Bits a second.")] = 115200,
         raw: Annotated[bool, typer.Option("--raw", help="Write the bytes to standard output as they are.")] = False,
         log: Annotated[Path | None, typer.Option(help="Write the bytes to this file too.")] = None,
+        force: Annotated[bool, typer.Option("--force", help="Replace the file of --log, whatever it is.")] = False,
         seconds: Annotated[float | None, typer.Option(min=0.0, help="Stop after this time (at Ctrl-C).")] = None,
     ) -> None:
         """Show what a line carries: text as it is, frames in words; sends nothing."""
         decoder = Decoder()
         end = time.monotonic() + seconds if seconds is not None else float("inf")
         with ExitStack() as stack:
+            if log and (log.is_file() or not log.exists()):
+                check_output(log, begins_with(), force, "--log")
             try:
                 file = stack.enter_context(log.open("wb")) if log else None
             except OSError as error:

@@ -35,6 +35,7 @@ def register(app: typer.Typer) -> None:
         rows: Annotated[int, typer.Option(help="Rows of one step.")] = 64,
         image_version: Annotated[int, typer.Option(min=0, max=0xFFFFFFFF, help="Your counter against roll-back.")] = 0,
         without: Annotated[list[str] | None, typer.Option(hidden=True, help="Leave out this pass.")] = None,
+        force: Annotated[bool, typer.Option("--force", help="Replace whatever file has the image's name.")] = False,
         json_: Annotated[bool, typer.Option("--json", help="Print what the image needs as JSON.")] = False,
     ) -> None:
         """Pack a model into an image that a board executes in place."""
@@ -53,7 +54,7 @@ def register(app: typer.Typer) -> None:
             without=tuple(without or ()),
             image_version=image_version,
         )
-        packing, path = pack_image(request, out, quiet=json_)
+        packing, path = pack_image(request, out, quiet=json_, force=force)
         if json_:
             typer.echo(json.dumps(packing.facts() | {"image": str(path)}, indent=2))
         else:

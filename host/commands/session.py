@@ -10,7 +10,8 @@ import typer
 
 from host.commands.run import BaudOption, LogOption, PatienceOption, QuietOption, TargetOption
 from host.errors import UsageError
-from host.link.transfer import SavedSession, restore_session, save_session
+from host.link.transfer import SESSION_MAGIC, SavedSession, restore_session, save_session
+from host.output import begins_with, check_output, replacing
 from host.talk import open_device
 from host.terminal import Notices
 
@@ -31,10 +32,13 @@ def register(app: typer.Typer) -> None:
         log: LogOption = None,
         patience: PatienceOption = None,
         baud: BaudOption = None,
+        force: Annotated[bool, typer.Option("--force", help="Replace a file that is no session.")] = False,
     ) -> None:
         """Write a session's tokens and keys and values to FILE; interrupted, it goes on when it is called again."""
         notices = Notices(quiet)
-        partial = file.with_name(file.name + ".part")
+        check_output(file, begins_with(SESSION_MAGIC), force, "FILE")
+        partial = file.with_name(f".{file.name}.part")  # stays after an interruption, for the next try
+        check_output(partial, flag="FILE")
         with open_device(target, notices.line, log, patience, baud) as client:
             client.require_model()
             saved = save_session(client, session, partial, notices.transfer)
@@ -65,6 +69,7 @@ def register(app: typer.Typer) -> None:
 
 def _write(file: Path, data: bytes) -> None:
     try:
-        file.write_bytes(data)
+        with replacing(file) as part:
+            part.write_bytes(data)
     except OSError as error:
         raise UsageError(f"cannot write {file}: {error.strerror}") from error

@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from host.image.reader import Image
+from host.output import check_output
+from host.pack_shown import is_image
 
 
 def register(app: typer.Typer) -> None:
@@ -39,18 +41,21 @@ def register(app: typer.Typer) -> None:
     def sign(
         image: Annotated[Path, typer.Argument(help="Image file.")],
         key: Annotated[Path, typer.Option("--key", help="Private key.")],
-        output: Annotated[Path | None, typer.Option("-o", "--output", help="Signed image; else in place.")] = None,
+        output: Annotated[
+            Path | None, typer.Option("-o", "--out", "--output", help="Signed image; else in place.")
+        ] = None,
         image_version: Annotated[
             int | None, typer.Option(min=0, max=0xFFFFFFFF, help="New counter against roll-back.")
         ] = None,
+        force: Annotated[bool, typer.Option("--force", help="Replace a file that is no image.")] = False,
     ) -> None:
         """Sign an image."""
         from host.trust.keys import is_locked, load_private
         from host.trust.signing import sign_image
 
+        opened, out = Image(image), output or image
+        check_output(out, is_image, force, "-o" if output else "the image")
         words = typer.prompt("passphrase", hide_input=True) if is_locked(key) else None
-        out = output or image
-        opened = Image(image)
         _verify(opened, False)
         sign_image(opened, load_private(key, words), out, image_version)
         typer.echo(f"{out}: signed, version {Image(out).header['image_version']}")

@@ -6,8 +6,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -40,6 +38,7 @@ from host.image.format import (
     align,
 )
 from host.importer.source import Source, Tokenizer
+from host.output import replacing
 from host.quant.encode import encode_weight
 from host.quant.layout import pack_plain
 
@@ -101,19 +100,10 @@ def write_image(
     """
     parts = _parts(source, compiled, manifest, progress)
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise HostError(f"cannot write {path}: {error.strerror}; choose another place with -o") from error
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+        with replacing(path) as part, part.open("wb") as file:
             _write_parts(file, parts, image_version)
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
     except OSError as error:
-        raise HostError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise HostError(f"cannot write {path}: {error.strerror or error}; choose another place with -o") from error
 
 
 def image_size(source: Source, compiled: Compiled, manifest: dict[str, Any]) -> int:
@@ -122,12 +112,6 @@ def image_size(source: Source, compiled: Compiled, manifest: dict[str, Any]) -> 
     payload = sum(align(size, SECTION_ALIGN) for size in sizes)
     hashes = -(-payload // LEAF_BYTES) * HASH_BYTES
     return HEADER_BYTES + payload + align(hashes, SECTION_ALIGN)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _write_parts(file: BinaryIO, parts: list[Part], image_version: int) -> None:

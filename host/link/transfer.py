@@ -27,8 +27,9 @@ CHUNK_TRIES = 3
 UNDER_WAY = 4
 """Requests that are sent before the first is answered."""
 
+SESSION_MAGIC = b"\x89HSPS\r\n\x1a"
 Head = Struct(
-    "magic" / Const(b"\x89HSPS\r\n\x1a"),
+    "magic" / Const(SESSION_MAGIC),
     "root" / Bytes(32) * "of the image that made it",
     "length" / Int32ul * "positions evaluated",
     "high" / Int32ul * "positions ever written",

@@ -19,6 +19,7 @@ from gpt_image.partition import Partition, PartitionEntryArray
 from gpt_image.table import Header, HeaderReadError, Table
 
 from host.errors import FitError, UsageError
+from host.output import replacing
 
 SECTOR = 512
 MIB = 1 << 20
@@ -142,10 +143,8 @@ def partition_data(part: Part, what: str, data: bytes | Path) -> Iterator[tuple[
 
 def write_disk(path: Path, size: int, chunks: Iterable[tuple[int, bytes]]) -> None:
     """A disk image as a sparse file, in place only when it is whole."""
-    unfinished = path.with_name(path.name + ".part")
-    with unfinished.open("wb") as file:
+    with replacing(path) as part, part.open("wb") as file:
         file.truncate(size)
         for offset, piece in chunks:
             file.seek(offset)
             file.write(piece)
-    unfinished.replace(path)

@@ -78,6 +78,32 @@ def _place(layout: disk.Layout, copy: int) -> int:
     return layout.parts["selector"].offset + copy * selector.COPY_STRIDE
 
 
+def is_ours(path: Path) -> bool:
+    """Whether a file is a disk of ours, whatever is in its slots, or empty."""
+    try:
+        return path.stat().st_size == 0 or bool(_open_ours(path))
+    except (OSError, UsageError):
+        return False
+
+
+def plan_lines(size: int | None, image: Path, slot: int | None) -> list[str]:
+    """What writing a whole medium of ``size`` bytes (None: a file) would put where. Raises FitError."""
+    layout = disk.plan_disk(slot or disk.slot_bytes(image.stat().st_size), size)
+    next(disk.partition_data(layout.parts["model_a"], str(image), image))
+    lines = [f"a disk of {layout.size >> 20} MiB would be written, {image.name} in slot a"]
+    return lines + [
+        f"  {name:<10}{part.size >> 20:>6} MiB at {part.offset >> 20}" for name, part in layout.parts.items()
+    ]
+
+
+def update_lines(path: Path, image: Path) -> list[str]:
+    """What an update would put where. Raises UsageError where it is no disk of ours, FitError."""
+    layout, copies = _open_ours(path)
+    letter = "ab"[selector.plan_update(copies, image.stat().st_size).slot]
+    next(disk.partition_data(layout.parts[f"model_{letter}"], str(image), image))
+    return [f"{image.name} would go to slot {letter}, on trial; the other slot stays"]
+
+
 def update_medium(path: Path, image: Path, progress: Progress) -> str:
     """Put ``image`` into the slot of a disk of ours that is not active, on trial. Returns the slot's letter.
 

@@ -76,7 +76,7 @@ class BoardLock:
 
 
 def lock_folder() -> Path:
-    """This user's folder for locks, made where it is not there. Raises TargetError where it is somebody else's."""
+    """The user's folder for locks, made where it is not there. Raises TargetError where it is somebody else's."""
     folder = Path(tempfile.gettempdir()) / f"hartspeak-{os.getuid()}"
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 
 from construct import ConstructError
@@ -24,6 +23,7 @@ from host.image.format import (
 )
 from host.image.reader import Image
 from host.image.writer import header_page
+from host.output import replacing
 from host.trust.keys import key_id, public_bytes
 
 
@@ -60,21 +60,14 @@ def _section_table(image: Image) -> list[dict[str, int]]:
 
 def _write(source: Path, out: Path, end: int, page: bytes, section: bytes) -> None:
     try:
-        with tempfile.NamedTemporaryFile(prefix=f".{out.name}.", dir=out.parent, delete=False) as file:
-            temporary = Path(file.name)
-            try:
-                with source.open("rb") as original:
-                    shutil.copyfileobj(original, file, 1 << 20)
-                file.truncate(end)
-                file.seek(end)
-                file.write(section)
-                file.seek(0)
-                file.write(page)
-                file.close()
-                shutil.copymode(source, temporary)
-                temporary.replace(out)
-            finally:
-                temporary.unlink(missing_ok=True)
+        with replacing(out) as part, part.open("wb") as file, source.open("rb") as original:
+            shutil.copyfileobj(original, file, 1 << 20)
+            file.truncate(end)
+            file.seek(end)
+            file.write(section)
+            file.seek(0)
+            file.write(page)
+            shutil.copymode(source, part)
     except OSError as error:
         raise HostError(f"cannot write {out}: {error.strerror}; choose another place with -o") from None
 

@@ -154,8 +154,8 @@ def test_build_fails_where_the_model_does_not_fit(tmp_path: Path) -> None:
     with image.open("r+b") as stream:
         stream.truncate((768 << 20) + 4096)
     done = scons("-s", "board=spike", f"model={image}")
-    assert done.returncode != 0
-    assert "model image needs 768.0 MiB, board spike has 768.0 MiB: 4096 bytes too many" in done.stderr
+    assert done.returncode == 5
+    assert "does not fit spike: the image takes 768.0 MiB, it has 768.0 MiB, 4.0 KiB too little" in done.stderr
 
 
 def test_arena_that_is_too_small_is_told_by_how_much(tmp_path: Path) -> None:

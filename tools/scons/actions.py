@@ -14,6 +14,8 @@ from typing import Any
 from SCons.Action import Action
 
 from host.errors import HostError, UsageError
+from host.image.fitness import check_board
+from host.image.reader import Image
 from host.places import PACKAGE
 from host.words import file_name, shown
 from tools.scons import media
@@ -30,6 +32,7 @@ def model_node(env: Any, options: Options) -> Any:
         return None
     path = _find_model(options.model)
     if path.suffix != ".toml":
+        check_board(Image(path), options.board, options.kernels)
         return env.File(literal(path))
     image = options.place(f"{file_name(path.stem)}.hsp")
     packers = [PACKAGE / "pack.py"]

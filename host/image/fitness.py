@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether an image suits the board that it is meant for: by its manifest, the layout of its weights and its plan.
+
+Every image runs on every board that has the memory, with the same bits; one that was packed for another board may be
+slow there, and is most likely a mistake.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from host.boards import Board, board_names, load_board
+from host.errors import FitError, ImageError
+from host.image.inspect import size_text
+from host.image.reader import Image
+from host.link.records import DeviceInfo
+from host.words import shown
+
+FAMILIES = ("rvv", "swar")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What an image says of where it belongs. board and family are empty where it does not say."""
+
+    board: str
+    family: str
+    arena: int
+    bytes: int
+
+
+def image_facts(image: Image) -> Facts:
+    """From its manifest, which its hashes cover, and its plan."""
+    board, family = (image.manifest.get(key) for key in ("board", "family"))
+    plan = image.plan
+    return Facts(
+        shown(board, 60) if isinstance(board, str) else "",
+        family if isinstance(family, str) and family in FAMILIES else "",
+        int(plan["arena_bytes"]) + int(plan["runtime_bytes"]),
+        image.path.stat().st_size,
+    )
+
+
+def check_board(image: Image, board: Board, kernels: str = "") -> None:
+    """For what is written for this board: its medium, its build. ``kernels``: the firmware's, else the board's own.
+
+    Raises ImageError for another board's image or layout, FitError where it takes more memory than there is.
+    """
+    facts, family = image_facts(image), board.layout_family(kernels)
+    way = f"pack it for this one: host pack MODEL --board {board.name}"
+    if facts.board and facts.board != board.name:
+        raise ImageError(f"{image.path} was packed for board {facts.board}, not for {board.name}; {way}")
+    if facts.family and facts.family != family:
+        raise ImageError(
+            f"{image.path} has its weights in the order of {facts.family} kernels, {board.name} runs "
+            f"{kernels or board.kernels} ones, which want {family}; {way} --family {family}"
+        )
+    check_memory(image, board.name, board.arena_bytes, board.image_limit)
+
+
+def check_memory(image: Image, name: str, arena: int, area: int | None) -> None:
+    """Raise FitError where ``name`` has too small an arena, or too little room for the image; bytes, None: no limit."""
+    facts = image_facts(image)
+    less = "pack with a shorter --context, fewer --sessions or --kv int8"
+    wants: list[tuple[int, int | None, str, str]] = [(facts.arena, arena, "activations and state take", less)]
+    wants.append((facts.bytes, area, "the image takes", "pack with --weights q4, or take a smaller model"))
+    for used, limit, what, hint in wants:
+        if limit is not None and used > limit:
+            raise FitError(
+                f"{image.path} does not fit {name}: {what} {size_text(used)}, it has {size_text(limit)}, "
+                f"{size_text(used - limit)} too little; {hint}"
+            )
+
+
+def device_notes(image: Image, info: DeviceInfo) -> list[str]:
+    """What to say of an image on a device that answers: another board's name, a layout that is slow there."""
+    facts, name = image_facts(image), shown(info.board, 60)
+    if facts.family and facts.family != device_family(info):
+        return [
+            f"{image.path.name} has its weights in the order of {facts.family} kernels, {name} runs "
+            f"{shown(info.kernels, 60)}: the answers are the same, but slower; "
+            f"host pack MODEL --board {name if info.board in board_names() else 'BOARD'} is for it"
+        ]
+    if facts.board and facts.board != info.board:
+        return [f"{image.path.name} was packed for {facts.board}; on {name} it fits, too"]
+    return []
+
+
+def check_device(image: Image, info: DeviceInfo) -> list[str]:
+    """For an image that a running device is to take: its notes. Raises FitError where the arena is too small."""
+    check_memory(image, shown(info.board, 60), info.arena_available, None)
+    return device_notes(image, info)
+
+
+def device_family(info: DeviceInfo) -> str:
+    """The layout that suits a device, from its board's file; from its kernels where it has none here."""
+    if info.board in board_names():
+        board = load_board(info.board)
+        return board.layout_family(info.kernels if info.kernels in board.isa else "")
+    return "rvv" if info.kernels == "rvv" else "swar"
