@@ -98,7 +98,7 @@ def test_needs_without_a_meaning_are_refused(pytester: pytest.Pytester, target: 
 def test_an_unknown_target_is_refused(pytester: pytest.Pytester) -> None:
     done = run(pytester, "--target", "visionfive3")
     assert done.ret == pytest.ExitCode.USAGE_ERROR
-    done.stderr.fnmatch_lines(["*there is no target 'visionfive3'; known are *"])
+    done.stderr.fnmatch_lines(["*there is no target 'visionfive3'; did you mean visionfive2@spike? known are *"])
 
 
 def test_a_failure_shows_bytes_frames_and_log(pytester: pytest.Pytester, board: str) -> None:
