@@ -125,8 +125,6 @@ static int load(const struct port *port, uint64_t *detail)
     error = read_image(detail);
     if (error)
         return error;
-    /* A program that reads what it never wrote shall read zeros, not what an earlier model left. */
-    memset(port->memory.arena, 0, engine.plan.arena_bytes);
     engine.logits = (float *)(void *)(port->memory.arena + engine.plan.logits_offset);
     carve_runtime();
     fill_info();

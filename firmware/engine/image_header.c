@@ -30,8 +30,8 @@ static int check_header(const uint8_t *p, uint64_t limit)
     return 0;
 }
 
-/* One entry of the table: known or optional, no id twice, and exactly where the section before it
- * ends. */
+/* One entry of the table: known or optional, no id twice, exactly where the section before it ends,
+ * and nothing but a signature behind the hashes. */
 static int add_section(struct image *image, const uint8_t *entry, uint64_t *end, uint64_t *detail)
 {
     uint32_t id = image_section_id(entry), flags = image_section_flags(entry);
@@ -44,6 +44,8 @@ static int add_section(struct image *image, const uint8_t *entry, uint64_t *end,
         !checked_range(offset, size, image->size))
         return E_IMAGE_SECTION;
     *end = offset + size;
+    if (image->parts[IMAGE_SECTION_ID_HASHES].data && id != IMAGE_SECTION_ID_SIGNATURE)
+        return E_IMAGE_SECTION;
     if (id == 0 || id > IMAGE_SECTION_ID_BPE)
         return flags & IMAGE_SECTION_FLAG_REQUIRED ? E_IMAGE_SECTION : 0;
     if (image->parts[id].data)
@@ -77,15 +79,36 @@ static int check_hashes(const struct image *image, uint64_t *detail)
     *detail = IMAGE_SECTION_ID_HASHES;
     if (checked_add(IMAGE_HEADER_BYTES, image->payload_size) != end)
         return E_IMAGE_SECTION;
-    for (uint32_t id = 1; id < IMAGE_MAX_SECTIONS; id++) {
-        int beyond = image->parts[id].data > hashes->data;
-        if (beyond && id != IMAGE_SECTION_ID_SIGNATURE)
-            return E_IMAGE_SECTION;
-    }
     if (hashes->size != checked_ceil(image->payload_size, IMAGE_LEAF_BYTES) * IMAGE_HASH_BYTES)
         return E_IMAGE_SECTION;
     sha256_digest(hashes->data, hashes->size, root);
     return memcmp(root, image->base + IMAGE_HEADER_ROOT_OFFSET, sizeof root) ? E_IMAGE_HASH : 0;
+}
+
+static int are_zeros(const struct image *image, uint64_t from, uint64_t to)
+{
+    for (; from < to; from++)
+        if (image->base[from])
+            return 0;
+    return 1;
+}
+
+/* What stands behind the leaves' digests is vouched for by nothing: there is a signature, whose
+ * bytes speak for themselves, and zeros. The gaps are shorter than a page each. */
+static int check_tail(const struct image *image, uint64_t *detail)
+{
+    const struct image_part *hashes = &image->parts[IMAGE_SECTION_ID_HASHES];
+    const struct image_part *signature = &image->parts[IMAGE_SECTION_ID_SIGNATURE];
+    uint64_t at = (uint64_t)(hashes->data - image->base) + hashes->size;
+
+    *detail = IMAGE_SECTION_ID_HASHES;
+    if (signature->data > hashes->data) {
+        uint64_t start = (uint64_t)(signature->data - image->base);
+        if (signature->size != IMAGE_SIGNATURE_SIZE || !are_zeros(image, at, start))
+            return E_IMAGE_SECTION;
+        at = start + signature->size;
+    }
+    return are_zeros(image, at, image->size) ? 0 : E_IMAGE_SECTION;
 }
 
 int image_open(struct image *image, const uint8_t *base, uint64_t limit, uint64_t *detail)
@@ -117,5 +140,5 @@ int image_open(struct image *image, const uint8_t *base, uint64_t limit, uint64_
     if (!error)
         error = trust_check(base, signature->data, signature->size, detail);
 #endif
-    return error;
+    return error ? error : check_tail(image, detail);
 }

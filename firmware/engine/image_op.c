@@ -89,20 +89,6 @@ static int read_q8a(const struct reader *r, const uint8_t *p, uint32_t domain, u
     return 0;
 }
 
-/* All rows of a source lie apart from all rows of the result. A copy needs it; and what is
- * quantized: the greatest magnitude, from which the scale is made, would not bound values that were
- * overwritten since. */
-static int check_apart(const struct reader *r, uint32_t src_domain, const uint8_t *src,
-                       uint32_t dst_domain, const uint8_t *dst)
-{
-    uint64_t src_first = image_operand_offset(src), dst_first = image_operand_offset(dst);
-    uint64_t src_rows = domain_rows(r, src_domain), dst_rows = domain_rows(r, dst_domain);
-    uint64_t src_end = src_first + src_rows * image_operand_stride(src);
-    uint64_t dst_end = dst_first + dst_rows * image_operand_stride(dst);
-
-    return src_end <= dst_first || dst_end <= src_first ? 0 : E_IMAGE_OP;
-}
-
 static const uint8_t *find_tensor(const struct reader *r, uint32_t index)
 {
     if (index >= r->plan->tensor_count)
@@ -149,24 +135,6 @@ static const struct step_state *find_state(const struct reader *r, uint32_t inde
 }
 
 /* ---- what stands before in the program ---- */
-
-/* The last op before that wrote Q8A at this place wrote rows of the same domain and width, for
- * where scales and sums lie depends on the width. */
-static int check_q8a_source(const struct reader *r, const struct op_q8a *src, uint32_t domain,
-                            uint32_t width)
-{
-    for (uint32_t i = r->index; i-- > 0;) {
-        const struct op *op = &r->ops[i];
-        int norm = op->id == IMAGE_OP_ID_NORM;
-        const struct op_q8a *dst = norm ? &op->norm.dst_q8a : &op->quantize.dst;
-        if ((!norm && op->id != IMAGE_OP_ID_QUANTIZE) || dst->base != src->base)
-            continue;
-        if (op->domain != domain || dst->stride != src->stride)
-            return E_IMAGE_OP;
-        return (norm ? op->norm.width : op->quantize.width) == width ? 0 : E_IMAGE_OP;
-    }
-    return E_IMAGE_OP;
-}
 
 /* Pages are handed out as they are: attention before a store would read another session's keys. */
 static int check_stored(const struct reader *r, uint32_t state)
@@ -224,8 +192,7 @@ static int read_norm(struct reader *r, const uint8_t *p, struct op *op)
         return E_IMAGE_OP;
     if (o->dst_format == IMAGE_FORMAT_F32)
         return read_f32(r, dst, op->domain, width, &o->dst);
-    if (o->dst_format != IMAGE_FORMAT_Q8A || o->segments != 1 ||
-        check_apart(r, op->domain, src, op->domain, dst))
+    if (o->dst_format != IMAGE_FORMAT_Q8A || o->segments != 1)
         return E_IMAGE_OP;
     return read_q8a(r, dst, op->domain, o->width, &o->dst_q8a);
 }
@@ -237,8 +204,7 @@ static int read_quantize(struct reader *r, const uint8_t *p, struct op *op)
 
     op->run = op_quantize;
     o->width = image_op_quantize_width(p);
-    if (check_width(o->width) || read_f32(r, src, op->domain, o->width, &o->src) ||
-        check_apart(r, op->domain, src, op->domain, dst))
+    if (check_width(o->width) || read_f32(r, src, op->domain, o->width, &o->src))
         return E_IMAGE_OP;
     return read_q8a(r, dst, op->domain, o->width, &o->dst);
 }
@@ -253,9 +219,7 @@ static int read_linear_source(struct reader *r, const uint8_t *src, struct op *o
         return E_IMAGE_OP;
     if (floats)
         return read_f32(r, src, op->domain, o->k, &o->src_f32);
-    if (read_q8a(r, src, op->domain, o->k, &o->src_q8a))
-        return E_IMAGE_OP;
-    return check_q8a_source(r, &o->src_q8a, op->domain, o->k);
+    return read_q8a(r, src, op->domain, o->k, &o->src_q8a);
 }
 
 static int read_linear_weight(struct reader *r, const uint8_t *p, struct op_linear *o)
@@ -428,10 +392,9 @@ static int read_gather(struct reader *r, const uint8_t *p, struct op *op)
     o->width = image_op_gather_width(p);
     if (op->domain != IMAGE_DOMAIN_LOGIT_ROWS || check_width(o->width))
         return E_IMAGE_OP;
-    if (read_f32(r, src, IMAGE_DOMAIN_ROWS, o->width, &o->src) ||
-        read_f32(r, dst, op->domain, o->width, &o->dst))
+    if (read_f32(r, src, IMAGE_DOMAIN_ROWS, o->width, &o->src))
         return E_IMAGE_OP;
-    return check_apart(r, IMAGE_DOMAIN_ROWS, src, op->domain, dst);
+    return read_f32(r, dst, op->domain, o->width, &o->dst);
 }
 
 /* ---- the program ---- */
@@ -472,5 +435,5 @@ int image_read_ops(const struct image *image, const struct image_plan *plan,
             return error;
         weights[r.index] = r.weight;
     }
-    return 0;
+    return image_check_flow(plan, states, arena, ops, detail);
 }

@@ -10,6 +10,7 @@
 #include "link/pending.h"
 #include "link/stream.h"
 #include "link/terminal.h"
+#include "ops/math.h"
 
 static uint32_t tokens[LIMIT_ROWS];
 static struct engine_row rows[LIMIT_ROWS];
@@ -103,7 +104,7 @@ uint32_t run_digest(const float *logits, uint32_t count)
     uint32_t crc = 0;
     for (uint32_t i = 0; i < count; i++) {
         uint8_t bytes[4];
-        le_put_f32(bytes, logits[i]);
+        le_put_f32(bytes, math_canonical(logits[i]));
         crc = crc32c_extend(crc, bytes, sizeof bytes);
     }
     return crc;

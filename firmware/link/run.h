@@ -38,7 +38,7 @@ void run_mark_first(struct run *run);
 /* DONE for E_OK (with `reason`), E_CONTEXT_FULL and E_CANCELLED; ERROR for others. */
 void run_end(struct run *run, int error, uint32_t reason);
 
-/* CRC-32C over the bits of a row of logits. */
+/* CRC-32C over the bits of a row of logits; any NaN counts as the one of math_canonical(). */
 uint32_t run_digest(const float *logits, uint32_t count);
 
 void generate_run(const struct port *port, const struct job *job);

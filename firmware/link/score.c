@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/limits.h"
 #include "gen/errors.h"
+#include "kernels/kernels.h"
 #include "link/link.h"
 #include "link/pending.h"
 #include "link/run.h"
@@ -22,27 +23,18 @@ static double log_of_sum(double x)
     return 2.0 * s * sum + exponent * 0.6931471805599453;
 }
 
-static uint32_t argmax(const float *logits, uint32_t count)
-{
-    uint32_t best = 0;
-    for (uint32_t i = 1; i < count; i++)
-        if (logits[i] > logits[best])
-            best = i;
-    return best;
-}
-
 static float logprob(const float *logits, uint32_t count, uint32_t best, uint32_t target)
 {
     double sum = 0.0;
     for (uint32_t i = 0; i < count; i++)
         sum += math_exp(logits[i] - logits[best]);
-    return (float)((double)logits[target] - logits[best] - log_of_sum(sum));
+    return math_canonical((float)((double)logits[target] - logits[best] - log_of_sum(sum)));
 }
 
 static void put_record(uint8_t *record, const struct run *run, const float *logits,
                        uint32_t position, uint32_t target)
 {
-    uint32_t vocab = engine_info()->vocab, best = argmax(logits, vocab);
+    uint32_t vocab = engine_info()->vocab, best = kernels.argmax(logits, vocab);
     int known = target != WIRE_NO_TOKEN;
     wire_score_record_set_position(record, position);
     wire_score_record_set_target(record, target);
@@ -76,7 +68,7 @@ static int send_logits(const struct run *run, const float *logits, uint32_t posi
         wire_logits_set_first(message, first);
         wire_logits_set_count(message, count);
         for (uint32_t i = 0; i < count; i++)
-            le_put_f32(message + WIRE_LOGITS_SIZE + 4u * i, logits[first + i]);
+            le_put_f32(message + WIRE_LOGITS_SIZE + 4u * i, math_canonical(logits[first + i]));
         int error = send_results(WIRE_TYPE_LOGITS, WIRE_LOGITS_SIZE + 4u * count);
         if (error)
             return error;

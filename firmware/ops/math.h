@@ -13,6 +13,9 @@
  *   math_exp      1.1 ulp; below -103.98 gives 0, above 88.73 +inf, subnormal results rounded once;
  * NaN gives +inf math_tanh     1.4 ulp math_erf      1.1 ulp math_sincos   1.6 ulp for |x| to 1e6,
  * near multiples of pi/2 too; beyond 4e6 the angle is clamped
+ *
+ * The bits of a NaN that an operation makes are the target's own (x86 sets its sign, RISC-V does
+ * not): no function lets them decide anything, and what is compared goes through math_canonical().
  */
 
 #include <stdint.h>
@@ -43,6 +46,12 @@ static inline uint32_t math_to_bits(float x)
         uint32_t u;
     } v = {.f = x};
     return v.u;
+}
+
+/* x, any NaN as the one that RISC-V makes. */
+static inline float math_canonical(float x)
+{
+    return x == x ? x : math_from_bits(0x7FC00000u);
 }
 
 static inline float math_abs(float x)
@@ -109,7 +118,7 @@ static inline float math_tanh(float x)
     p = math_fma(p, s, -0x1.55552cp-2f);
     float small = math_fma(x * s, p, x);
     float large = 1.0f - 2.0f / (math_exp(a + a) + 1.0f);
-    return a < 0.625f ? small : math_with_sign(large, x);
+    return a >= 0.625f ? math_with_sign(large, x) : small;
 }
 
 static inline float math_erf(float x)
@@ -132,7 +141,7 @@ static inline float math_erf(float x)
     q = math_fma(q, t, -0x1.453088p-1f);
     q = math_fma(q, t, -0x1.077acap-3f);
     float large = 1.0f - math_exp(math_fma(t, q, -t));
-    return a < 0.93f ? small : math_with_sign(large, x);
+    return a >= 0.93f ? math_with_sign(large, x) : small;
 }
 
 /* Cody and Waite's reduction by pi/2 in three parts. With fma the first step is exact: n < 2^20

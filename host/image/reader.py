@@ -46,6 +46,7 @@ from host.image.format import (
     Section,
     SectionFlag,
     SectionId,
+    Signature,
     State,
     Tensor,
     align,
@@ -115,6 +116,7 @@ class Image:
         self.header = self._read_header(page)
         self.sections = self._read_sections(page)
         self._check_root()
+        self._check_tail()
         self.plan = self._read_plan()
         self.tensors = self._read_tensors()
         self.states = self._read_states()
@@ -158,6 +160,8 @@ class Image:
             if entry.offset != align(end, SECTION_ALIGN) or entry.offset + entry.size > self.header["file_size"]:
                 raise self._fail(f"section {entry.id} lies at a wrong place")
             end = entry.offset + entry.size
+            if SectionId.HASHES in found and entry.id != SectionId.SIGNATURE:
+                raise self._fail(f"section {entry.id} lies behind the hashes, which do not cover it")
             if entry.id not in set(SectionId):
                 if entry.flags & SectionFlag.REQUIRED:
                     raise self._fail(f"section {entry.id} is unknown", "use a newer version of this program")
@@ -196,6 +200,22 @@ class Image:
             raise self._fail("the table of hashes does not cover the contents")
         if hashlib.sha256(hashes).digest() != self.header["root"]:
             raise self._fail("the table of hashes is damaged")
+
+    def _check_tail(self) -> None:
+        """Nothing vouches for what stands behind the hashes: there are zeros, and a signature of its own size."""
+        at, size = self.sections[SectionId.HASHES]
+        end, gaps = at + size, []
+        signature, signed = self.sections.get(SectionId.SIGNATURE, (0, 0))
+        if signature > at:
+            if signed != Signature.sizeof():
+                raise self._fail(f"its signature has {signed} bytes instead of {Signature.sizeof()}")
+            gaps.append((end, signature))
+            end = signature + signed
+        gaps.append((end, self._size))
+        for start, stop in gaps:
+            for piece in range(start, stop, LEAF_BYTES):
+                if any(self._read(piece, min(LEAF_BYTES, stop - piece))):
+                    raise self._fail("there are bytes behind the hashes that nothing vouches for")
 
     @property
     def root(self) -> str:

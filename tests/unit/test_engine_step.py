@@ -321,14 +321,15 @@ def test_what_an_earlier_image_left_makes_no_difference(native: Native, llama: P
     assert (native.feed(tokens(50)) == expected).all()
 
 
-def test_what_no_op_wrote_reads_as_zero(native: Native, llama: Path) -> None:
-    """Logits that lie in a part of the arena which the program does not know."""
+def test_logits_that_no_op_writes_are_refused(native: Native, llama: Path) -> None:
+    """They lie in a part of the arena which the program does not know."""
     info = native.load(llama)
     unused = info.arena_bytes
     room = 4 * unused
     editor = ImageEditor(llama.read_bytes()).plan(arena_bytes=unused + room, logits_offset=unused // 64)
-    native.load(editor.sealed())
-    assert not native.feed(tokens(5)).any()
+    with pytest.raises(DeviceFailure) as failure:
+        native.load(editor.sealed())
+    assert BY_NUMBER[failure.value.number].name == "IMAGE_PLAN"
 
 
 @pytest.mark.parametrize("weights", [Format.F32, Format.BF16, Format.Q8, Format.Q4, Format.Q4M])

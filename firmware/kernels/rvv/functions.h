@@ -46,13 +46,13 @@
 RVV_EXP(m4)
 RVV_EXP(m8)
 
-/* small where |x| is below `limit`, else large with the sign of x. */
+/* large with the sign of x where |x| is at least `limit`, else small, as for NaN. */
 RVV_INLINE vfloat32m4_t rvv_branch(vfloat32m4_t x, vfloat32m4_t a, float limit, vfloat32m4_t small,
                                    vfloat32m4_t large, size_t vl)
 {
-    vbool8_t below = __riscv_vmflt_vf_f32m4_b8(a, limit, vl);
+    vbool8_t above = __riscv_vmfge_vf_f32m4_b8(a, limit, vl);
     large = __riscv_vfsgnj_vv_f32m4(large, x, vl);
-    return __riscv_vmerge_vvm_f32m4(large, small, below, vl);
+    return __riscv_vmerge_vvm_f32m4(small, large, above, vl);
 }
 
 RVV_INLINE vfloat32m4_t rvv_tanh(vfloat32m4_t x, size_t vl)
