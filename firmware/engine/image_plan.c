@@ -9,7 +9,7 @@ static int check_limits(const uint8_t *p)
     if (image_plan_vocab(p) > LIMIT_VOCAB || image_plan_context(p) > LIMIT_CONTEXT ||
         image_plan_max_rows(p) > LIMIT_ROWS || image_plan_max_logit_rows(p) > LIMIT_LOGIT_ROWS ||
         image_plan_sessions(p) > LIMIT_SESSIONS || image_plan_state_count(p) > LIMIT_STATES ||
-        image_plan_op_count(p) > LIMIT_OPS)
+        image_plan_op_count(p) > LIMIT_OPS || image_plan_tensor_count(p) > LIMIT_TENSORS)
         return E_IMAGE_LIMIT;
     return 0;
 }

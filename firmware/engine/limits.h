@@ -39,4 +39,15 @@
 #define LIMIT_CONTEXT  (1u << 22)
 #define LIMIT_POSITION (1u << 24)
 
+/* Records of TENSORS; an op names two at most. */
+#define LIMIT_TENSORS 8192u
+
+/* What a typed line's work depends on: merges, bytes of all tokens' texts, and the tokens that are
+ * found before anything else, for which four bytes each are kept here. Known tokenizers have up to
+ * 600,000, 4 MB and 29,000. */
+#define LIMIT_MERGES      (1u << 20)
+#define LIMIT_TEXT_BYTES  (1u << 26)
+#define LIMIT_ADDED       32768u
+#define LIMIT_ADDED_BYTES 512u
+
 #endif

@@ -117,8 +117,11 @@ static int check_ids(const struct tokenizer *t)
     }
     for (uint32_t i = 0; i < t->added_count; i++) {
         uint32_t id = image_bpe_added_id(t->added + i * IMAGE_BPE_ADDED_SIZE);
+        if (id >= t->vocab)
+            return 0;
         /* An empty one would be found again and again at the same place. */
-        if (id >= t->vocab || !tokenizer_bytes(t, id).size)
+        uint32_t size = tokenizer_bytes(t, id).size;
+        if (!size || size > LIMIT_ADDED_BYTES)
             return 0;
     }
     return t->end_id < t->vocab || t->end_id == IMAGE_NO_TENSOR;
@@ -130,6 +133,8 @@ static int check_numbers(const struct tokenizer *t, uint32_t limit)
                            IMAGE_BPE_FLAG_PREPEND_SPACE | IMAGE_BPE_FLAG_CHAT |
                            IMAGE_BPE_FLAG_TURNS;
     uint64_t roles = (uint64_t)t->first.size + t->end.size + t->next.size + t->suffix.size;
+    if (t->merge_count > LIMIT_MERGES || t->sorted_count > t->vocab || t->added_count > LIMIT_ADDED)
+        return 0;
     return t->vocab && t->vocab <= limit && t->split <= IMAGE_SPLIT_QWEN2 && !(t->flags & ~flags) &&
            roles <= IMAGE_MAX_ROLE_BYTES;
 }
@@ -141,12 +146,14 @@ int tokenizer_read(const struct image *image, uint32_t limit, struct tokenizer *
     memset(tokenizer, 0, sizeof *tokenizer);
     if (!part->data)
         return 0;
-    if (!read_parts(part, tokenizer, &text_bytes) || !check_numbers(tokenizer, limit))
+    if (!read_parts(part, tokenizer, &text_bytes) || !check_numbers(tokenizer, limit) ||
+        text_bytes > LIMIT_TEXT_BYTES)
         return E_IMAGE_BPE;
     /* In this order: what comes later reads texts. */
     if (!check_texts(tokenizer, text_bytes) || !check_merges(tokenizer) || !check_ids(tokenizer) ||
         !check_sorted(tokenizer))
         return E_IMAGE_BPE;
+    tokenizer_sort_added(tokenizer);
     return 0;
 }
 
@@ -166,30 +173,9 @@ int tokenizer_compare(struct tokenizer_text a, struct tokenizer_text b)
 
 struct tokenizer_text tokenizer_decode(const struct tokenizer *tokenizer, uint32_t id)
 {
-    for (uint32_t i = 0; i < tokenizer->added_count; i++) {
-        const uint8_t *added = tokenizer->added + i * IMAGE_BPE_ADDED_SIZE;
-        if (image_bpe_added_id(added) == id &&
-            image_bpe_added_flags(added) & IMAGE_ADDED_FLAG_SPECIAL)
-            return (struct tokenizer_text){tokenizer->text, 0};
-    }
-    if (id >= tokenizer->vocab)
+    if (id >= tokenizer->vocab || tokenizer_is_special(tokenizer, id))
         return (struct tokenizer_text){tokenizer->text, 0};
     return tokenizer_bytes(tokenizer, id);
-}
-
-/* The longest added token that `text` begins with, or IMAGE_NO_TENSOR. */
-static uint32_t find_added(const struct tokenizer *t, const uint8_t *text, uint32_t size)
-{
-    uint32_t found = IMAGE_NO_TENSOR, longest = 0;
-    for (uint32_t i = 0; i < t->added_count; i++) {
-        uint32_t id = image_bpe_added_id(t->added + i * IMAGE_BPE_ADDED_SIZE);
-        struct tokenizer_text own = tokenizer_bytes(t, id);
-        if (own.size > longest && own.size <= size && !memcmp(own.at, text, own.size)) {
-            found = id;
-            longest = own.size;
-        }
-    }
-    return found;
 }
 
 struct output {
@@ -229,7 +215,7 @@ int tokenizer_encode(const struct tokenizer *tokenizer, const uint8_t *text, uin
     uint32_t start = 0, at = 0;
     int error = size > TOKENIZER_TEXT_BYTES ? E_PENDING : 0;
     while (!error && at < size) {
-        uint32_t id = find_added(tokenizer, text + at, size - at);
+        uint32_t id = tokenizer_find_added(tokenizer, text + at, size - at);
         if (id == IMAGE_NO_TENSOR) {
             at++;
             continue;

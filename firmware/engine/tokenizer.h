@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "engine/image.h"
+#include "engine/limits.h"
 
 /* The longest text that is tokenized at once. */
 #define TOKENIZER_TEXT_BYTES 4096u
@@ -35,10 +36,13 @@ struct tokenizer {
     const uint8_t *added;
     const uint8_t *text;
     struct tokenizer_text first, end, next, suffix;
+    uint16_t added_order[LIMIT_ADDED]; /* entries of `added`, ascending by their texts */
+    uint16_t added_link[LIMIT_ADDED];  /* by place in that order: tokenizer_added.c */
 };
 
-/* The BPE section: every count, offset and id in it. `limit` is the model's vocabulary. Returns 0,
- * also where the image has no such section, or E_IMAGE_BPE. */
+/* The BPE section: every count, offset and id in it. `limit` is the model's vocabulary. Work is
+ * bounded by the limits of limits.h, and so is that of all below. Returns 0, also where the image
+ * has no such section, or E_IMAGE_BPE. */
 int tokenizer_read(const struct image *image, uint32_t limit, struct tokenizer *tokenizer);
 
 /* The ids of a text of any bytes; of UTF-8 those that the host finds. Returns their number, or
@@ -57,6 +61,16 @@ uint32_t tokenizer_split(uint32_t split, const uint8_t *text, uint32_t size);
 /* The tokens of one piece, of at most TOKENIZER_TEXT_BYTES. Returns their number, or E_PENDING. */
 int tokenizer_merge(const struct tokenizer *tokenizer, const uint8_t *piece, uint32_t size,
                     uint32_t *ids, uint32_t capacity);
+
+/* Prepares the two below. */
+void tokenizer_sort_added(struct tokenizer *tokenizer);
+
+/* The longest added token that a text begins with, of equal ones the first in the image; or
+ * IMAGE_NO_TENSOR. */
+uint32_t tokenizer_find_added(const struct tokenizer *tokenizer, const uint8_t *at, uint32_t size);
+
+/* Whether a token below vocab is added and special. */
+int tokenizer_is_special(const struct tokenizer *tokenizer, uint32_t id);
 
 /* The bytes of a token below vocab, special or not. */
 struct tokenizer_text tokenizer_bytes(const struct tokenizer *tokenizer, uint32_t id);

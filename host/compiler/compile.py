@@ -29,6 +29,11 @@ LIMIT_GROUP_HEADS = 64
 LIMIT_WIDTH = 1 << 20
 LIMIT_VOCAB = 1 << 20
 LIMIT_CONTEXT = 1 << 22
+LIMIT_TENSORS = 8192
+LIMIT_MERGES = 1 << 20
+LIMIT_TEXT_BYTES = 1 << 26
+LIMIT_ADDED = 32768
+LIMIT_ADDED_BYTES = 512
 """What firmware/engine/limits.h allows as shipped (a test compares them): refused here, where it can be explained."""
 HEAD_DIM_STEP = 8
 
@@ -124,6 +129,9 @@ def compile_model(source: Source, options: Options) -> Compiled:
         sinks=options.sinks,
     )
     lowered = Lowering(graph, shape, options.layout).run()
+    if len(lowered.tensors) > LIMIT_TENSORS:
+        count = len(lowered.tensors)
+        raise SourceError(f"the model's program names {count} tensors; the firmware takes {LIMIT_TENSORS} at most")
     if len(lowered.ops) > LIMIT_OPS:
         raise SourceError(f"the model's program has {len(lowered.ops)} ops; the firmware holds {LIMIT_OPS} at most")
     compiled = Compiled({}, lowered, graph, options, context)

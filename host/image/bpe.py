@@ -16,6 +16,7 @@ import numpy as np
 from tokenizers import Tokenizer as Library
 
 from host.chat_template import ChatTemplate
+from host.compiler.compile import LIMIT_ADDED, LIMIT_ADDED_BYTES, LIMIT_MERGES, LIMIT_TEXT_BYTES
 from host.errors import SourceError
 from host.image.format import (
     BPE_BYTES,
@@ -74,12 +75,28 @@ def bpe_section(tokenizer: Tokenizer) -> bytes:
     added = _added(facts, texts, characters)
     byte_ids = _byte_ids(model, characters)
     merges = _merges(model)
+    _check_limits(texts, merges, added)
     listed = flags & (BpeFlag.WHOLE_WORDS | BpeFlag.CHARACTERS)
     ordered = _sorted(model["vocab"], texts, byte_ids, characters) if listed else []
     roles = find_roles(tokenizer)
     if tokenizer.chat_template:
         flags |= BpeFlag.CHAT | (BpeFlag.TURNS if roles.next is not None else 0)
     return _build(split, flags, texts, byte_ids, merges, ordered, added, roles, parse(tokenizer.json, "tokenizer"))
+
+
+def _check_limits(
+    texts: Mapping[int, bytes], merges: list[tuple[int, int, int, int]], added: list[tuple[int, int]]
+) -> None:
+    """Unsupported for what the firmware's limits.h does not hold."""
+    longest = max((len(texts[index]) for index, _ in added), default=0)
+    for what, value, limit in (
+        ("merges", len(merges), LIMIT_MERGES),
+        ("added tokens", len(added), LIMIT_ADDED),
+        ("bytes in an added token", longest, LIMIT_ADDED_BYTES),
+        ("bytes of text", sum(map(len, texts.values())), LIMIT_TEXT_BYTES),
+    ):
+        if value > limit:
+            raise Unsupported(f"it has {value} {what}; the firmware takes {limit} at most")
 
 
 def _build(

@@ -83,22 +83,22 @@ def _sources(patterns: tuple[str, ...]) -> list[Path]:
     return [path for path in found if path.name != "sha256.c"]  # the image target has digests of zeros
 
 
-def _compile(clang: str, sources: list[Path], folder: Path, flags: list[str]) -> list[Path]:
+def compile_objects(compiler: list[str], sources: list[Path], folder: Path, flags: list[str]) -> list[Path]:
     """Objects of the sources, made again where a source, any header or the flags here are newer."""
     folder.mkdir(parents=True, exist_ok=True)
-    common = [*(ROOT / "firmware").rglob("*.h"), *GENERATED.rglob("*.h"), Path(__file__)]
+    common = [*(ROOT / "firmware").rglob("*.[hi]*"), *GENERATED.rglob("*.h"), Path(__file__)]
     newest = max(path.stat().st_mtime for path in common)
     objects = []
     for source in sources:
         target = folder / f"{source.parent.name}-{source.name}.o"
         if not target.exists() or target.stat().st_mtime < max(newest, source.stat().st_mtime):
             include = ["-Ifirmware", f"-I{GENERATED}"]
-            run([clang, *C_FLAGS, *flags, *include, "-c", source, "-o", target], 300, log=f"build-{source.stem}")
+            run([*compiler, *C_FLAGS, *flags, *include, "-c", source, "-o", target], 300, log=f"build-{source.stem}")
         objects.append(target)
     return objects
 
 
-def _arch() -> list[str]:
+def arch_flags() -> list[str]:
     return ["-march=x86-64-v3"] if os.uname().machine == "x86_64" else []
 
 
@@ -108,9 +108,11 @@ def build(target: Target) -> Path:
     folder = WORK / target.name
     watched, bare = _sources(target.watched), _sources(target.bare)
     others = [ROOT / "tests/fuzz" / f"fuzz_{target.name}.c", *_sources(target.others)]
-    objects = _compile(clang, watched, folder, [*_arch(), *SANITIZE, *COUNT])
-    objects += _compile(clang, [path for path in others if path not in watched], folder, [*_arch(), *SANITIZE])
-    objects += _compile(clang, bare, folder, _arch())
+    objects = compile_objects([clang], watched, folder, [*arch_flags(), *SANITIZE, *COUNT])
+    objects += compile_objects(
+        [clang], [path for path in others if path not in watched], folder, [*arch_flags(), *SANITIZE]
+    )
+    objects += compile_objects([clang], bare, folder, arch_flags())
     program = WORK / f"fuzz_{target.name}"
     run([clang, *SANITIZE, "-fsanitize=fuzzer", *objects, "-o", program], 120, log=f"link-{target.name}")
     return program
@@ -122,7 +124,7 @@ def build_editor() -> Path:
     target = next(each for each in TARGETS if each.name == "image")
     sources = [ROOT / "tests/fuzz/fuzz_image.c", *_sources(target.watched)]
     sources += [path for path in _sources(target.others) if path not in sources]
-    objects = _compile(clang, sources, WORK / "edits", [*_arch(), *SANITIZE, "-DEVERY_EDIT=1"])
+    objects = compile_objects([clang], sources, WORK / "edits", [*arch_flags(), *SANITIZE, "-DEVERY_EDIT=1"])
     program = WORK / "every_edit"
     run([clang, *SANITIZE, *objects, "-o", program], 120, log="link-edits")
     return program
