@@ -132,7 +132,7 @@ def step_native(full: bool, kept: Path) -> tuple[Row, list[tuple[int, str]]]:
     mutator = Mutator(bases(WORK / "mutant-bases"), SEED)
     counts: Counter[str] = Counter()
     digests: list[tuple[int, str]] = []
-    stride = FULL // (4 * FULL_QEMU) if full else 1
+    stride = max(1, FULL // (4 * FULL_QEMU)) if full else 1
     images = mutants(mutator, FULL, float("inf") if full else SAMPLE_SECONDS)
     began = time.monotonic()
     with kept.open("wb") as file:
