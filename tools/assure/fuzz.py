@@ -99,6 +99,7 @@ def compile_objects(compiler: list[str], sources: list[Path], folder: Path, flag
 
 
 def arch_flags() -> list[str]:
+    """What native kernels need of the processor."""
     return ["-march=x86-64-v3"] if os.uname().machine == "x86_64" else []
 
 
