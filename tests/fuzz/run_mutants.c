@@ -38,9 +38,8 @@
 #define ZONE         4096u /* behind image and arena nothing may be touched */
 #define FAR          258u  /* positions behind which attention has several partial results */
 #define FAR_STEPS    9u
-#define FAR_SHARE                                                                                  \
-    8u /* one in so many images, by its root, goes so far: that takes most of the time */
-#define SECONDS 60u
+#define FAR_SHARE    32u /* one in so many images, by its root, goes so far */
+#define SECONDS      60u
 
 static struct {
     uint32_t harts;
@@ -109,13 +108,13 @@ static uint32_t at_most(uint32_t count, uint32_t limit)
 /* Prompts of several lengths, two sessions in one step, a roll-back, and one far prompt. */
 static void use_model(void)
 {
-    static const uint32_t prompts[] = {1, 2, 5, 1, 8, 1};
+    static const uint32_t prompts[] = {1, 2, 8, 1};
     const struct engine_info *info = engine_info();
     uint32_t last = info->sessions - 1u;
     for (uint32_t i = 0; i < sizeof prompts / sizeof prompts[0]; i++)
         step(put_rows(0, 0, at_most(prompts[i], info->max_rows)));
     if (last && info->max_rows > 1)
-        step(put_rows(put_rows(0, 0, 1), last, at_most(info->max_rows - 1u, 16)));
+        step(put_rows(put_rows(0, 0, 1), last, at_most(info->max_rows - 1u, 8)));
     add((uint32_t)engine_truncate(0, engine_length(0) / 2u));
     step(put_rows(0, 0, 1));
     if (info->root[0] % FAR_SHARE || info->context < FAR || info->max_rows * FAR_STEPS < FAR)

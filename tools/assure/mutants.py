@@ -139,21 +139,21 @@ def step_native(full: bool, kept: Path) -> tuple[Row, list[tuple[int, str]]]:
     images = mutants(mutator, FULL, float("inf") if full else SAMPLE_SECONDS)
     began = time.monotonic()
     with kept.open("wb") as file:
-        for index, data, (state, *words) in Runner(["nice", program, *NATIVE], "mutants-native").answers(images):
-            counts[state if state == "stepped" else BY_NUMBER[-int(words[0])].name] += 1
+        for index, data, (state, *rest) in Runner(["nice", program, *NATIVE], "mutants-native").answers(images):
+            counts[state if state == "stepped" else BY_NUMBER[-int(rest[0])].name] += 1
             if state != "stepped":
                 continue
-            if len(set(words)) != 1:
-                raise Failed(f"{keep(index, data)}: one hart and four, or two fillings of the arena, differ: {words}")
+            if len(set(rest)) != 1:
+                raise Failed(f"{keep(index, data)}: one hart and four, or two fillings of the arena, differ: {rest}")
             if counts["stepped"] % stride == 0 and len(digests) < FULL_QEMU:
-                digests.append((index, words[0]))
+                digests.append((index, rest[0]))
                 file.write(struct.pack("<I", len(data)) + data)
     total = sum(counts.values())
     print(f"assure: mutants: {dict(counts)}, {total / (time.monotonic() - began):.0f} a second", flush=True)
-    words_ = f"{total:,} mutants: {total - counts['stepped']:,} refused, {counts['stepped']:,} accepted and stepped; "
-    words_ += "the same on 1 hart and on 4, no finding"
+    words = f"{total:,} mutants: {total - counts['stepped']:,} refused, {counts['stepped']:,} accepted and stepped; "
+    words += "the same on 1 hart and on 4, no finding"
     target = f"{FULL:,}" if full else f"sample; {FULL:,} with --full"
-    return Row("strangers: image mutants, native with sanitizers", words_, target, True), digests
+    return Row("strangers: image mutants, native with sanitizers", words, target, True), digests
 
 
 def stored(kept: Path, digests: list[tuple[int, str]], seconds: float) -> Stream:
@@ -177,9 +177,9 @@ def step_vectors(full: bool, kept: Path, digests: list[tuple[int, str]]) -> Row:
         images = stored(kept, digests, float("inf") if full else SAMPLE_QEMU_SECONDS)
         runner = Runner(["nice", qemu, "-cpu", VECTORS, program, harts, fill], f"mutants-rvv-{harts}")
         done.append(0)
-        for (index, data, words), (_, digest) in zip(runner.answers(images), itertools.cycle(digests), strict=False):
-            if words != ["stepped", digest]:
-                raise Failed(f"{keep(index, data)}: native gave {digest}, QEMU on {harts} harts {words}")
+        for (index, data, answer), (_, digest) in zip(runner.answers(images), itertools.cycle(digests), strict=False):
+            if answer != ["stepped", digest]:
+                raise Failed(f"{keep(index, data)}: native gave {digest}, QEMU on {harts} harts {answer}")
             done[-1] += 1
     counts = " and ".join(f"{count:,} on {harts}" for count, (harts, _) in zip(done, QEMU, strict=True))
     words = f"{counts} harts, tokens and digests of logits as native's"

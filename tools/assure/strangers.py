@@ -14,14 +14,15 @@ import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from pathlib import Path
 
-from tools.assure.common import ROOT, WORK, Failed, Row, run
+from tools.assure import mutants
+from tools.assure.common import ROOT, WORK, Failed, Missing, Row, run
 
 FOLDER = ROOT / "tests" / "strangers"
 SECONDS = 3600
 
 
-def rows(_full: bool) -> list[Row]:
-    """One row for each kind of fault in tests/strangers, by one run of pytest."""
+def rows(full: bool) -> list[Row]:
+    """One row for each kind of fault in tests/strangers, by one run of pytest; then those of the mutants."""
     WORK.mkdir(parents=True, exist_ok=True)
     report = WORK / "strangers.xml"
     report.unlink(missing_ok=True)
@@ -34,7 +35,20 @@ def rows(_full: bool) -> list[Row]:
             raise
         print(f"assure: strangers: {failed}", flush=True)
     counts = _counts(report)
-    return [_row(path, counts.get(path.stem, Counter())) for path in sorted(FOLDER.glob("test_*.py"))]
+    kinds = [_row(path, counts.get(path.stem, Counter())) for path in sorted(FOLDER.glob("test_*.py"))]
+    return [*kinds, *_mutant_rows(full)]
+
+
+def _mutant_rows(full: bool) -> list[Row]:
+    """Without clang, or with a finding, a row that says so: the kinds above are shown all the same."""
+    what = "strangers: image mutants"
+    try:
+        return mutants.rows(full)
+    except Missing as missing:
+        return [Row(what, f"skipped: {missing}", "", None)]
+    except Failed as failed:
+        print(f"assure: strangers: {failed}", flush=True)
+        return [Row(what, "see above", "no finding", False)]
 
 
 def _counts(report: Path) -> dict[str, Counter[str]]:
