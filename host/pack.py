@@ -22,7 +22,7 @@ from host.compiler.compile import (
     Options,
     compile_model,
 )
-from host.errors import FitError, UsageError
+from host.errors import FitError, SourceError, UsageError
 from host.image.format import Format, Layout, Overflow
 from host.image.inspect import size_text
 from host.image.writer import Progress, image_size, write_image
@@ -186,7 +186,10 @@ def tool_version() -> str:
 def prepare(request: PackRequest) -> Packing:
     """Load, compile and plan; nothing is written and nothing large is read. Any HostError of the parts."""
     board = load_board(request.board)
-    source = load_source(request.source)
+    try:
+        source = load_source(request.source)
+    except OSError as error:
+        raise SourceError(f"{error.filename or request.source} cannot be read: {error.strerror or error}") from error
     options = _options(request, source, board)
     return Packing(source, compile_model(source, options), board, request)
 

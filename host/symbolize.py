@@ -36,6 +36,10 @@ class Symbols:
                     if s["st_info"]["type"] == "STT_FUNC" and s["st_size"]
                 )
                 self.lines = sorted(line_rows(elf)) if elf.has_dwarf_info() else []
+        except OSError as error:
+            raise UsageError(
+                f"cannot read {path}: {error.strerror}; give the firmware.elf that the board runs"
+            ) from error
         except ELFError as error:
             raise UsageError(f"{path}: not an ELF file ({error}); give the firmware.elf that the board runs") from error
 

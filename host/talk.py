@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ from pathlib import Path
 from host.boards import load_board
 from host.cache import forget, is_kept, private_folder, remember, remembered
 from host.chat_template import ChatFormatter, TextStream, encode_prompt
-from host.errors import ImageError, TargetError, UsageError
+from host.errors import SourceError, TargetError, UsageError
 from host.image.fitness import device_notes
 from host.image.format import MAGIC
 from host.image.reader import Image, identity, whole_identity
@@ -51,12 +52,10 @@ def resolve_image(name: str, target: str, board: str | None = None) -> Path:
     What was packed is kept in the user's cache and used again while recipe, files and version are the same.
     """
     path = Path(name)
-    if path.is_file():
-        with path.open("rb") as file:
-            if path.suffix == SUFFIX or file.read(len(MAGIC)) == MAGIC:
-                return path
-    elif path.suffix == SUFFIX:
-        raise ImageError(f"{name}: there is no such image; make it with: host pack MODEL --board BOARD -o {name}")
+    if board:
+        load_board(board)
+    if path.suffix == SUFFIX or _is_image(path):
+        return path
     spec = parse_spec(target)
     board = board or spec.board
     if not board:
@@ -72,6 +71,19 @@ def resolve_image(name: str, target: str, board: str | None = None) -> Path:
         pack_image(PackRequest(source=name, board=board, family=family), out)
         remember(out, identity(out))
     return out
+
+
+def _is_image(path: Path) -> bool:
+    """Whether a file begins as an image does. SourceError where it cannot be read."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return False
+        with path.open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _fingerprint(name: str) -> str:

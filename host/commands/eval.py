@@ -23,11 +23,14 @@ from host.talk import open_talk
 def read_text(path: Path) -> str:
     """Read a text file. UsageError says why it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8 text (byte {error.start})") from error
+    if not text.strip():
+        raise UsageError(f"{path} is empty; give a text of at least two words")
+    return text
 
 
 def quality_lines(quality: Quality) -> list[str]:

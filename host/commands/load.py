@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def load(
-        image: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Image file; host pack makes one.")],
+        image: Annotated[Path, typer.Argument(help="Image file; host pack makes one.")],
         target: TargetOption,
         quiet: QuietOption = False,
         log: LogOption = None,
@@ -32,9 +32,10 @@ def register(app: typer.Typer) -> None:
 
         Interrupted, it goes on where it stopped when it is called again.
         """
+        opened = Image(image)
         notices = Notices(quiet)
         with open_device(target, notices.line, log, patience, baud) as client:
-            for note in check_device(Image(image), client.info):
+            for note in check_device(opened, client.info):
                 notices.line(f"note: {note}")
             info, sent = send_image(client, image, notices.transfer)
             notices.clear()

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from host.errors import UsageError
 from host.link.interrupts import deferred_interrupts
 from host.link.messages import Reason
 from host.link.records import MAX_TOKENS, DeviceStats, Done, SamplerParams
@@ -101,6 +102,8 @@ def register(app: typer.Typer) -> None:
         baud: BaudOption = None,
     ) -> None:
         """Have the model on a target answer a prompt."""
+        if digest and not json_:
+            raise UsageError("--digest prints the digests in the JSON object: add --json")
         text = sys.stdin.read() if prompt == "-" else prompt
         params = SamplerParams(temperature, top_k, top_p, min_p, repeat_penalty, repeat_last, seed)
         notices = Notices(quiet or json_)

@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
 
     @commands.command()
     def restore(
-        file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+        file: Annotated[Path, typer.Argument(help="What host session save has written.")],
         target: TargetOption,
         session: SessionOption = 0,
         quiet: QuietOption = False,
@@ -59,12 +59,19 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Give a session the state that was saved in FILE."""
         notices = Notices(quiet)
-        saved = SavedSession.decode(file.read_bytes(), str(file))
+        saved = SavedSession.decode(_read(file), str(file))
         with open_device(target, notices.line, log, patience, baud) as client:
             client.require_model()
             restore_session(client, saved, session, notices.transfer)
             notices.clear()
             typer.echo(f"session {session} has {client.length(session)} tokens", err=True)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}") from error
 
 
 def _write(file: Path, data: bytes) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from host.errors import UsageError
 from host.terminal import printable
 
 
@@ -24,6 +25,9 @@ def register(app: typer.Typer) -> None:
         from host import symbolize as work
 
         symbols = work.Symbols(elf)
-        text = log.read_text(errors="replace") if log else sys.stdin.read()
+        try:
+            text = log.read_text(encoding="utf-8", errors="replace") if log else sys.stdin.read()
+        except OSError as error:
+            raise UsageError(f"cannot read {log}: {error.strerror}") from error
         for line in work.symbolize(symbols, text):
             typer.echo(printable(line))

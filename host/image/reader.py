@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -108,11 +109,19 @@ class Image:
         """Open and check. ImageError says what is wrong with the file."""
         self.path = path
         try:
-            self._size = path.stat().st_size
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                kind = "a directory; name the image's file in it" if stat.S_ISDIR(status.st_mode) else "no regular file"
+                raise ImageError(f"cannot read image {path}: it is {kind}")
+            self._size = status.st_size
             with path.open("rb") as file:
                 page = file.read(HEADER_BYTES)
-        except OSError as error:
-            raise ImageError(f"cannot read image {path}: {error.strerror}") from error
+        except FileNotFoundError as error:
+            raise ImageError(
+                f"{path}: there is no such image; make it with: host pack MODEL --board BOARD -o {path}"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise ImageError(f"cannot read image {path}: {getattr(error, 'strerror', None) or error}") from error
         self.header = self._read_header(page)
         self.sections = self._read_sections(page)
         self._check_root()
@@ -133,8 +142,10 @@ class Image:
 
     def _read_header(self, page: bytes) -> dict[str, Any]:
         if len(page) < len(MAGIC) or page[: len(MAGIC)] != MAGIC:
-            seen = "it is empty" if not page else f"it begins with {page[:8].hex(' ')}"
-            raise self._fail(f"this is no model image ({seen})", "make one with: host pack MODEL --board BOARD")
+            gguf = page.startswith(b"GGUF")
+            seen = "a GGUF" if gguf else "it is empty" if not page else f"it begins with {page[:8].hex(' ')}"
+            model = self.path if gguf else "MODEL"
+            raise self._fail(f"this is no model image ({seen})", f"make one with: host pack {model} --board BOARD")
         if len(page) < HEADER_BYTES:
             raise self._fail(f"the image is truncated: {len(page)} bytes, not even a header")
         header: dict[str, Any] = plain(self._parse(Header, page, "header"))

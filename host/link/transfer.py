@@ -15,7 +15,7 @@ from pathlib import Path
 import google_crc32c
 from construct import Bytes, Const, ConstructError, Int32ul, Int64ul, Struct
 
-from host.errors import FitError, SourceError, TargetError, UsageError
+from host.errors import FitError, TargetError, UsageError
 from host.link import messages
 from host.link.client import Client
 from host.link.messages import Space
@@ -66,14 +66,14 @@ class SavedSession:
 
     @staticmethod
     def decode(data: bytes, name: str) -> SavedSession:
-        """From the contents of the file ``name``. SourceError where they are no session or were damaged."""
+        """From the contents of the file ``name``. UsageError where they are no session or were damaged."""
         try:
             head = Head.parse(data)
         except ConstructError:
-            raise SourceError(f"{name} is no session file; host session save makes one") from None
+            raise UsageError(f"{name} is no session file; host session save makes one") from None
         rest = data[Head.sizeof() :]
         if len(rest) != 4 * head.pending + head.bytes or hashlib.sha256(rest).digest() != head.sha256:
-            raise SourceError(f"{name} is damaged; save the session again")
+            raise UsageError(f"{name} is damaged; save the session again")
         tokens = [int.from_bytes(rest[4 * i : 4 * i + 4], "little") for i in range(head.pending)]
         return SavedSession(head.root, head.length, head.high, tuple(tokens), rest[4 * head.pending :])
 

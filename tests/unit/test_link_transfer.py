@@ -12,7 +12,7 @@ import pytest
 
 from host.boards import load_board
 from host.compiler.compile import Options
-from host.errors import DeviceFailure, SourceError, UsageError
+from host.errors import DeviceFailure, UsageError
 from host.faults.pty_line import PtyLine
 from host.image.reader import Image
 from host.link import messages
@@ -188,7 +188,7 @@ def test_a_session_of_another_image_or_a_damaged_file_is_refused(client: Client,
         restore_session(client, saved)
     data = bytearray(SavedSession(b"\1" * 32, 1, 1, (5,), b"abc").encode())
     data[-1] ^= 1
-    with pytest.raises(SourceError, match="damaged"):
+    with pytest.raises(UsageError, match="damaged"):
         SavedSession.decode(bytes(data), "file")
-    with pytest.raises(SourceError, match="no session file"):
+    with pytest.raises(UsageError, match="no session file"):
         SavedSession.decode(b"hello", "file")
