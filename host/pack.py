@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from host.boards import Board, load_board
+from host.bench.bound import Bound, decode_bound, planned
+from host.boards import Board, board_names, load_board
 from host.choices import choices
 from host.compiler.compile import (
     KV_FORMATS,
@@ -23,7 +26,8 @@ from host.compiler.compile import (
     compile_model,
 )
 from host.errors import FitError, SourceError, UsageError
-from host.image.format import Format, Layout, Overflow
+from host.fit import Asked, Room, alternatives
+from host.image.format import SECTION_ALIGN, Format, Layout, Overflow
 from host.image.inspect import size_text
 from host.image.writer import Progress, image_size, write_image
 from host.importer import load_source
@@ -77,6 +81,11 @@ class Packing:
         fitting = (n for n in range(LIMIT_SESSIONS, 0, -1) if self.compiled.runtime(n) <= room)
         return next(fitting, 0)
 
+    @cached_property
+    def bound(self) -> Bound | None:
+        """What the board can decode at most; None where nobody measured its memory."""
+        return decode_bound(planned(self.compiled), self.board)
+
     @property
     def needed_bytes(self) -> int:
         """Arena that the plan takes: activations and all sessions."""
@@ -105,6 +114,8 @@ class Packing:
             "arena_available": self.board.arena_bytes,
             "image_available": self.board.image_limit,
             "max_sessions": self.max_sessions,
+            "bound_tokens_per_second": self.bound.empty if self.bound else None,
+            "bound_tokens_per_second_full_context": self.bound.full if self.bound else None,
         }
 
     def advice(self) -> str | None:
@@ -119,31 +130,47 @@ class Packing:
         )
 
     def check_fit(self) -> None:
-        """FitError with the missing bytes and what to change, if board and plan do not go together."""
+        """FitError with the missing bytes and commands that fit, if board and plan do not go together."""
         limit = self.board.image_limit
         if limit is not None and self.image_bytes > limit:
             raise FitError(
                 f"{self.source.name} does not fit {self.board.name}: the image takes {size_text(self.image_bytes)}, "
                 f"the board has {size_text(limit)} for it, {size_text(self.image_bytes - limit)} too little; "
-                + ("take --weights q4 or " if self.compiled.options.weights != Format.Q4 else "take ")
-                + "a smaller model"
+                + self._what_fits()
             )
         missing = self.needed_bytes - self.board.arena_bytes
         if missing > 0:
             raise FitError(
                 f"{self.source.name} does not fit {self.board.name}: activations and "
                 f"{self.compiled.options.sessions} session(s) take {size_text(self.needed_bytes)}, the board's arena "
-                f"has {size_text(self.board.arena_bytes)}, {size_text(missing)} too little; {self._remedy()}"
+                f"has {size_text(self.board.arena_bytes)}, {size_text(missing)} too little; {self._what_fits()}"
             )
 
-    def _remedy(self) -> str:
-        advice = []
-        if self.max_sessions:
-            advice.append(f"--sessions {self.max_sessions}")
-        advice.append(f"a --context below {self.compiled.context}")
-        if self.compiled.options.kv != Format.KV8:
-            advice.append("--kv int8")
-        return f"take {' or '.join(advice)}"
+    def _what_fits(self) -> str:
+        """Commands that were tried and fit; else the boards that have room for it as it is."""
+        options = self.compiled.options
+        weights = next(name for name, fmt in WEIGHT_FORMATS.items() if fmt == options.weights)
+        asked = Asked(weights, KV_NAMES[options.kv], self.compiled.context, options.sessions, options.max_rows)
+        if found := alternatives(asked, self._room):
+            return "\n  ".join(["this fits:", *(command(replace(self.request, **changes)) for changes in found)])
+        if boards := [name for name in board_names() if self._fits_board(load_board(name))]:
+            return f"nothing that host pack can change is enough; it fits {', '.join(boards)}, or take a smaller model"
+        return "nothing that host pack can change is enough; take a smaller model"
+
+    def _room(self, changes: Mapping[str, Any]) -> Room:
+        """Whether a trial fits; what the image has beside its weights is taken to stay, but for a page of hashes."""
+        try:
+            options = _options(replace(self.request, **changes), self.source, self.board)
+            trial = compile_model(self.source, options)
+        except UsageError:
+            return Room(False, False)
+        size = self.image_bytes - self.compiled.weight_bytes + trial.weight_bytes + SECTION_ALIGN * bool(changes)
+        limit, arena = self.board.image_limit, trial.arena_bytes + trial.runtime(options.sessions)
+        return Room(limit is None or size <= limit, arena <= self.board.arena_bytes)
+
+    def _fits_board(self, board: Board) -> bool:
+        image = board.image_limit is None or self.image_bytes <= board.image_limit
+        return image and self.needed_bytes <= board.arena_bytes
 
     def manifest(self) -> dict[str, Any]:
         """What the image says of its making: no time, no path, so that the same input gives the same bytes."""
@@ -173,6 +200,18 @@ class Packing:
     def write(self, path: Path, progress: Progress | None = None) -> None:
         """Write the image; nothing is left at ``path`` if it fails."""
         write_image(path, self.source, self.compiled, self.manifest(), progress, self.request.image_version)
+
+
+def command(request: PackRequest) -> str:
+    """The command line that asks for this, without the options that are as they are by default."""
+    words = ["host", "pack", request.source, "--board", request.board]
+    for field in fields(PackRequest):
+        value = getattr(request, field.name)
+        if field.name in ("source", "board", "logit_rows") or value == field.default:
+            continue
+        each = value if isinstance(value, tuple) else (value,)
+        words += [word for one in each for word in (f"--{field.name.replace('_', '-')}", str(one))]
+    return shlex.join(words)
 
 
 def tool_version() -> str:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from host.bench.traffic import Traffic, group_name, total_traffic, traffic_by_group
-from host.boards import Roofline
 from host.errors import TargetError, UsageError
 from host.image.reader import Image
 from host.link.client import Client
@@ -88,13 +87,6 @@ def percentiles(values: list[float]) -> dict[int, float]:
 def bench_tokens(count: int, vocab: int) -> list[int]:
     """Token ids of a prompt: the same on every target, spread over the vocabulary."""
     return [(i * 7919 + 1) % vocab for i in range(count)]
-
-
-def bound_seconds(traffic: Traffic, roofline: Roofline, harts: int) -> float:
-    """The least time that a token can take: its bytes at the memory's speed or its MACs at the harts' speed."""
-    memory = traffic.bytes / (roofline.read_mb_s * 1e6)
-    arithmetic = traffic.macs / (roofline.hart_mmac_s * 1e6 * harts)
-    return max(memory, arithmetic)
 
 
 def check_plan(plan: Plan, client: Client) -> None:

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from host.bench.measure import Phase, Result, bound_seconds, percentiles
+from host.bench.bound import bound_seconds
+from host.bench.measure import Phase, Result, percentiles
 from host.boards import Roofline
 from host.errors import UsageError
 from host.link.records import DeviceInfo

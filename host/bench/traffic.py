@@ -7,14 +7,36 @@ weight from one step to the next. A step of several rows reads each matrix once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any, Protocol
 
 from host.errors import ImageError
 from host.image.format import NO_TENSOR, TILE_ROWS, Domain, Format, Layout, OpId, align
-from host.image.reader import Image, OpEntry
+from host.image.reader import OpEntry, TensorEntry
 
 VECTORS = ("bias", "frequencies")
 """Fields of ops that name a tensor which is read whole; so are a NORM's weight and an ELTWISE's tensor."""
+
+
+class Program(Protocol):
+    """What is asked here of an image: an Image, or what the compiler has planned."""
+
+    @property
+    def ops(self) -> Sequence[OpEntry]:
+        """The program."""
+
+    @property
+    def tensors(self) -> Sequence[TensorEntry]:
+        """The tensor table."""
+
+    @property
+    def states(self) -> Sequence[dict[str, Any]]:
+        """The state table, by format.State's names."""
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """By format.Plan's names."""
 
 
 @dataclass(frozen=True)
@@ -44,29 +66,29 @@ def visible_positions(position: int, window: int, sinks: int) -> int:
     return window + min(sinks, position + 1 - window)
 
 
-def _row_bytes(image: Image, tensor: int) -> float:
+def _row_bytes(image: Program, tensor: int) -> float:
     """Bytes of one row of a table, which EMBED reads."""
     entry = image.tensors[tensor]
     rows = entry.rows if entry.layout == Layout.PLAIN else align(entry.rows, TILE_ROWS)
     return entry.size / rows
 
 
-def _embed(image: Image, op: OpEntry, rows: int) -> Traffic:
+def _embed(image: Program, op: OpEntry, rows: int) -> Traffic:
     tables = [t for t in (op.fields["table"], op.fields["positions"]) if t != NO_TENSOR]
     return Traffic(weight_bytes=rows * sum(_row_bytes(image, table) for table in tables))
 
 
-def _whole(image: Image, tensors: list[int]) -> float:
+def _whole(image: Program, tensors: list[int]) -> float:
     return float(sum(image.tensors[t].size for t in tensors if t != NO_TENSOR))
 
 
-def _linear(image: Image, op: OpEntry, rows: int) -> Traffic:
+def _linear(image: Program, op: OpEntry, rows: int) -> Traffic:
     weight = image.tensors[op.fields["weight"]]
     read = _whole(image, [weight.index, op.fields["bias"]])
     return Traffic(weight_bytes=read, macs=float(rows * weight.rows * weight.cols))
 
 
-def _attention(image: Image, op: OpEntry, rows: int, start: int) -> Traffic:
+def _attention(image: Program, op: OpEntry, rows: int, start: int) -> Traffic:
     state = image.states[op.fields["state"]]
     seen = sum(visible_positions(p, state["window"], state["sinks"]) for p in range(start, start + rows))
     head_bytes = 4 * state["head_dim"] if state["format"] == Format.F32 else state["head_dim"] + 4
@@ -74,7 +96,7 @@ def _attention(image: Image, op: OpEntry, rows: int, start: int) -> Traffic:
     return Traffic(kv_bytes=float(read), macs=float(2 * seen * op.fields["heads"] * state["head_dim"]))
 
 
-def op_traffic(image: Image, op: OpEntry, rows: int, start: int, logit_rows: int) -> Traffic:
+def op_traffic(image: Program, op: OpEntry, rows: int, start: int, logit_rows: int) -> Traffic:
     """What one op reads in a step of ``rows`` rows from position ``start`` on, ``logit_rows`` of them with logits."""
     count = rows if op.domain == Domain.ROWS else logit_rows
     if not count:
@@ -89,7 +111,7 @@ def op_traffic(image: Image, op: OpEntry, rows: int, start: int, logit_rows: int
     return Traffic(weight_bytes=_whole(image, [op.fields[name] for name in names if name in op.fields]))
 
 
-def group_name(image: Image, op_id: int, weight: int) -> str:
+def group_name(image: Program, op_id: int, weight: int) -> str:
     """Under which name an op's cost is added up: its kind, a LINEAR's with the role of its weight."""
     name = OpId(op_id).name.lower()
     if op_id != OpId.LINEAR or weight >= len(image.tensors):
@@ -100,12 +122,12 @@ def group_name(image: Image, op_id: int, weight: int) -> str:
     return f"{name} {words[-1] if words else weight}"
 
 
-def op_group(image: Image, op: OpEntry) -> str:
+def op_group(image: Program, op: OpEntry) -> str:
     """``group_name`` of an op of the program."""
     return group_name(image, op.id, op.fields["weight"] if op.id == OpId.LINEAR else NO_TENSOR)
 
 
-def traffic_by_group(image: Image, tokens: int, start: int, chunk: int, logits_each: bool) -> dict[str, Traffic]:
+def traffic_by_group(image: Program, tokens: int, start: int, chunk: int, logits_each: bool) -> dict[str, Traffic]:
     """A token's share when ``tokens`` tokens from position ``start`` on are evaluated, ``chunk`` rows a step.
 
     logits_each: whether the logits of every row are wanted (decode) or only those of the last (a prompt).

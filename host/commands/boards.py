@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from host.boards import Board, board_names, load_board
+from host.completion import boards as complete_boards
 
 MIB = 1 << 20
 
@@ -42,7 +43,9 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def boards(
-        name: Annotated[str, typer.Argument(help="Describe this board, and how to flash it.")] = "",
+        name: Annotated[
+            str, typer.Argument(help="Describe this board, and how to flash it.", autocompletion=complete_boards)
+        ] = "",
         json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:
         """List the boards, or describe one."""

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from host import completion
 from host.boards import Board, load_board, parse_size
 from host.commands.run import BaudOption
 from host.errors import TargetError, UsageError
@@ -38,8 +39,12 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def flash(
-        image: Annotated[Path | None, typer.Argument(help="Image file; none with --confirm.")] = None,
-        board: Annotated[str, typer.Option("--board", help="Board; `host boards` lists them.")] = "visionfive2",
+        image: Annotated[
+            Path | None, typer.Argument(help="Image file; none with --confirm.", autocompletion=completion.image_files)
+        ] = None,
+        board: Annotated[
+            str, typer.Option("--board", help="Board; `host boards` lists them.", autocompletion=completion.boards)
+        ] = "visionfive2",
         medium: Annotated[Path | None, typer.Option(help="Disk image to make, or a card in a reader.")] = None,
         port: Annotated[str | None, typer.Option(help="The board's line, as --target names it.")] = None,
         device: Annotated[str, typer.Option(help="With --port at U-Boot: its name of the medium.")] = "mmc 1",

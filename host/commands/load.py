@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from host.commands.run import BaudOption, LogOption, PatienceOption, QuietOption, TargetOption
+from host.completion import image_files
 from host.image.fitness import check_device
 from host.image.reader import Image
 from host.link.transfer import send_image
@@ -21,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def load(
-        image: Annotated[Path, typer.Argument(help="Image file; host pack makes one.")],
+        image: Annotated[Path, typer.Argument(help="Image file; host pack makes one.", autocompletion=image_files)],
         target: TargetOption,
         quiet: QuietOption = False,
         log: LogOption = None,

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from host import completion
 from host.errors import UsageError
 from host.link.interrupts import deferred_interrupts
 from host.link.messages import Reason
@@ -20,16 +21,21 @@ from host.terminal import Notices, say
 
 INTERRUPTED = 130
 
-ImageArgument = Annotated[str, typer.Argument(help="Image file, or a recipe or model file to pack first.")]
+ImageArgument = Annotated[
+    str, typer.Argument(help="Image file, or a recipe or model file to pack first.", autocompletion=completion.images)
+]
 TargetOption = Annotated[
     str,
     typer.Option(
         "-t",
         "--target",
         help="native, spike, qemu-virt, linux, visionfive2@spike, a serial port or socket://HOST:PORT.",
+        autocompletion=completion.targets,
     ),
 ]
-BoardOption = Annotated[str | None, typer.Option(help="Board to pack for where the target does not tell.")]
+BoardOption = Annotated[
+    str | None, typer.Option(help="Board to pack for where the target does not tell.", autocompletion=completion.boards)
+]
 SystemOption = Annotated[str | None, typer.Option(help="System message.")]
 StopOption = Annotated[list[str] | None, typer.Option(help="End the answer at this text; may be repeated.")]
 TokensOption = Annotated[int, typer.Option(min=1, max=MAX_TOKENS, help="Longest answer, tokens.")]

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from host.completion import image_files
 from host.image.reader import Image
 from host.output import check_output
 from host.pack_shown import is_image
@@ -39,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def sign(
-        image: Annotated[Path, typer.Argument(help="Image file.")],
+        image: Annotated[Path, typer.Argument(help="Image file.", autocompletion=image_files)],
         key: Annotated[Path, typer.Option("--key", help="Private key.")],
         output: Annotated[
             Path | None, typer.Option("-o", "--out", "--output", help="Signed image; else in place.")
@@ -62,7 +63,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def verify(
-        image: Annotated[Path, typer.Argument(help="Image file.")],
+        image: Annotated[Path, typer.Argument(help="Image file.", autocompletion=image_files)],
         key: Annotated[Path, typer.Option("--key", help="Public key.")],
         json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any
 
+from construct import ConstructError
+
 from host.image.bpe import why_no_terminal
 from host.image.format import (
     ARENA_UNIT,
@@ -14,10 +16,12 @@ from host.image.format import (
     Domain,
     Overflow,
     SectionId,
+    Signature,
     Space,
     runtime_bytes,
 )
 from host.image.reader import Image, OpEntry
+from host.words import shown
 
 TENSOR_FIELDS = ("table", "positions", "weight", "bias", "tensor", "frequencies")
 
@@ -44,6 +48,10 @@ def image_facts(image: Image) -> dict[str, Any]:
         "tensors": [vars(t) | {"format": t.format.name, "layout": t.layout.name} for t in image.tensors],
         "program": [{"op": op.id.name, "domain": op.domain.name} | _named(op) for op in image.ops],
         "manifest": image.manifest,
+        "bits_per_weight": bits_per_weight(image),
+        "session_bytes": session_bytes(image),
+        "signed_by": signed_by(image),
+        "terminal": _terminal(image),
     }
 
 
@@ -69,22 +77,71 @@ def _named(op: OpEntry) -> dict[str, Any]:
     return {name: value.name if isinstance(value, IntEnum) else value for name, value in op.fields.items()}
 
 
-def image_text(image: Image) -> Iterator[str]:
-    """Lines for people: facts, memory, sections, states, tensors, program."""
+def signed_by(image: Image) -> str | None:
+    """The id of the key that an image says it is signed by, hexadecimal; None for an unsigned one."""
+    if SectionId.SIGNATURE not in image.sections:
+        return None
+    try:
+        return bytes(Signature.parse(image.section(SectionId.SIGNATURE)).key_id).hex()
+    except ConstructError:
+        return "a damaged signature"
+
+
+def bits_per_weight(image: Image) -> float:
+    """Bits that WEIGHTS takes for each value of the tensors, scales and padding included."""
+    values = sum(t.rows * t.cols for t in image.tensors)
+    return 8 * sum(t.size for t in image.tensors) / values if values else 0.0
+
+
+def summary(image: Image, speed: str | None = None, signature: str | None = None) -> Iterator[str]:
+    """What a person wants to know of an image, a fact a line.
+
+    ``speed``: what its board can do at most. ``signature``: what a key said of it.
+    """
     plan, manifest = image.plan, image.manifest
-    yield f"image     {image.path.name}, format {image.header['version_major']}.{image.header['version_minor']}"
-    yield f"root      {image.root}"
-    for key in ("name", "licence", "tool"):
-        if manifest.get(key):
-            yield f"{key:<9} {manifest[key]}"
-    yield f"model     {plan['layers']} layers, dim {plan['dim']}, vocabulary {plan['vocab']}"
+    said = {key: shown(str(manifest.get(key) or "unknown")) for key in ("name", "architecture", "board", "family")}
+    yield f"{image.path.name}: {said['name']} ({said['architecture']}) for {said['board']}, {said['family']} layout"
+    yield f"  source     {_source(manifest)}"
+    yield f"  licence    {shown(str(manifest.get('licence') or 'not stated'))}"
+    formats = f"{manifest.get('weights', '?')} ({manifest.get('output_weights', '?')} embedding and output)"
+    size = image.sections[SectionId.WEIGHTS][1]
+    yield f"  weights    {shown(formats)}, {bits_per_weight(image):.2f} bits a weight, {size_text(size)}"
+    yield f"  KV cache   {shown(str(manifest.get('kv', '?')))}"
+    yield f"  model      {plan['layers']} layers, dim {plan['dim']}, vocabulary {plan['vocab']}"
     overflow = "stops when full" if plan["overflow"] == Overflow.STOP else f"slides behind {plan['sinks']} sinks"
-    yield f"context   {plan['context']} positions, {overflow}; {plan['sessions']} session(s)"
+    yield f"  context    {plan['context']} positions, {overflow}; {plan['sessions']} session(s)"
+    arena = plan["arena_bytes"] + plan["runtime_bytes"]
+    yield (
+        f"  memory     image {size_text(image.header['file_size'])}; arena {size_text(arena)}: activations "
+        f"{size_text(plan['arena_bytes'])}, sessions {size_text(plan['runtime_bytes'])}, "
+        f"{size_text(session_bytes(image))} each"
+    )
+    if speed:
+        yield f"  speed      {speed}"
+    yield f"  terminal   {_terminal(image)}"
+    key = signed_by(image)
+    yield f"  signature  {signature or ('none' if key is None else f'by key {key}, not checked: give --key KEY.pub')}"
+    version = f"{image.header['version_major']}.{image.header['version_minor']}"
+    yield (
+        f"  identity   {image.root}, image version {image.header['image_version']}, format {version}, "
+        f"by {shown(str(manifest.get('tool') or 'an unknown tool'))}"
+    )
+
+
+def _source(manifest: dict[str, Any]) -> str:
+    """The file's name, how it came, its hash."""
+    source = manifest.get("source")
+    if not isinstance(source, dict):
+        return "not stated"
+    words = [str(source.get("path", "?"))]
+    words += [f"{what} {source[key]}" for key, what in (("recipe", "recipe"), ("package", "from")) if source.get(key)]
+    return shown(", ".join([*words, f"SHA-256 {source.get('sha256', 'not stated')}"]), 400)
+
+
+def image_text(image: Image) -> Iterator[str]:
+    """Lines for people: sections, states, tensors, program."""
+    plan = image.plan
     yield f"step      {plan['max_rows']} rows, {plan['max_logit_rows']} with logits"
-    yield f"memory    activations {size_text(plan['arena_bytes'])}, runtime {size_text(plan['runtime_bytes'])}"
-    yield f"session   {size_text(session_bytes(image))} each"
-    yield f"weights   {size_text(image.sections[SectionId.WEIGHTS][1])}"
-    yield f"terminal  {_terminal(image)}"
     yield ""
     yield "section        offset       bytes"
     for section, (offset, size) in image.sections.items():

@@ -291,13 +291,10 @@ class Image:
     def _read_ops(self) -> list[OpEntry]:
         found = []
         for index, data in enumerate(self._table(SectionId.PROGRAM, OP_BYTES, self.plan["op_count"])):
-            head = OpHead.parse(data)
-            op = self._enum(OpId, head.id, f"op {index}")
-            domain = self._enum(Domain, head.domain, f"op {index}")
-            fields = plain(OPS[op].parse(data[OpHead.sizeof() :]))
-            for name, enum in OP_ENUMS.get(op, {}).items():
-                fields[name] = self._enum(enum, fields[name], f"op {index}")
-            found.append(OpEntry(index, op, domain, fields))
+            try:
+                found.append(parse_op(index, data))
+            except ValueError as error:
+                raise self._fail(f"op {index}: {error}", "use a newer version of this program") from error
         return found
 
     def tensor_data(self, index: int) -> npt.NDArray[np.uint8]:
@@ -364,6 +361,16 @@ def whole_identity(path: Path) -> str:
         return identity(path)
     except ImageError:
         return ""
+
+
+def parse_op(index: int, data: bytes) -> OpEntry:
+    """An op of the program from its record. ValueError names the enum that has no such value."""
+    head = OpHead.parse(data)
+    op, domain = OpId(head.id), Domain(head.domain)
+    fields = plain(OPS[op].parse(data[OpHead.sizeof() :]))
+    return OpEntry(
+        index, op, domain, fields | {name: kind(fields[name]) for name, kind in OP_ENUMS.get(op, {}).items()}
+    )
 
 
 def plain(value: Any) -> Any:

@@ -105,6 +105,12 @@ def default_harts(board: Board) -> int:
     return board.harts.default
 
 
+def target_names() -> list[str]:
+    """What is started here: this machine, simulators, twins of boards."""
+    kinds = {one: load_board(one).simulator.kind for one in board_names()}
+    return [one + "@spike" * (kind == "twin") for one, kind in kinds.items() if kind != "none"]
+
+
 def parse_spec(spec: str) -> TargetSpec:
     """Parse ``--target``. Raises TargetError that lists what there is."""
     if spec.startswith(("/", "serial:", "farm:", "COM")) or "://" in spec:
@@ -112,11 +118,9 @@ def parse_spec(spec: str) -> TargetSpec:
     name, _, text = spec.partition(":")
     name = name.removesuffix("@spike")
     if name not in board_names():
-        kinds = {one: load_board(one).simulator.kind for one in board_names()}
-        known = [one + "@spike" * (kind == "twin") for one, kind in kinds.items() if kind != "none"]
         raise TargetError(
-            f"there is no target {shown(spec)!r}; {choices(spec, known)}, a serial device such as /dev/ttyUSB0@115200 "
-            "(`host ports` lists them), socket://host:port, rfc2217://host:port and farm:place"
+            f"there is no target {shown(spec)!r}; {choices(spec, target_names())}, a serial device such as "
+            "/dev/ttyUSB0@115200 (`host ports` lists them), socket://host:port, rfc2217://host:port and farm:place"
         )
     board = load_board(name)
     if board.simulator.kind == "none":

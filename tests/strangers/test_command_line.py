@@ -91,6 +91,22 @@ def test_commands_are_completed_without_import(monkeypatch: pytest.MonkeyPatch) 
     assert complete("host ins") == ["inspect"]
 
 
+def test_arguments_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("model.hsp", "model.gguf", "model.txt", ".hidden.hsp"):
+        (tmp_path / name).touch()
+    (tmp_path / "more").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert complete("host boards vis") == ["visionfive2"]
+    assert "template" not in complete("host boards ")
+    assert complete("host inspect mo") == ["model.hsp", "more/"]
+    assert complete("host pack mod") == ["model.gguf"]
+    assert complete("host pack smollm2") == ["smollm2-135m-instruct"]
+    assert complete("host pack x --board bpi") == ["bpi-f3"]
+    assert complete("host pack x --weights q4") == ["q4", "q4m"]
+    assert "visionfive2@spike" in complete("host run x --target vis")
+    assert complete("host inspect absent/x") == []
+
+
 def test_what_was_meant() -> None:
     assert meant("visionfive", ["native", "visionfive2"]) == "did you mean visionfive2?"
     assert meant("Q4", ["q4m", "q4"]) == "did you mean q4?"

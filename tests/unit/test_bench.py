@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from host import cli
-from host.bench.measure import OpShare, Phase, Plan, Result, bound_seconds, group_ops, percentiles
+from host.bench.bound import bound_seconds
+from host.bench.measure import OpShare, Phase, Plan, Result, group_ops, percentiles
 from host.bench.report import stack
 from host.bench.traffic import Traffic, total_traffic, traffic_by_group, visible_positions
 from host.boards import Roofline, load_board

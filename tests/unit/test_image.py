@@ -19,7 +19,7 @@ from host.cli import create_app
 from host.compiler.compile import Options, compile_model
 from host.errors import FitError, HostError, ImageError, SourceError, UsageError
 from host.image.format import HEADER_BYTES, HEADER_DIGEST_OFFSET, LEAF_BYTES, Format, Layout, SectionId
-from host.image.inspect import image_facts, image_text, session_bytes, size_text
+from host.image.inspect import image_facts, image_text, session_bytes, size_text, summary
 from host.image.reader import Image
 from host.image.writer import LeafHasher, write_image
 from host.importer.source import Source
@@ -208,7 +208,7 @@ def test_inspection_names_everything(image: Path) -> None:
     json.dumps(facts)
     assert [op["op"] for op in facts["program"]] == [op.id.name for op in opened.ops]
     assert session_bytes(opened) == compile_model(tiny_llama(), Options()).session_bytes
-    text = "\n".join(image_text(opened))
+    text = "\n".join([*summary(opened), *image_text(opened)])
     for tensor in opened.tensors:
         assert tensor.name in text
     assert "linear(" in text
@@ -221,7 +221,7 @@ def test_inspection_steers_no_terminal(tmp_path: Path) -> None:
     source.name = "tiny\x1b]0;owned\x07\nall hashes match"
     tiny_image(tmp_path / "tiny.hsp", source)
     shown = run("inspect", tmp_path / "tiny.hsp")
-    assert "name      tiny\ufffd]0;owned\ufffd\ufffdall hashes match\n" in shown.stdout
+    assert "tiny.hsp: tiny\ufffd]0;owned\ufffd\ufffdall hashes match (unknown) for unknown" in shown.stdout
     assert not {"\x1b", "\x07"} & set(shown.stdout)
     facts = json.loads(run("inspect", tmp_path / "tiny.hsp", "--json").stdout)
     assert facts["manifest"]["name"] == source.name
@@ -302,13 +302,13 @@ def test_what_does_not_fit_is_refused_before_writing(
     room = packing.needed_bytes - packing.compiled.session_bytes
     monkeypatch.setattr("host.boards.Board.arena_bytes", room)
     assert packing.max_sessions == 1
-    with pytest.raises(FitError, match=r"too little; take --sessions 1 or a --context below 512 or --kv int8"):
+    with pytest.raises(FitError, match=r"too little; this fits:\n  host pack .*--kv f32 --sessions 1\n"):
         packing.check_fit()
     result = run("pack", folder, "--board", "visionfive2", "--sessions", "2", "--kv", "f32", "-o", tmp_path / "no.hsp")
     assert isinstance(result.exception, FitError)
     assert not (tmp_path / "no.hsp").exists()
     monkeypatch.setattr("host.boards.Board.image_limit", packing.image_bytes - 1)
-    with pytest.raises(FitError, match="1 bytes too little; take --weights q4 or a smaller model"):
+    with pytest.raises(FitError, match=r"1 bytes too little; this fits:\n  host pack .*--weights q4m "):
         packing.check_fit()
 
 
