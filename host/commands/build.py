@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``host build``: firmware for a board, from a checkout or from an installed package."""
+"""``host build``: build firmware for a board, from a checkout or from an installed package."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from typing import Annotated
 import typer
 
 from host.boards import load_board
+from host.choices import choices
+from host.completion import boards
 from host.errors import UsageError
 from host.places import TREE, build_root
+from host.words import shown
 
+ACTIONS = ("size", "run", "debug", "help")
 PATHS = ("model", "key", "cache", "toolchain")
 """Settings that may name a file: relative to where the command is given."""
 
@@ -24,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def build(
-        board: Annotated[str, typer.Argument(help="Board; `host boards` lists them.")],
+        board: Annotated[str, typer.Argument(help="Board; `host boards` lists them.", autocompletion=boards)],
         settings: Annotated[
             list[str] | None,
             typer.Argument(help="As scons takes them: kernels=rvv, harts=2, key=FILE, ...; or size, run, debug."),
@@ -52,8 +56,8 @@ def register(app: typer.Typer) -> None:
 def absolute(word: str) -> str:
     """A word for SCons, which runs in another folder: a setting's path made absolute. Raises UsageError."""
     name, equals, value = word.partition("=")
-    if not equals and word not in ("size", "run", "debug", "help"):
-        raise UsageError(f"{word!r} is no setting (name=value) and none of size, run, debug, help")
+    if not equals and word not in ACTIONS:
+        raise UsageError(f"{shown(word)!r} is no setting (name=value) and no action; {choices(word, ACTIONS)}")
     if not equals or name not in PATHS or not value:
         return word
     here = Path(value)

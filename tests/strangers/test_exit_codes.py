@@ -149,6 +149,8 @@ ROWS: list[tuple[int, str, list[str]]] = [
     (USAGE, "a picture is one of", ["bench", "good.hsp", "--plot", "x.txt"]),
     (USAGE, "--prompt", ["bench", "good.hsp", "-p", "0"]),
     (USAGE, "no board", ["boards", "../spike"]),
+    (USAGE, "did you mean spike?", ["build", "spiek"]),
+    (USAGE, "did you mean size?", ["build", "spike", "sizes"]),
     (USAGE, "unexpected", ["ports", "x"]),
     (USAGE, "no such file", ["symbolize", "absent"]),
     (USAGE, "not an ELF", ["symbolize", "text.txt"]),
