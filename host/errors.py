@@ -140,6 +140,12 @@ class DeviceRestarted(TargetError):
     """The device was reset while it was connected: its sessions are gone, and can be restored from the host's."""
 
 
+class DeviceFaulty(TargetError):
+    """The device breaks what the protocol promises, or fails again and again: nothing more is to be had from it."""
+
+    exit_code = 7
+
+
 class DeviceFailure(HostError):
     """The device answered with one of ``DEVICE_ERRORS``."""
 

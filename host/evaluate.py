@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from host.chat_template import encode_prompt
-from host.errors import DeviceRestarted, TargetError, UsageError
+from host.errors import DeviceFaulty, DeviceRestarted, TargetError, UsageError
 from host.importer.source import Tokenizer
 from host.link.client import Client
+from host.link.limits import MOST_RESTARTS
 from host.link.records import ScoreRow
 
 Progress = Callable[[int, int], None]
@@ -100,21 +101,31 @@ def _pairs(
 
 
 def _rows(client: Client, window: Sequence[int], logits: bool) -> Iterator[ScoreRow]:
-    """The rows of a window; of a device that restarts and is restored those that are missing, which are the same."""
-    given = 0
+    """The rows of a window; of a device that restarts and is restored those that are missing, which are the same.
+
+    DeviceFaulty where it restarts ``MOST_RESTARTS`` times without another row.
+    """
+    given = restarts = 0
     while given < len(window):
         try:
             client.truncate(0)
             client.prompt(window)
             run = client.score(logits=logits)
             for row in itertools.islice(run, given, None):
-                given += 1
+                if row.target != (window[given + 1] if given + 1 < len(window) else None):
+                    raise client.faulty(
+                        f"scored token {row.target} at position {row.position}, which was not asked for"
+                    )
+                given, restarts = given + 1, 0
                 yield row
-            if run.finish().evaluated != len(window):
+            if run.finish().evaluated != len(window) or given != len(window):
                 raise TargetError("the device did not evaluate the whole window; see its log")
-        except DeviceRestarted:
+        except DeviceRestarted as error:
+            restarts += 1
             if not client.restore:
                 raise
+            if restarts > MOST_RESTARTS:
+                raise DeviceFaulty(f"it has restarted {restarts} times without another score: {error}") from error
             client.recover()
 
 
@@ -128,7 +139,7 @@ def _add(sums: _Sums, row: ScoreRow, other: ScoreRow | None) -> None:
         assert other.logits is not None
         divergence = kl_divergence(other.logits, row.logits)
         sums.kl += divergence
-        sums.kl_max = max(sums.kl_max, divergence)
+        sums.kl_max = divergence if math.isnan(divergence) else max(sums.kl_max, divergence)
         sums.same += row.argmax == other.argmax
         sums.compared += 1
 
@@ -139,22 +150,33 @@ def _quality(sums: _Sums, windows: int, compared: bool) -> Quality:
         tokens=sums.tokens,
         windows=windows,
         nll=sums.nll / sums.tokens,
-        perplexity=math.exp(sums.nll / sums.tokens),
-        reference_perplexity=math.exp(sums.reference_nll / sums.tokens) if compared else None,
+        perplexity=_perplexity(sums.nll / sums.tokens),
+        reference_perplexity=_perplexity(sums.reference_nll / sums.tokens) if compared else None,
         kl_mean=sums.kl / count if compared else None,
         kl_max=sums.kl_max if compared else None,
         top1=sums.same / count if compared else None,
     )
 
 
+def _perplexity(nll: float) -> float:
+    """Exp of a mean negative log-probability; infinite where that is more than a float holds."""
+    try:
+        return math.exp(nll)
+    except OverflowError:
+        return math.inf
+
+
 def log_softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Natural log-probabilities of a row of logits, f64 of the same shape."""
-    shifted = logits.astype(np.float64) - float(logits.max())
-    result: npt.NDArray[np.float64] = shifted - math.log(float(np.exp(shifted).sum()))
+    """Natural log-probabilities of a row of logits, f64 of the same shape; NaN where a logit is no number."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        shifted = logits.astype(np.float64) - float(logits.max())
+        result: npt.NDArray[np.float64] = shifted - float(np.log(np.exp(shifted).sum()))
     return result
 
 
 def kl_divergence(reference: npt.NDArray[np.float32], logits: npt.NDArray[np.float32]) -> float:
-    """KL(reference || other) of two rows of logits, nats; never below 0."""
+    """KL(reference || other) of two rows of logits, nats; never below 0, NaN where a logit is no number."""
     p, q = log_softmax(reference), log_softmax(logits)
-    return max(0.0, float((np.exp(p) * (p - q)).sum()))
+    with np.errstate(invalid="ignore"):
+        distance = float((np.exp(p) * (p - q)).sum())
+    return distance if math.isnan(distance) else max(0.0, distance)

@@ -111,12 +111,23 @@ class Talk:
     def check_image(self) -> None:
         """Raise when the device has no valid model (DeviceFailure) or another one than the image (TargetError)."""
         self.client.require_model()
-        root = self.client.info.root.hex()
+        info, plan = self.client.info, self.image.plan
+        root = info.root.hex()
         if root != self.image.root:
             raise TargetError(
                 f"the device runs image {root[:8]}, but {self.image.path} is {self.image.root[:8]}: their tokens would "
                 "not mean the same; name the image that was loaded, or load this one"
             )
+        for name in ("vocab", "context", "overflow"):
+            if getattr(info, name) != plan[name]:
+                raise self.client.faulty(f"says that {name} of {self.image.path} is {getattr(info, name)}")
+        self.client.most_state = state_bytes(self.image)
+
+
+def state_bytes(image: Image) -> int:
+    """The most bytes that the state of a session of an image can have: its tokens, and all pages of each state."""
+    pages = (state["pages"] * state["page_bytes"] for state in image.states)
+    return int(4 * image.plan["context"] + sum(pages))
 
 
 @contextmanager
@@ -155,7 +166,8 @@ def open_talk(
     if patience is None:
         patience = PORT_PATIENCE if spec.is_line else SIMULATOR_PATIENCE
     stream = open_target(spec, path, console)
-    with open_client(stream, console, log, patience, restore=restore, away=away, resume=resume) as client:
+    size = path.stat().st_size
+    with open_client(stream, console, log, patience, restore=restore, away=away, resume=resume, size=size) as client:
         client.reopen = reopen if restore and not spec.place else None
         talk = Talk(opened, client)
         talk.check_image()
@@ -179,8 +191,12 @@ def open_client(
     restore: bool = False,
     away: float = 0.0,
     resume: bool = False,
+    size: int = 0,
 ) -> Iterator[Client]:
-    """Say hello over a stream; closes the stream on leaving. See Client, and ``resume`` of its connect."""
+    """Say hello over a stream; closes the stream on leaving. See Client, and ``resume`` of its connect.
+
+    size: bytes of the device's image, where they are known.
+    """
     try:
         file = open_log(log, LOG_LINE) if log else None
     except UsageError:
@@ -188,6 +204,7 @@ def open_client(
         raise
     trace = (lambda item: print(describe(item), file=file, flush=True)) if file else None
     client = Client(stream, console, patience, trace, restore=restore, away=away)
+    client.model_bytes = size
     try:
         with deferred_interrupts(client):
             client.connect(min(patience, 60.0), resume)

@@ -16,8 +16,8 @@ import google_crc32c
 import numpy as np
 from construct import Struct
 
-from host.errors import DeviceFailure, DeviceRestarted, TargetError, UsageError
-from host.link import messages
+from host.errors import DeviceFailure, DeviceFaulty, DeviceRestarted, TargetError, UsageError
+from host.link import limits, messages
 from host.link.endpoint import PING_SECONDS, POLL_SECONDS, Endpoint
 from host.link.frames import Damaged, Frame, Text
 from host.link.messages import DeviceState, Failure, RunFlag, Space, StatsFlag, Type
@@ -28,10 +28,11 @@ from host.link.stream import ByteStream, SerialStream, has_rate
 BAUD_TRY_SECONDS = messages.BAUD_TRY_US / 1e6 * 0.8
 """Less than the device waits, so that it does not go back behind a PING that came through."""
 BAUD_PING_SECONDS = 0.1
-RECOVER_TRIES = 5
 PENDING = 70
 """Error of a device whose queue of tokens to be evaluated is full."""
 GOES_ON = "is back; the answer goes on"
+AS_IT_WAS = "is back; its sessions are as they were"
+RESTORED = "restarted; its sessions are restored"
 
 
 class Client(Endpoint):
@@ -61,6 +62,10 @@ class Client(Endpoint):
         self.history: dict[int, list[int]] = {}
         """Tokens of each session that this client has filled."""
         self.active: Run[Any] | None = None
+        self.most_state = 0
+        """Bytes of a session's state, at most, where this host knows the image; else what the device says counts."""
+        self._restarts = self._returns = 0
+        """Of the device, and of a line that was away, since the last token or score came."""
 
     # ---- connecting ----
 
@@ -90,29 +95,62 @@ class Client(Endpoint):
         """Connect to a device that has restarted, or whose line was away, and give its sessions back what they held.
 
         Returns whether the device has gone on with ``run``, whose next results then come by themselves. Raises
-        TargetError when it does not come back, or runs another image.
+        TargetError when it does not come back, or runs another image; DeviceFaulty when it restarts again and again
+        without a token in between.
         """
-        root, held = self.info.root, {session: list(tokens) for session, tokens in self.history.items()}
+        before, held = self.info, {session: list(tokens) for session, tokens in self.history.items()}
         restore, self.restore = self.restore, False
         try:
-            for attempt in range(RECOVER_TRIES):
+            while True:
+                reason = self._note_restart()
                 try:
-                    words = self._restore(root, held, run)
+                    words = self._restore(before, held, run)
                     break
                 except DeviceRestarted:
-                    if attempt + 1 == RECOVER_TRIES:
-                        raise
+                    continue
         finally:
             self.restore, self.history = restore, held
+        if words != RESTORED and not reason and self.info.uptime_us >= before.uptime_us:
+            self._note_return()
         if self.console:
-            self.console(f"[{self.stream.description} {words}]")
+            self.console(f"[{self.stream.description} {words}{f' ({reason})' if reason else ''}]")
         return words == GOES_ON
 
-    def _restore(self, root: bytes, held: dict[int, list[int]], run: Generation | None) -> str:
+    def note_result(self) -> None:
+        """A token or score has come: what restarts is getting on."""
+        self._restarts = self._returns = 0
+
+    def _note_restart(self) -> str:
+        """Returns the firmware's last words. DeviceFaulty at one restart too many."""
+        self._restarts += 1
+        if self._restarts <= limits.MOST_RESTARTS:
+            return self.failure
+        why = f"Its last words were: {self.failure}. " if self.failure else ""
+        raise DeviceFaulty(
+            f"{self.stream.description} has restarted {self._restarts} times and given no token in between. {why}"
+            "A watchdog ends an op that takes too long, so the model may be too large for this target, or its time too "
+            "short (watchdog= of scons); a trap is a fault of the firmware.\n"
+            f"Last lines:\n{self._seen()}"
+        )
+
+    def _note_return(self) -> None:
+        """What looked like a restart was a line that had been away."""
+        self._restarts -= 1
+        self._returns += 1
+        if self._returns > limits.MOST_RETURNS:
+            raise DeviceFaulty(
+                f"{self.stream.description} has been away {self._returns} times and given no token in between; "
+                "check the cable"
+            )
+
+    def _restore(self, before: DeviceInfo, held: dict[int, list[int]], run: Generation | None) -> str:
         """Returns in words what was found."""
         self.connect(self.patience, resume=run is not None)
-        if self.info.root != root:
+        if self.info.root != before.root:
             raise TargetError(f"{self.stream.description} restarted with another image; open it again with that one")
+        for name in limits.OF_MODEL:
+            if getattr(self.info, name) != getattr(before, name):
+                raise self.faulty(f"says that the {name} of the same image is another one now")
         if run is not None and self._take_up(run.request, run.index):
             return GOES_ON
         if self.info.state == DeviceState.RUNNING and run is not None:
@@ -120,7 +158,7 @@ class Client(Endpoint):
         self.lengths.clear()
         self.history = {}
         kept = [self._give_back(tokens, session) for session, tokens in held.items()]
-        return "is back; its sessions are as they were" if all(kept) else "restarted; its sessions are restored"
+        return AS_IT_WAS if all(kept) else RESTORED
 
     def _give_back(self, tokens: list[int], session: int) -> bool:
         """Make a session hold these tokens, the last of them pending. Returns whether it held those before."""
@@ -137,7 +175,7 @@ class Client(Endpoint):
             state = self.session_state(session)
             done, left = tokens[: state.length], tokens[state.length :]
             data = np.asarray(done, dtype="<u4").tobytes()
-            if state.length > self.info.context or tuple(left) != state.pending[: len(left)]:
+            if tuple(left) != state.pending[: len(left)]:
                 return False
             if data and self.checksum(Space.SESSION, session, 0, len(data)) != google_crc32c.value(data):
                 return False
@@ -194,7 +232,10 @@ class Client(Endpoint):
 
     def truncate(self, length: int = 0, session: int = 0) -> int:
         """Roll a session back to ``length`` tokens; 0 empties it. Returns its length."""
-        self.lengths[session] = int(self._ask(Type.TRUNCATE, messages.Truncate, session=session, length=length).value)
+        now = int(self._ask(Type.TRUNCATE, messages.Truncate, session=session, length=length).value)
+        if now != length:
+            raise self.faulty(f"has rolled a session back to {now} tokens instead of {length}")
+        self.lengths[session] = now
         self.history[session] = self.history.get(session, [])[:length]
         return self.lengths[session]
 
@@ -225,15 +266,12 @@ class Client(Endpoint):
         return self.length(session)
 
     def _push(self, part: Sequence[int], session: int) -> None:
-        answer = self._ask(
-            Type.PROMPT,
-            messages.Prompt,
-            tail=np.asarray(part, dtype="<u4").tobytes(),
-            session=session,
-            position=self.length(session),
-            count=len(part),
-        )
-        self.lengths[session] = int(answer.value)
+        tail = np.asarray(part, dtype="<u4").tobytes()
+        position = self.length(session)
+        answer = self._ask(Type.PROMPT, messages.Prompt, tail=tail, session=session, position=position, count=len(part))
+        if answer.value != position + len(part):
+            raise self.faulty(f"has {answer.value} tokens in a session that was given {position + len(part)}")
+        self.lengths[session] = position + len(part)
         if session in self.history:
             self.history[session] += part
 
@@ -267,6 +305,7 @@ class Client(Endpoint):
             raise TargetError(f"{self.stream.description} has made no answer that could be resumed")
         self._open.add(self.info.run)
         self.history.pop(self.info.run_session, None)
+        self.lengths.pop(self.info.run_session, None)
         self._ask(Type.RESUME, messages.Resume, target=self.info.run, index=index)
         return Generation(self, self.info.run, self.info.run_session, progress, first=index)
 
@@ -336,34 +375,55 @@ class Client(Endpoint):
 
     def send_write(self, space: Space, session: int, offset: int, data: bytes) -> int:
         """Ask for up to ``messages.MAX_DATA_BYTES`` bytes to be written; ``await_ok`` waits until they are."""
-        return self._send(
+        request = self._send(
             Type.WRITE, messages.Write, data, space=space, session=session, offset=offset, count=len(data)
         )
+        self._sizes[request] = (offset, len(data))
+        return request
 
     def await_ok(self, request: int) -> None:
         """Wait until a request was done. DeviceFailure where it was refused."""
-        self._answer(request, Type.OK)
+        _offset, size = self._sizes.pop(request, (0, None))
+        answer = messages.Ok.parse(self._answer(request, Type.OK))
+        if size is not None and answer.value != size:
+            raise self.faulty(f"has written {answer.value} of {size} bytes")
 
     def send_read(self, space: Space, session: int, offset: int, size: int) -> int:
         """Ask for up to ``messages.MAX_DATA_BYTES`` bytes; ``await_data`` waits for them."""
-        return self._send(Type.READ, messages.Read, space=space, session=session, offset=offset, size=size)
+        request = self._send(Type.READ, messages.Read, space=space, session=session, offset=offset, size=size)
+        self._sizes[request] = (offset, size)
+        return request
 
     def await_data(self, request: int) -> bytes:
-        """The bytes that ``send_read`` asked for."""
-        return self._answer(request, Type.DATA)[messages.Data.sizeof() :]
+        """The bytes that ``send_read`` asked for, all of them."""
+        offset, size = self._sizes.pop(request)
+        payload = self._answer(request, Type.DATA)
+        head = messages.Data.parse(payload)
+        if (head.offset, head.count) != (offset, size):
+            raise self.faulty(f"sent {head.count} bytes from {head.offset} on instead of {size} from {offset} on")
+        return payload[messages.Data.sizeof() :]
 
     def session_state(self, session: int = 0) -> SessionState:
-        """What the session's state is made of."""
+        """What the session's state is made of. DeviceFaulty where it is more than the model's memory plan has."""
         payload = self._answer(self._send(Type.STATE, messages.State, session=session), Type.STATE_REPLY)
         head = messages.StateReply.parse(payload)
         tokens = np.frombuffer(payload, dtype="<u4", offset=messages.StateReply.sizeof())
+        info = self.info
+        most = self.most_state or max(info.runtime_bytes, 4 * info.context)
+        if head.bytes > most:
+            raise self.faulty(f"has {head.bytes} bytes of state in a session, where the model's plan has {most}")
+        positions = limits.LIMITS["context"] if info.overflow else info.context
+        if not head.length <= head.high <= positions or any(token >= info.vocab for token in tokens):
+            raise self.faulty(f"has {head.length} positions in a session, {head.high} at most, or unknown tokens")
         return SessionState(head.length, head.high, tuple(int(token) for token in tokens), head.bytes)
 
     def adopt(self, session: int, length: int, high: int) -> None:
         """Empty a session and give it so many positions, whose state is to be written."""
         self.truncate(0, session)
         answer = self._ask(Type.ADOPT, messages.Adopt, session=session, length=length, high=high)
-        self.lengths[session] = int(answer.value)
+        if answer.value != length:
+            raise self.faulty(f"has given a session {answer.value} positions instead of {length}")
+        self.lengths[session] = length
         self.history.pop(session, None)
 
     def send_fail(self, kind: Failure) -> None:
@@ -406,17 +466,14 @@ class Client(Endpoint):
                 return True
         return False
 
-    def _pause(self, seconds: float) -> None:
-        end = self.now() + seconds
-        while (left := end - self.now()) > 0:
-            self._read(left)
-
     def stats(self, enable: bool | None = None, reset: bool = False) -> DeviceStats:
         """Ask for the cost by op, then switch counting on or off and reset it, where asked for."""
         ops: list[OpCost] = []
         while True:
             payload = self._ask_for(Type.STATS_REPLY, Type.STATS, messages.Stats, flags=0, first=len(ops))
             head = messages.StatsReply.parse(payload)
+            if head.total > limits.MOST_OPS or (head.count and head.first != len(ops)):
+                raise self.faulty(f"has {head.total} ops, and sent those from {head.first} on instead of {len(ops)}")
             for i in range(head.count):
                 at = messages.StatsReply.sizeof() + i * messages.OpRecord.sizeof()
                 record = messages.OpRecord.parse(payload[at:])

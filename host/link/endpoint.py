@@ -14,14 +14,15 @@ from typing import Any
 
 from construct import Struct
 
-from host.errors import DeviceFailure, DeviceRestarted, TargetError
-from host.link import messages
+from host.errors import DeviceFailure, DeviceFaulty, DeviceRestarted, TargetError
+from host.link import limits, messages
 from host.link.delivery import Delivery
 from host.link.frames import Damaged, Decoder, Frame, Text
 from host.link.messages import DeviceState, Type
 from host.link.records import DeviceInfo
 from host.link.shape import is_well_formed
 from host.link.stream import ByteStream, SerialStream
+from host.words import shown
 
 POLL_SECONDS = 0.2
 HELLO_SECONDS = 0.5
@@ -42,7 +43,9 @@ LAST_READS, LAST_READ_SECONDS = 5, 0.05
 AWAY_POLL_SECONDS = 0.2
 TAIL_LINES = 12
 REPORT_TEXT = re.compile(rf"{messages.RELEASE.split()[0]} \S+ on ")
-OTHER_TEXT = re.compile(r"OpenSBI v|U-Boot (SPL )?\d|TRAP: |WATCHDOG: ")
+FAILURE_TEXT = re.compile(r"TRAP: |WATCHDOG: ")
+"""The firmware's last words, before its board restarts."""
+OTHER_TEXT = re.compile(rf"OpenSBI v|U-Boot (SPL )?\d|{FAILURE_TEXT.pattern}")
 """Before or after the firmware: what follows may be a boot loader's countdown."""
 HELLO_HEAD = 10
 """Bytes of HELLO_REPLY that are the same in all versions."""
@@ -58,8 +61,8 @@ class Doubt:
     epoch: int = 0
 
 
-def _text(data: bytes) -> str:
-    return data.split(b"\0", 1)[0].decode(errors="replace")
+Waiting = Callable[[str, float], None]
+"""Told what is waited for, and for how many seconds already; about every fifth of a second."""
 
 
 class Endpoint:
@@ -109,6 +112,15 @@ class Endpoint:
         self._spoiled: float | None = None
         """When damage came that neither a good frame nor a request has followed."""
         self._request = secrets.randbits(31)
+        self.model_bytes = 0
+        """Size of the device's image where this host knows it; else what the device says counts."""
+        self.tell: Waiting | None = None
+        self.failure = ""
+        """Last words of a firmware that trapped or was ended by its watchdog, until it has answered a HELLO."""
+        self._stopped = 0.0
+        """Seconds for which this process was stopped: no device is late by them."""
+        self._sizes: dict[int, tuple[int, int]] = {}
+        """Offset and size of READ and WRITE that are not answered yet."""
 
     @property
     def info(self) -> DeviceInfo:
@@ -130,12 +142,36 @@ class Endpoint:
         self._await_check()
 
     def _await_check(self) -> None:
+        """While the device says that it checks its image, for as long as that can take."""
+        began = self.spent()
         while self.info.state == DeviceState.CHECKING:
+            size = self.model_bytes or self.info.image_bytes
+            most, waited = limits.check_seconds(self.patience, size), self.spent() - began
+            if waited > most:
+                raise DeviceFaulty(
+                    f"{self.stream.description} has been checking its image for {waited:.0f} s, and {size >> 20} MiB "
+                    f"take no more than {most:.0f} s: reset it; where it is that slow, a longer --patience waits longer"
+                )
+            self._tell("the device checks the image's hashes", began)
             self._read(CHECKING_SECONDS)
             self._hello(self.patience)
 
+    def spent(self) -> float:
+        """Seconds of the clock, without those in which this process was stopped."""
+        return self.now() - self._stopped
+
+    def _tell(self, what: str, since: float) -> None:
+        if self.tell:
+            self.tell(what, self.spent() - since)
+
+    def _pause(self, seconds: float) -> None:
+        end = self.now() + seconds
+        while (left := end - self.now()) > 0:
+            self._read(left)
+
     def _hello(self, timeout: float) -> None:
         self._heard = self._framed = began = self.now()
+        told = self.spent()
         self._overheard.clear()
         while True:
             self._await_silence(began, timeout)
@@ -152,9 +188,10 @@ class Endpoint:
             while (left := again - self.now()) > 0:
                 self._read(min(left, POLL_SECONDS), self._nonce)
                 if self._waiting:
-                    self._accept(messages.HelloReply.parse(self._waiting.popleft().payload))
+                    self._accept(self._waiting.popleft().payload)
                     self._doubt = None
                     return
+                self._tell(self._missing(), told)
             limit, now = self.patience if self._booting else timeout, self.now()
             if now - self._heard > limit or now - began > 2 * limit:
                 raise TargetError(self._no_answer(now - began))
@@ -167,6 +204,7 @@ class Endpoint:
         self._announced = False
         while not (self._booting or self._announced or self._waiting) and self.now() - self._text_at < LOADER_SECONDS:
             self._read(POLL_SECONDS, self._nonce)
+            self._tell(self._missing(), began - self._stopped)
             if self.now() - began > 2 * timeout:
                 raise TargetError(self._no_answer(self.now() - began))
 
@@ -178,13 +216,33 @@ class Endpoint:
             )
         return True
 
-    def _accept(self, head: Any) -> None:
+    def _missing(self) -> str:
+        """What a HELLO waits for, in words."""
+        if self._booting:
+            return f"{self.stream.description} starts"
+        if self.now() - self._text_at < LOADER_SECONDS:
+            return f"another program speaks on {self.stream.description}, a boot loader perhaps"
+        return f"no answer on {self.stream.description} yet"
+
+    def _accept(self, payload: bytes) -> None:
+        if len(payload) < messages.HelloReply.sizeof():
+            raise self.faulty(f"sent a HELLO_REPLY of {len(payload)} bytes")
+        head = messages.HelloReply.parse(payload)
         values = {name: head[name] for name in DeviceInfo.__dataclass_fields__}
-        for name in ("firmware", "board", "isa", "kernels"):
-            values[name] = _text(values[name])
+        limits.check_hello(self.stream.description, values)
+        for name in limits.WORDS:
+            values[name] = limits.words_of(values[name])
         values["counters"] = bool(values["counters"])
         values["bauds"] = tuple(baud for baud in values["bauds"] if baud)
         self._info = DeviceInfo(**values)
+        self.failure = ""
+
+    def faulty(self, what: str) -> DeviceFaulty:
+        """An error about what no device should do."""
+        return DeviceFaulty(
+            f"{self.stream.description} {what}, which the protocol does not allow: it is faulty, or its firmware is "
+            "of another version; reset it, or build the firmware from the same version as the host"
+        )
 
     def _no_answer(self, waited: float) -> str:
         for item in self.decoder.flush():
@@ -209,7 +267,7 @@ class Endpoint:
         )
 
     def _seen(self) -> str:
-        return "\n".join(f"    {line}" for line in self.tail)
+        return "\n".join(f"    {shown(line)}" for line in self.tail)
 
     # ---- frames ----
 
@@ -243,12 +301,19 @@ class Endpoint:
         except TargetError as error:
             self._lost = None
             self._hear_last_words()
+            error = self._explained(error)
             if self.reopen is None:
-                raise
+                raise error from None
             self.stream.close()
             self.stream = self._await_stream(self.reopen, error)
             self._booting, self._text_at = False, self.now()
             raise DeviceRestarted(str(error)) from error
+
+    def _explained(self, error: TargetError) -> TargetError:
+        """Why a stream has ended: the firmware's last words tell more than a simulator's exit status."""
+        if not self.failure:
+            return error
+        return TargetError(f"{self.stream.description} ended itself after it had said: {self.failure}")
 
     def _await_stream(self, reopen: Callable[[], ByteStream], error: TargetError) -> ByteStream:
         """The stream opened anew, for which it has ``away`` seconds; Ctrl-C ends them with the error."""
@@ -293,6 +358,7 @@ class Endpoint:
         now = self.now()
         if now - before > wait + STOPPED_SECONDS:
             self._framed = now
+            self._stopped += now - before - wait
             self.connection.forgive(now)
         if data:
             self._heard = now
@@ -327,6 +393,8 @@ class Endpoint:
             self._text_at = self.now()
         if self.console:
             self.console(line)
+        if FAILURE_TEXT.match(line):
+            self.failure = shown(line)
         if REPORT_TEXT.match(line):
             self._booting = True
         elif OTHER_TEXT.match(line):
@@ -359,10 +427,9 @@ class Endpoint:
         wanted, out = self.connection.receive(frame, now)
         if wanted and int.from_bytes(frame.payload[:4], "little") in self._open:
             if not is_well_formed(frame.type, frame.payload):
-                raise TargetError(
-                    f"{self.stream.description} sent a message of type {frame.type:#x} that is not as it should be; "
-                    "build the firmware from the same version as the host"
-                )
+                raise self.faulty(f"sent a message of type {frame.type:#x} that is not as it should be")
+            if len(self._waiting) >= limits.MOST_WAITING:
+                raise self.faulty(f"sent {limits.MOST_WAITING} messages that nobody waits for now")
             self._waiting.append(frame)
         return out
 
@@ -388,11 +455,12 @@ class Endpoint:
             self._doubt = None
             if doubt.epoch:
                 raise TargetError(f"another host has opened {self.stream.description}; close one of the two")
-            raise DeviceRestarted(
-                f"{self.stream.description} restarted in the middle of the connection, or its terminal was used; "
-                "connect again. "
-                f"Last lines:\n{self._seen()}"
+            why = (
+                f"restarted after it had said: {self.failure}"
+                if self.failure
+                else ("restarted in the middle of the connection, or its terminal was used")
             )
+            raise DeviceRestarted(f"{self.stream.description} {why}; connect again. Last lines:\n{self._seen()}")
         if now - max(doubt.asked, self._text_at) > POLL_SECONDS:
             doubt.asked = now
             self._send_ping(0)
@@ -403,12 +471,17 @@ class Endpoint:
         self._write(self.connection.unnumbered(Type.PING, payload))
         return request
 
-    def await_answer(self, request: int, wait: float | None = None) -> Frame | None:
+    def await_answer(
+        self, request: int, wait: float | None = None, since: float | None = None, what: str = ""
+    ) -> Frame | None:
         """Wait for the next frame about a request; None when ``wait`` seconds brought none.
 
-        Raises DeviceFailure for ERROR, TargetError when the device went silent or away.
+        since: ``spent()`` when the request had its last result, which is now by default. what: is waited for, in words.
+        Raises DeviceFailure for ERROR, TargetError when the device went silent or away, DeviceFaulty when it only says
+        that it is there for longer than its model's largest step can take.
         """
         asked = self._heard = self._framed = started = self.now()
+        since = self.spent() if since is None else since
         pause = PING_SECONDS
         while True:
             frame = self._pick(request)
@@ -423,12 +496,25 @@ class Endpoint:
                 return None
             if max(now - self._framed, self.connection.stalled(now)) > self.patience:
                 raise TargetError(self._silent())
+            self._check_work(since)
+            if what:
+                self._tell(what, since)
             if now - max(asked, self._heard) > pause:
                 # The longer an op takes, the less is asked.
                 pause = min(2 * pause, PING_MAX_SECONDS) if asked > self._heard else PING_SECONDS
                 asked = now
                 self._send_ping(0)
             self._read(POLL_SECONDS)
+
+    def _check_work(self, since: float) -> None:
+        info = self._info
+        size = min(info.weight_bytes, self.model_bytes or info.weight_bytes) if info else 0
+        most = limits.work_seconds(self.patience, size, info.max_rows if info else 0)
+        if self.spent() - since > most:
+            raise DeviceFaulty(
+                f"{self.stream.description} has only said that it is there for {most:.0f} s, longer than the largest "
+                "step of its model takes: reset it; where it is that slow, a longer --patience waits longer"
+            )
 
     def _pick(self, request: int) -> Frame | None:
         for index, frame in enumerate(self._waiting):
@@ -443,11 +529,11 @@ class Endpoint:
 
     def _answer(self, request: int, kind: Type) -> bytes:
         """Wait for the one answer of ``kind`` to a request; return its payload."""
-        while True:
-            frame = self.await_answer(request)
-            if frame is not None and frame.type == kind:
-                self._open.discard(request)
-                return frame.payload
+        frame = self.await_answer(request)
+        self._open.discard(request)
+        if frame is None or frame.type != kind:
+            raise self.faulty(f"gave another answer than the {kind.name} that was awaited")
+        return frame.payload
 
     def _silent(self) -> str:
         what = "sent nothing that is a frame" if self._heard > self._framed else "been silent"

@@ -171,4 +171,5 @@ class Decoder:
 
 
 def _split(data: bytes) -> list[str]:
-    return [line.rstrip("\r") for line in data.decode().rstrip("\n").split("\n")]
+    lines = (line.rstrip("\r") for line in data.decode().rstrip("\n").split("\n"))
+    return [line[at : at + MAX_LINE] for line in lines for at in range(0, len(line) or 1, MAX_LINE)]

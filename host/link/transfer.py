@@ -7,6 +7,7 @@ So a transfer that was interrupted, by either end, goes on where it stopped: wha
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -164,6 +165,8 @@ def save_session(
 ) -> SavedSession:
     """The state of a session. partial: a file that keeps what came so far, for the next try."""
     state = client.session_state(session)
+    if partial and state.bytes > shutil.disk_usage(partial.parent).free:
+        raise UsageError(f"the session has {state.bytes} bytes, more than is free in {partial.parent}")
     have = partial.read_bytes() if partial and partial.is_file() else b""
     whole = bytearray()
     for offset, size in _chunks(state.bytes):

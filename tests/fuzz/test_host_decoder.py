@@ -15,10 +15,12 @@ from host.errors import HostError
 from host.link import messages
 from host.link.client import Client
 from host.link.describe import describe
+from host.link.endpoint import HELLO_HEAD
 from host.link.frames import Damaged, Decoder, Frame, Text, encode
 from host.link.messages import MESSAGES, Space, Type
 from host.link.records import SamplerParams
 from host.link.shape import SHAPES, Shape
+from tests.support.link import hello_payload
 
 ANSWERS = [kind for kind, message in MESSAGES.items() if message.sender == "device"]
 PORTIONS = st.lists(st.one_of(st.binary(max_size=300), st.just(b"\0"), st.just(b"\0\x01\x02")), max_size=12)
@@ -75,12 +77,11 @@ class Liar:
 
     def hello(self, asked: Frame) -> bytes:
         hello = messages.Hello.parse(asked.payload)
-        payload = bytearray(self.rng.choice([bytes, self.rng.randbytes])(messages.HelloReply.sizeof()))
-        head = {"request": hello.request, "nonce": hello.nonce}
-        known = {"version_min": messages.VERSION_MIN, "version_max": messages.VERSION_MAX}
-        payload[:10] = messages.Hello.build({**head, **known})[:10]
+        payload = hello_payload(hello)
+        if self.rng.random() < 0.1:
+            payload = payload[:HELLO_HEAD] + self.rng.randbytes(len(payload) - HELLO_HEAD)
         self.seq = -1
-        return encode(Frame(Type.HELLO_REPLY, bytes(payload), epoch=asked.epoch))
+        return encode(Frame(Type.HELLO_REPLY, payload, epoch=asked.epoch))
 
     def lies(self, asked: Frame) -> bytes:
         """Frames of any kind; most are about the request, as long as they should be, and count what follows."""

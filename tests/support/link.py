@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -92,18 +93,40 @@ class Scripted:
         pass
 
 
+MODEL = {
+    "vocab": 131,
+    "context": 256,
+    "max_rows": 16,
+    "max_logit_rows": 4,
+    "sessions": 2,
+    "layers": 1,
+    "pending_limit": 4096,
+    "image_bytes": 1 << 20,
+    "weight_bytes": 1 << 19,
+    "runtime_bytes": 1 << 16,
+}
+"""What an honest device says of its model."""
+
+
+def hello_payload(hello: Any, version: int = messages.VERSION_MAX, **values: Any) -> bytes:
+    """What a device with a model answers to a HELLO, with these values."""
+    blank = messages.HelloReply.parse(bytes(messages.HelloReply.sizeof()))
+    fields = {name: value for name, value in blank.items() if not name.startswith("_")}
+    versions = {"version_min": version, "version_max": version}
+    heads = {"request": hello.request, "nonce": hello.nonce, "max_payload": messages.MAX_PAYLOAD, "harts": 1}
+    return bytes(messages.HelloReply.build(fields | MODEL | versions | heads | values))
+
+
 def hello_reply(version: int) -> Callable[[bytes], bytes]:
     """Of a device that speaks this version."""
 
     def answer(data: bytes) -> bytes:
         frame = Decoder().feed(data)[0]
         assert isinstance(frame, Frame)
-        hello = messages.Hello.parse(frame.payload)
-        payload = bytearray(messages.HelloReply.sizeof())
-        payload[:10] = messages.Hello.build(
-            {"request": hello.request, "nonce": hello.nonce, "version_min": version, "version_max": version}
-        )[:10]
-        return encode(Frame(Type.HELLO_REPLY, bytes(payload), epoch=frame.epoch, version=version))
+        if frame.type != Type.HELLO:
+            return b""
+        payload = hello_payload(messages.Hello.parse(frame.payload), version)
+        return encode(Frame(Type.HELLO_REPLY, payload, epoch=frame.epoch, version=version))
 
     return answer
 

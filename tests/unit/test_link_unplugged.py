@@ -14,7 +14,7 @@ import pytest
 from serial.tools.list_ports_common import ListPortInfo
 
 from host import cli, talk
-from host.errors import DeviceRestarted, TargetError
+from host.errors import TargetError
 from host.image.reader import Image
 from host.link import endpoint
 from host.link.messages import Reason
@@ -22,7 +22,6 @@ from host.talk import Talk, open_talk
 from host.targets import serial_line
 from tests.support.cable import Cable
 from tests.support.fake_device import FakeDevice
-from tests.support.link import fake_clients
 from tests.support.tiny import tiny_image, tiny_llama
 
 Plug = Callable[..., Cable]
@@ -183,24 +182,6 @@ def test_a_cable_that_stays_out_is_given_up(image: Path, plug: Plug, monkeypatch
         cable.unplug()
         with pytest.raises(TargetError, match=r"cannot be opened: No such file.*is it plugged in\?"):
             device.client.truncate(0)
-
-
-def test_a_device_that_restarts_at_the_same_token_again_and_again_is_given_up() -> None:
-    with fake_clients() as start:
-        client = start()
-        client.restore = True
-        client.prompt([1])
-        run = client.generate(5)
-        recovered: list[object] = []
-
-        def restart(_request: int) -> None:
-            raise DeviceRestarted("it restarted")
-
-        client.await_answer = restart  # type: ignore[assignment,method-assign]
-        client.recover = recovered.append  # type: ignore[assignment,method-assign]
-        with pytest.raises(DeviceRestarted):
-            run.finish()
-        assert len(recovered) == 6
 
 
 @pytest.mark.parametrize("command", [("run", "--raw", "-p", "abc"), ("chat",)])

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a device may say, and for how long it is believed without a result.
+
+A device is a stranger: it may be broken, or lie. What it says is held against what the host has asked for, against
+the image where that is known, and against limits that no firmware of ours exceeds (firmware/engine/limits.h has
+the firmware's own). Whoever says something else is DeviceFaulty.
+
+A device that keeps talking, but has no result, is believed for a time that follows from the work: patience once, and
+once more for each ``BYTES_CHECKED`` of an image whose hashes it checks, or ``BYTES_COMPUTED`` of weights times rows of
+a step. So ``--patience`` moves all of it. A VisionFive 2 hashes 128 MiB in 2 s and takes 4 GiB of weights times rows in
+4 s; Spike, whose patience is five times a board's, needs a minute and three.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from host.errors import DeviceFaulty
+from host.link.messages import DeviceState
+from host.words import shown
+
+BYTES_CHECKED = 128 << 20
+BYTES_COMPUTED = 4 << 30
+MOST_PATIENCES = 64.0
+"""Also for the work of an image that is known by the device's words only."""
+MOST_BYTES = 1 << 40
+MOST_WAITING = 1 << 16
+"""Frames that are kept for somebody who does not ask for them now: 32 MiB."""
+MOST_OPS = 1 << 16
+MOST_RESTARTS = 3
+"""Of a device without a token in between: it will not give one. After so many the next is its last."""
+MOST_RETURNS = 20
+"""Of a line that was away, without a token in between, while the device has kept all."""
+
+LIMITS = {
+    "harts": 4096,
+    "vocab": 1 << 24,
+    "context": 1 << 24,
+    "max_rows": 1 << 16,
+    "max_logit_rows": 1 << 16,
+    "sessions": 1 << 12,
+    "layers": 1 << 16,
+    "overflow": 1,
+    "pending_limit": 1 << 24,
+    "vlen": 1 << 16,
+    "baud": 10**8,
+    "image_bytes": MOST_BYTES,
+    "weight_bytes": MOST_BYTES,
+    "arena_bytes": MOST_BYTES,
+    "runtime_bytes": MOST_BYTES,
+}
+"""The most that HELLO_REPLY may say."""
+WITH_MODEL = ("vocab", "context", "max_rows", "max_logit_rows", "sessions", "pending_limit")
+"""What is not 0 while a model is loaded."""
+OF_MODEL = ("vocab", "context", "max_rows", "max_logit_rows", "sessions", "layers", "overflow")
+"""What is the same for the same image."""
+WORDS = ("firmware", "board", "isa", "kernels")
+
+
+def check_hello(who: str, values: dict[str, Any]) -> None:
+    """Raise DeviceFaulty where what a device says of itself cannot be."""
+    if values["state"] not in set(DeviceState):
+        raise DeviceFaulty(
+            f"{who} says that its state is {values['state']}, which there is not; update host or firmware"
+        )
+    for name, most in LIMITS.items():
+        if values[name] > most:
+            raise DeviceFaulty(f"{who} says that its {name} is {values[name]}, at most {most} is possible; reset it")
+    if values["state"] in (DeviceState.READY, DeviceState.RUNNING):
+        for name in WITH_MODEL:
+            if not values[name]:
+                raise DeviceFaulty(f"{who} says that it has a model whose {name} is 0; reset it")
+
+
+def words_of(data: bytes) -> str:
+    """Text of a fixed field, padded with NUL, as one line that steers no terminal."""
+    return shown(data.split(b"\0", 1)[0].decode(errors="replace"))
+
+
+def check_seconds(patience: float, image_bytes: int) -> float:
+    """For how long a device may say that it checks an image of so many bytes."""
+    return patience * min(1 + image_bytes / BYTES_CHECKED, MOST_PATIENCES)
+
+
+def work_seconds(patience: float, weight_bytes: int, rows: int) -> float:
+    """For how long a device may answer that it is there while a step of so many rows gives no result."""
+    return patience * min(1 + weight_bytes * rows / BYTES_COMPUTED, MOST_PATIENCES)
