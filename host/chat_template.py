@@ -110,23 +110,24 @@ class ChatFormatter:
             )
         self._tokenizer = parse(tokenizer.json, "tokenizer")
         self._template = ChatTemplate(tokenizer.chat_template, tokenizer.special)
-        self._held = ""
+        self.held = ""
+        """What the session holds, as text; who rolls the session back sets it back too."""
 
     def turn(self, messages: Sequence[Message]) -> Turn:
         """The tokens that bring the session to the point where the model answers the last message."""
         text = self._template.render(messages)
-        restart = not self._held or not text.startswith(self._held) or len(text) == len(self._held)
-        new = text if restart else text[len(self._held) :]
-        self._held = text
+        restart = not self.held or not text.startswith(self.held) or len(text) == len(self.held)
+        new = text if restart else text[len(self.held) :]
+        self.held = text
         return Turn(self._tokenizer.encode(new, add_special_tokens=False).ids, restart)
 
     def answered(self, ids: Sequence[int]) -> None:
         """Tell which generated tokens the session took in after the prompt: without one that was only sampled."""
-        self._held += self._tokenizer.decode(list(ids), skip_special_tokens=False)
+        self.held += self._tokenizer.decode(list(ids), skip_special_tokens=False)
 
     def reset(self) -> None:
         """Forget the session: the next turn is a restart."""
-        self._held = ""
+        self.held = ""
 
 
 def encode_prompt(tokenizer: Tokenizer, text: str) -> list[int]:

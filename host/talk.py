@@ -6,14 +6,14 @@ from __future__ import annotations
 import hashlib
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from host.boards import load_board
 from host.cache import forget, is_kept, private_folder, remember, remembered
 from host.chat_template import ChatFormatter, TextStream, encode_prompt
-from host.errors import SourceError, TargetError, UsageError
+from host.errors import DeviceFailure, SourceError, TargetError, UsageError
 from host.image.fitness import device_notes
 from host.image.format import MAGIC
 from host.image.reader import Image, identity, whole_identity
@@ -22,6 +22,7 @@ from host.importer.source import Tokenizer
 from host.importer.tokenizer import parse
 from host.link.client import Client
 from host.link.describe import describe
+from host.link.endpoint import Waiting
 from host.link.interrupts import deferred_interrupts
 from host.link.messages import MAX_STOP_IDS
 from host.link.rate import line_rate
@@ -143,6 +144,7 @@ def open_talk(
     restore: bool = False,
     resume: bool = False,
     baud: str | None = None,
+    waiting: Waiting | None = None,
 ) -> Iterator[Talk]:
     """Start or open a target with an image, say hello, and end it all on leaving.
 
@@ -150,7 +152,7 @@ def open_talk(
     default long for simulators, whose end is noticed at once anyway. chat: refuse an image without chat template
     before anything is started. restore: see Client; a simulator that has ended is started again, a line that was
     unplugged is awaited. resume: leave what an earlier host asked for running. baud: change the line's rate to it, or
-    with "auto" to the fastest that works.
+    with "auto" to the fastest that works. waiting: is told what is waited for.
     """
     path = resolve_image(image, target, board)
     opened = Image(path)
@@ -167,7 +169,9 @@ def open_talk(
         patience = PORT_PATIENCE if spec.is_line else SIMULATOR_PATIENCE
     stream = open_target(spec, path, console)
     size = path.stat().st_size
-    with open_client(stream, console, log, patience, restore=restore, away=away, resume=resume, size=size) as client:
+    with open_client(
+        stream, console, log, patience, restore=restore, away=away, resume=resume, size=size, waiting=waiting
+    ) as client:
         client.reopen = reopen if restore and not spec.place else None
         talk = Talk(opened, client)
         talk.check_image()
@@ -192,10 +196,11 @@ def open_client(
     away: float = 0.0,
     resume: bool = False,
     size: int = 0,
+    waiting: Waiting | None = None,
 ) -> Iterator[Client]:
     """Say hello over a stream; closes the stream on leaving. See Client, and ``resume`` of its connect.
 
-    size: bytes of the device's image, where they are known.
+    size: bytes of the device's image, where they are known. waiting: is told what is waited for.
     """
     try:
         file = open_log(log, LOG_LINE) if log else None
@@ -204,7 +209,7 @@ def open_client(
         raise
     trace = (lambda item: print(describe(item), file=file, flush=True)) if file else None
     client = Client(stream, console, patience, trace, restore=restore, away=away)
-    client.model_bytes = size
+    client.model_bytes, client.tell = size, waiting
     try:
         with deferred_interrupts(client):
             client.connect(min(patience, 60.0), resume)
@@ -218,7 +223,12 @@ def open_client(
 
 @contextmanager
 def open_device(
-    target: str, console: Callable[[str], None], log: Path | None, patience: float | None, baud: str | None
+    target: str,
+    console: Callable[[str], None],
+    log: Path | None,
+    patience: float | None,
+    baud: str | None,
+    waiting: Waiting | None = None,
 ) -> Iterator[Client]:
     """A client of whatever runs on a target, which need not have a model; Ctrl-C waits for the end of a frame.
 
@@ -226,7 +236,7 @@ def open_device(
     """
     stream = open_target(target, None, console)
     with (
-        open_client(stream, console, log, patience or PORT_PATIENCE) as client,
+        open_client(stream, console, log, patience or PORT_PATIENCE, waiting=waiting) as client,
         deferred_interrupts(client),
         line_rate(client, baud),
     ):
@@ -325,8 +335,8 @@ class Speaker:
         info, length = self.client.info, self.client.length()
         if not info.overflow and length + len(ids) >= info.context:
             raise UsageError(
-                f"{len(ids)} tokens do not fit: {length} of {info.context} positions are used; shorten the prompt, "
-                "reset the conversation, or pack the image with a longer --context"
+                f"{len(ids)} tokens do not fit: {min(length, info.context)} of {info.context} positions are used; "
+                "shorten the prompt, reset the conversation, or pack the image with a longer --context"
             )
         self.client.prompt(ids)
         run = self.client.generate(self.max_tokens, self.params, self._stop_ids, digest=self.digest, progress=progress)
@@ -337,7 +347,10 @@ class Speaker:
         return Answer(self.client.resume(), self._stop_ids, TextStream(self._text), self._stops)
 
     def complete_text(self, text: str, progress: Progress | None = None) -> Answer:
-        """Continue a plain text, from an empty session."""
+        """Continue a plain text, from an empty session. UsageError where there is nothing to begin from."""
+        tokenizer = self.talk.tokenizer
+        if not text and not (tokenizer.add_bos and tokenizer.bos is not None):
+            raise UsageError("the prompt is empty, and this model has no start token to begin from; give it a word")
         self.client.truncate(0)
         return self.complete(encode_prompt(self.talk.tokenizer, typed(text)), progress)
 
@@ -357,16 +370,20 @@ class Conversation(Speaker):
         self.system = typed(system) if system else system
         self.messages: list[dict[str, str]] = []
         self._formatter = ChatFormatter(talk.tokenizer)
+        self._before: tuple[str, int | None] = ("", None)
+        """What the session held before the last question: as text, and in tokens."""
         self.reset()
 
     def reset(self) -> None:
         """Forget everything but the system message."""
         self.messages = [{"role": "system", "content": self.system}] if self.system else []
         self._formatter.reset()
+        self._before = ("", None)
 
     def ask(self, text: str, progress: Progress | None = None) -> Answer:
         """Say something. Iterate the answer to its end, then call ``answered``."""
         messages = [*self.messages, {"role": "user", "content": typed(text)}]
+        before = (self._formatter.held, self.client.lengths.get(0))
         try:
             turn = self._formatter.turn(messages)
             if turn.restart:
@@ -376,6 +393,7 @@ class Conversation(Speaker):
             self._formatter.reset()
             raise
         self.messages = messages
+        self._before = ("", None) if turn.restart else before
         return answer
 
     def answered(self, answer: Answer) -> None:
@@ -395,6 +413,37 @@ class Conversation(Speaker):
         if self.messages and self.messages[-1]["role"] == "user":
             self.messages.pop()
         self._formatter.reset()
+
+    def take_back(self) -> str:
+        """Take back the last question and its answer, for the question to be asked again. Returns the question.
+
+        The session goes back to where it was before it, if the device can. UsageError where nothing was asked.
+        """
+        asked = [i for i, one in enumerate(self.messages) if one["role"] == "user"]
+        if not asked:
+            raise UsageError("nothing was asked yet")
+        question = self.messages[asked[-1]]["content"]
+        self.messages = self.messages[: asked[-1]]
+        held, length = self._before
+        self._formatter.reset()
+        if length is not None and held:
+            with suppress(DeviceFailure):
+                self.client.truncate(length)
+                self._formatter.held = held
+        self._before = ("", None)
+        return question
+
+    def set_system(self, text: str | None) -> None:
+        """Begin anew with another system message. SourceError, and nothing changes, where the template takes none."""
+        text = typed(text) if text else None
+        said = [{"role": "system", "content": text}] if text else []
+        self._formatter.reset()
+        try:
+            self._formatter.turn([*said, {"role": "user", "content": "?"}])
+        finally:
+            self._formatter.reset()
+        self.system = text
+        self.reset()
 
     def set_params(self, **changes: float) -> None:
         """Change sampling parameters by name. UsageError for an unknown one."""

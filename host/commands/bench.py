@@ -18,7 +18,7 @@ from host.commands.run import BoardOption, ImageArgument, LogOption, PatienceOpt
 from host.link.interrupts import deferred_interrupts
 from host.talk import open_talk
 from host.targets import parse_spec
-from host.terminal import printable
+from host.terminal import Notices, printable
 
 
 def register(app: typer.Typer) -> None:
@@ -46,11 +46,14 @@ def register(app: typer.Typer) -> None:
             check_picture(picture)
         plan = Plan(prompt, generate, repeats, depth, ops)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        notices = Notices()
         with (
-            Progress(*columns, console=Console(stderr=True), transient=True) as bar,
-            open_talk(image, target, board=board, log=log, patience=patience) as talk,
+            open_talk(image, target, board=board, log=log, patience=patience, waiting=notices.waiting) as talk,
             deferred_interrupts(talk.client),
+            Progress(*columns, console=Console(stderr=True), transient=True) as bar,
         ):
+            notices.clear()
+            talk.client.tell = None  # the bar tells what goes on
             task = bar.add_task("runs")
             result = measure(
                 talk.client, talk.image, plan, lambda done, total: bar.update(task, completed=done, total=total)

@@ -18,6 +18,7 @@ from host.errors import UsageError
 from host.evaluate import Quality, evaluate, text_windows
 from host.link.interrupts import deferred_interrupts
 from host.talk import open_talk
+from host.terminal import Notices
 
 
 def read_text(path: Path) -> str:
@@ -66,16 +67,22 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Measure a packed model: perplexity, KL divergence and top-1 agreement with a reference."""
         content = read_text(text)
+        notices = Notices()
+        wait = notices.waiting
         with ExitStack() as stack:
-            talk = stack.enter_context(open_talk(image, target, board=board, log=log, patience=patience, restore=True))
+            opened = open_talk(image, target, board=board, log=log, patience=patience, restore=True, waiting=wait)
+            talk = stack.enter_context(opened)
             other = None
             if reference is not None:
-                other = stack.enter_context(open_talk(reference, reference_target, patience=patience, restore=True))
+                opened = open_talk(reference, reference_target, patience=patience, restore=True, waiting=wait)
+                other = stack.enter_context(opened)
                 if other.tokenizer.json != talk.tokenizer.json:
                     raise UsageError("the images have different tokenizers; the reference must be the same model")
             for each in (talk, other):
                 if each:
+                    each.client.tell = None  # the bar tells what goes on
                     stack.enter_context(deferred_interrupts(each.client))
+            notices.clear()
             limit = min(each.client.info.context for each in (talk, other) if each)
             windows = text_windows(talk.tokenizer, content, tokens, min(window, limit))
             columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
         """
         opened = Image(image)
         notices = Notices(quiet)
-        with open_device(target, notices.line, log, patience, baud) as client:
+        with open_device(target, notices.line, log, patience, baud, notices.waiting) as client:
             for note in check_device(opened, client.info):
                 notices.line(f"note: {note}")
             info, sent = send_image(client, image, notices.transfer)

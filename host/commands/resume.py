@@ -7,11 +7,11 @@ import json
 
 import typer
 
-from host.commands.run import ImageArgument, LogOption, PatienceOption, QuietOption, TargetOption, record
+from host.commands.run import ImageArgument, LogOption, PatienceOption, QuietOption, TargetOption, record, show
 from host.link.interrupts import deferred_interrupts
 from host.link.records import MAX_TOKENS, SamplerParams
 from host.talk import Speaker, open_talk
-from host.terminal import Notices, say
+from host.terminal import Notices
 
 
 def register(app: typer.Typer) -> None:
@@ -29,12 +29,12 @@ def register(app: typer.Typer) -> None:
         """Take up the answer that a device is making or made last, from its beginning to its end."""
         notices = Notices(quiet or json_)
         with (
-            open_talk(image, target, console=notices.line, log=log, patience=patience, resume=True) as talk,
+            open_talk(
+                image, target, console=notices.line, waiting=notices.waiting, log=log, patience=patience, resume=True
+            ) as talk,
             deferred_interrupts(talk.client),
         ):
             answer = Speaker(talk, SamplerParams(), MAX_TOKENS).resume()
-            for piece in answer:
-                notices.clear()
-                if not json_:
-                    say(piece)
-            typer.echo(json.dumps(record(talk, answer, None), indent=2) if json_ else "")
+            show(answer, notices, json_)
+            if json_:
+                typer.echo(json.dumps(record(talk, answer, None), indent=2))

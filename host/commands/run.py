@@ -17,7 +17,7 @@ from host.link.interrupts import deferred_interrupts
 from host.link.messages import Reason
 from host.link.records import MAX_TOKENS, DeviceStats, Done, SamplerParams
 from host.talk import Answer, Conversation, Speaker, Talk, open_talk
-from host.terminal import Notices, say
+from host.terminal import Notices, say, start_line
 
 INTERRUPTED = 130
 
@@ -75,7 +75,8 @@ def summary(done: Done, used: int, context: int) -> str:
     """One line about an answer: how it ended, how fast, how full the context is."""
     return (
         f"{done.evaluated} tokens read, first token after {done.first_us / 1e6:.2f} s; {done.generated} written, "
-        f"{done.tokens_per_second:.1f} tokens/s; context {used} of {context} [{done.reason.name.lower()}]"
+        f"{done.tokens_per_second:.1f} tokens/s; context {min(used, context)} of {context} "
+        f"[{done.reason.name.lower()}]"
     )
 
 
@@ -114,23 +115,57 @@ def register(app: typer.Typer) -> None:
         params = SamplerParams(temperature, top_k, top_p, min_p, repeat_penalty, repeat_last, seed)
         notices = Notices(quiet or json_)
         opened = open_talk(
-            image, target, board=board, console=notices.line, log=log, patience=patience, restore=True, baud=baud
+            image,
+            target,
+            board=board,
+            console=notices.line,
+            waiting=notices.waiting,
+            log=log,
+            patience=patience,
+            restore=True,
+            baud=baud,
         )
         with opened as talk, deferred_interrupts(talk.client):
             stops = tuple(stop or ())
             if stats:
                 talk.client.stats(enable=True, reset=True)
             answer = _answer(talk, params, max_tokens, stops, system, raw, text, digest, notices)
-            for piece in answer:
-                notices.clear()
-                if not json_:
-                    say(piece)
+            show(answer, notices, json_)
             if not json_:
-                typer.echo()
+                note_end(answer, talk, max_tokens)
             costs = talk.client.stats() if stats else None
             _report(talk, answer, costs, json_)
         if answer.done.reason == Reason.CANCELLED and not answer.stopped_by_text:
             raise typer.Exit(INTERRUPTED)
+
+
+def show(answer: Answer, notices: Notices, json_: bool = False) -> None:
+    """Print an answer as it comes, and end its line; nothing for JSON."""
+    for piece in answer:
+        notices.clear()
+        if not json_:
+            say(piece)
+    notices.clear()
+    if not json_:
+        typer.echo()
+        start_line()
+
+
+def note_end(answer: Answer, talk: Talk, max_tokens: int) -> None:
+    """Say why an answer ended where it did not end by itself."""
+    if answer.done.reason == Reason.LENGTH:
+        typer.echo(f"[stopped at --max-tokens {max_tokens}; a larger one lets it go on]", err=True)
+    elif answer.done.reason == Reason.CONTEXT_FULL:
+        typer.echo(f"[{context_words(talk)}]", err=True)
+
+
+def context_words(talk: Talk) -> str:
+    """What a full context means, and what is to be done about it."""
+    most = talk.client.info.context
+    return (
+        f"the context is full: {most} of {most} positions; for more pack the image with a longer --context, or with "
+        "--overflow slide, which forgets the oldest"
+    )
 
 
 def _answer(

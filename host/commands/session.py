@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
         check_output(file, begins_with(SESSION_MAGIC), force, "FILE")
         partial = file.with_name(f".{file.name}.part")  # stays after an interruption, for the next try
         check_output(partial, flag="FILE")
-        with open_device(target, notices.line, log, patience, baud) as client:
+        with open_device(target, notices.line, log, patience, baud, notices.waiting) as client:
             client.require_model()
             saved = save_session(client, session, partial, notices.transfer)
         notices.clear()
@@ -60,7 +60,7 @@ def register(app: typer.Typer) -> None:
         """Give a session the state that was saved in FILE."""
         notices = Notices(quiet)
         saved = SavedSession.decode(_read(file), str(file))
-        with open_device(target, notices.line, log, patience, baud) as client:
+        with open_device(target, notices.line, log, patience, baud, notices.waiting) as client:
             client.require_model()
             restore_session(client, saved, session, notices.transfer)
             notices.clear()

@@ -45,6 +45,8 @@ TAIL_LINES = 12
 REPORT_TEXT = re.compile(rf"{messages.RELEASE.split()[0]} \S+ on ")
 FAILURE_TEXT = re.compile(r"TRAP: |WATCHDOG: ")
 """The firmware's last words, before its board restarts."""
+FAILURE_BYTES = re.compile(rb"(TRAP|WATCHDOG): [ -~]+")
+"""The same behind a frame that was cut off by them."""
 OTHER_TEXT = re.compile(rf"OpenSBI v|U-Boot (SPL )?\d|{FAILURE_TEXT.pattern}")
 """Before or after the firmware: what follows may be a boot loader's countdown."""
 HELLO_HEAD = 10
@@ -61,8 +63,8 @@ class Doubt:
     epoch: int = 0
 
 
-Waiting = Callable[[str, float], None]
-"""Told what is waited for, and for how many seconds already; about every fifth of a second."""
+Waiting = Callable[[str, float, str], None]
+"""Told what is waited for, for how many seconds already, and what may help; about every fifth of a second."""
 
 
 class Endpoint:
@@ -160,9 +162,9 @@ class Endpoint:
         """Seconds of the clock, without those in which this process was stopped."""
         return self.now() - self._stopped
 
-    def _tell(self, what: str, since: float) -> None:
+    def _tell(self, what: str, since: float, hint: str = "") -> None:
         if self.tell:
-            self.tell(what, self.spent() - since)
+            self.tell(what, self.spent() - since, hint)
 
     def _pause(self, seconds: float) -> None:
         end = self.now() + seconds
@@ -191,7 +193,7 @@ class Endpoint:
                     self._accept(self._waiting.popleft().payload)
                     self._doubt = None
                     return
-                self._tell(self._missing(), told)
+                self._tell_missing(told)
             limit, now = self.patience if self._booting else timeout, self.now()
             if now - self._heard > limit or now - began > 2 * limit:
                 raise TargetError(self._no_answer(now - began))
@@ -204,7 +206,7 @@ class Endpoint:
         self._announced = False
         while not (self._booting or self._announced or self._waiting) and self.now() - self._text_at < LOADER_SECONDS:
             self._read(POLL_SECONDS, self._nonce)
-            self._tell(self._missing(), began - self._stopped)
+            self._tell_missing(began - self._stopped)
             if self.now() - began > 2 * timeout:
                 raise TargetError(self._no_answer(self.now() - began))
 
@@ -216,13 +218,15 @@ class Endpoint:
             )
         return True
 
-    def _missing(self) -> str:
-        """What a HELLO waits for, in words."""
-        if self._booting:
-            return f"{self.stream.description} starts"
-        if self.now() - self._text_at < LOADER_SECONDS:
-            return f"another program speaks on {self.stream.description}, a boot loader perhaps"
-        return f"no answer on {self.stream.description} yet"
+    def _tell_missing(self, since: float) -> None:
+        """What a HELLO waits for."""
+        hint = getattr(self.stream, "hint", "")
+        if self._booting or not hint:
+            self._tell(f"{self.stream.description} starts", since)
+        elif self.now() - self._text_at < LOADER_SECONDS:
+            self._tell(f"another program speaks on {self.stream.description}, a boot loader perhaps", since)
+        else:
+            self._tell(f"no answer on {self.stream.description} yet", since, hint)
 
     def _accept(self, payload: bytes) -> None:
         if len(payload) < messages.HelloReply.sizeof():
@@ -319,10 +323,12 @@ class Endpoint:
         """The stream opened anew, for which it has ``away`` seconds; Ctrl-C ends them with the error."""
         if self.away and self.console:
             self.console(f"[{error} It is awaited for {self.away:g} s; Ctrl-C ends that]")
+        began = self.spent()
         end = self.now() + self.away
         try:
             while True:
                 self.check_interrupt()
+                self._tell(f"{self.stream.description} is away", began, "plug it in, or look whether it has power")
                 try:
                     return reopen()
                 except TargetError:
@@ -333,12 +339,14 @@ class Endpoint:
             raise error from None
 
     def _hear_last_words(self) -> None:
-        """Where writing has failed there may be a report of why the device ended, unread."""
+        """Where writing has failed there may be a report of why the device ended, unread, or behind half a frame."""
+        items: list[Frame | Text | Damaged] = []
         with contextlib.suppress(TargetError):
             for _ in range(LAST_READS):
-                for item in self.decoder.feed(self.stream.read(LAST_READ_SECONDS)):
-                    if isinstance(item, Text):
-                        self._take_text(item.line)
+                items += self.decoder.feed(self.stream.read(LAST_READ_SECONDS))
+        for item in (*items, *self.decoder.flush()):
+            if not isinstance(item, Frame):
+                self._take_words(item)
 
     def check_interrupt(self) -> None:
         """Raise the KeyboardInterrupt that ``deferred_interrupts`` has kept back."""
@@ -385,6 +393,8 @@ class Endpoint:
             self._take_text(item.line)
             return
         self.tail.append(repr(item.data[-64:]))
+        if found := FAILURE_BYTES.search(item.data):
+            self._take_text(found.group().decode())
         self._check_rate(self.now())
 
     def _take_text(self, line: str) -> None:
@@ -472,11 +482,16 @@ class Endpoint:
         return request
 
     def await_answer(
-        self, request: int, wait: float | None = None, since: float | None = None, what: str = ""
+        self,
+        request: int,
+        wait: float | None = None,
+        since: float | None = None,
+        told: tuple[str, float] = ("waiting for the device", 0.0),
     ) -> Frame | None:
         """Wait for the next frame about a request; None when ``wait`` seconds brought none.
 
-        since: ``spent()`` when the request had its last result, which is now by default. what: is waited for, in words.
+        since: ``spent()`` when the request had its last result, which is now by default. told: what is waited for in
+        words, none for nothing, and ``spent()`` when that began, or 0 for now.
         Raises DeviceFailure for ERROR, TargetError when the device went silent or away, DeviceFaulty when it only says
         that it is there for longer than its model's largest step can take.
         """
@@ -497,8 +512,8 @@ class Endpoint:
             if max(now - self._framed, self.connection.stalled(now)) > self.patience:
                 raise TargetError(self._silent())
             self._check_work(since)
-            if what:
-                self._tell(what, since)
+            if told[0]:
+                self._tell(told[0], told[1] or since)
             if now - max(asked, self._heard) > pause:
                 # The longer an op takes, the less is asked.
                 pause = min(2 * pause, PING_MAX_SECONDS) if asked > self._heard else PING_SECONDS

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from host.link.client import Client
 
 LOGITS = messages.flat(messages.Logits)
-READING = "the prompt is read"
-WRITING = "the next token is made"
+READING = "reading the prompt"
 
 Result = TypeVar("Result")
 
@@ -46,6 +45,7 @@ class Run(ABC, Generic[Result]):
         self._ready: deque[Result] = deque()
         self._since = client.spent()
         """When the device was last seen to get on, while somebody waits for it."""
+        self._began = self._since
         self._read = 0
         """Pending tokens that it has evaluated, by its own words."""
         self._length = client.lengths.get(session)
@@ -84,14 +84,11 @@ class Run(ABC, Generic[Result]):
     def _got_on(self) -> None:
         self._since = self._client.spent()
 
-    def _awaited(self) -> str:
-        """What the device does now, in words."""
-        return READING
-
     def _advance(self) -> None:
         """Take the next frame of this request."""
         try:
-            frame = self._client.await_answer(self.request, since=self._since, what=self._awaited())
+            told = ("" if self._has_results() else READING, self._began)
+            frame = self._client.await_answer(self.request, since=self._since, told=told)
             if frame is not None:
                 self._take(frame)
         except DeviceRestarted:
@@ -131,6 +128,7 @@ class Run(ABC, Generic[Result]):
     def _end(self, head: Any) -> None:
         self._client.active = None
         self._client.forget(self.request)
+        self._client.lengths[self.session] = head.length
         self._check(head)
         info = self._client.info
         if (
@@ -143,9 +141,12 @@ class Run(ABC, Generic[Result]):
                 f"says that it has read {head.evaluated} tokens and written {head.generated} in "
                 f"{head.first_us} of {head.total_us} us, and that its session has {head.length}"
             )
-        self._client.lengths[self.session] = head.length
         values = {name: head[name] for name in Done.__dataclass_fields__}
         self.done = Done(**{**values, "reason": Reason(head.reason)})
+
+    @abstractmethod
+    def _has_results(self) -> bool:
+        """Whether a result has come, so that whoever waits sees that something happens."""
 
     @abstractmethod
     def _added(self) -> int:
@@ -213,8 +214,8 @@ class Generation(Run[Token]):
             reason = Reason.STOP if self._has_stopped() else self.done.reason
             self.done = replace(self.done, reason=reason, generated=len(self.tokens))
 
-    def _awaited(self) -> str:
-        return WRITING if self.index else READING
+    def _has_results(self) -> bool:
+        return bool(self.tokens)
 
     def _added(self) -> int:
         return self.index - self._first
@@ -272,6 +273,9 @@ class Scoring(Run[ScoreRow]):
         self._scored: deque[Any] = deque()
         self._logits: npt.NDArray[np.float32] | None = None
         self._filled = 0
+
+    def _has_results(self) -> bool:
+        return self._rows > 0
 
     def _added(self) -> int:
         return 0

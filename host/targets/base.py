@@ -13,6 +13,9 @@ class Target(ABC):
     description: str
     """What messages call it, e.g. ``qemu-virt (QEMU, 4 harts)`` or ``/dev/ttyUSB0 at 115200``."""
 
+    hint: str = ""
+    """What helps where it does not answer; empty for what has only just been started, which will."""
+
     @abstractmethod
     def read(self, timeout: float) -> bytes:
         """Return what has arrived, waiting up to ``timeout`` seconds for the first byte; empty when there was none."""

@@ -15,6 +15,7 @@ import sys
 from host.errors import TargetError
 from host.targets.base import Target
 from host.targets.hooks import Hooks
+from host.targets.serial_line import SerialTarget
 from host.targets.spec import TargetSpec
 
 COMMAND_SECONDS = 60
@@ -54,6 +55,8 @@ def _line(place: str) -> str:
 
 class FarmTarget(Target):
     """A place, acquired while it is open. Raises TargetError, also where another user has it."""
+
+    hint = SerialTarget.hint
 
     def __init__(self, spec: TargetSpec) -> None:
         from host.targets.opening import open_line

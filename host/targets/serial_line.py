@@ -54,6 +54,8 @@ def port_of(adapter: str, port: str) -> str:
 class SerialTarget(Target):
     """8N1 without flow control: the protocol's credits do that. Raises TargetError."""
 
+    hint = "press reset, or check the baud rate"
+
     def __init__(self, spec: TargetSpec, hooks: Hooks) -> None:
         url = "://" in spec.port
         self.bauds = not spec.port.startswith("socket://")

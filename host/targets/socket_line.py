@@ -19,6 +19,8 @@ CHUNK = 1 << 16
 class SocketTarget(Target):
     """A board behind a TCP port: firmware on Linux, ser2net, a simulator. Raises TargetError."""
 
+    hint = "press reset, or look whether another host has it open"
+
     def __init__(self, spec: TargetSpec, hooks: Hooks) -> None:
         self.description = spec.port
         self._hooks = hooks

@@ -343,6 +343,22 @@ def restarting(kind: Type) -> Liar:
     return liar
 
 
+def test_last_words_in_the_middle_of_a_frame_are_heard() -> None:
+    words = encode(Frame(Type.HELLO_REPLY, bytes(300)))[:200] + b"\r\nWATCHDOG: no op has ended in time\r\n"
+    line = Liar()
+    client = line.client()
+    looks = iter([words])
+
+    def end(_timeout: float) -> bytes:
+        for look in looks:
+            return look
+        raise TargetError("it went away (ended with exit status 0)")
+
+    line.read = end  # type: ignore[method-assign]
+    with pytest.raises(TargetError, match="after it had said: WATCHDOG: no op has ended in time"):
+        client.truncate(0)
+
+
 def generate(client: Client) -> object:
     client.prompt([1, 2])
     return client.generate(5).finish()

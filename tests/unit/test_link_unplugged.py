@@ -14,6 +14,7 @@ import pytest
 from serial.tools.list_ports_common import ListPortInfo
 
 from host import cli, talk
+from host.compiler.compile import Options
 from host.errors import TargetError
 from host.image.reader import Image
 from host.link import endpoint
@@ -30,7 +31,7 @@ Plug = Callable[..., Cable]
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("image") / "tiny.hsp"
-    tiny_image(path, tiny_llama())
+    tiny_image(path, tiny_llama(), Options(context=256))
     return path
 
 
