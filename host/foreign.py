@@ -25,18 +25,19 @@ MAX_PARTS = 1 << 23
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def open_regular(path: Path, failure: type[HostError] = SourceError) -> BinaryIO:
+def open_regular(path: Path, failure: type[HostError] = SourceError, what: str = "") -> BinaryIO:
     """A regular file, or a link to one, opened for reading. A FIFO is not waited for, a device not read.
 
-    Raises ``failure`` where it is something else or cannot be read.
+    Raises ``failure`` where it is something else or cannot be read; ``what`` stands before its name then.
     """
+    name = f"{what} {shown(str(path))}".strip()
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise failure(f"cannot read {shown(str(path))}: {getattr(error, 'strerror', None) or error}") from error
+        raise failure(f"cannot read {name}: {getattr(error, 'strerror', None) or error}") from error
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise failure(f"{shown(str(path))} is no regular file (a folder, a FIFO or a device); name a file")
+        raise failure(f"cannot read {name}: it is no regular file but a folder, a FIFO or a device; name a file")
     return os.fdopen(handle, "rb")
 
 

@@ -80,5 +80,6 @@ def plan_lines(packing: Packing) -> list[str]:
         f"  arena, {f['sessions']} session(s)  {size_text(f['arena_needed']):>12} of {size_text(f['arena_available'])}",
         f"  room for             {f['max_sessions']:>12} session(s)",
         *([f"  speed                {bound.words()}"] if (bound := packing.bound) else []),
+        *(f"note: {note}" for note in packing.source.notes),
         *([f"note: {advice}"] if advice else []),
     ]

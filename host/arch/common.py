@@ -9,21 +9,13 @@ from typing import Any
 from host.compiler.graph import Vector, Weight
 from host.errors import SourceError
 from host.image.format import Activation
+from host.importer.activation import ACTIVATIONS
 from host.importer.source import Source
-
-ACTIVATIONS = {
-    "silu": Activation.SILU,
-    "swish": Activation.SILU,
-    "gelu": Activation.GELU_ERF,
-    "gelu_new": Activation.GELU_TANH,
-    "gelu_pytorch_tanh": Activation.GELU_TANH,
-    "relu": Activation.RELU,
-}
 
 
 def activation(name: Any) -> Activation:
     """The activation of that Hugging Face name, or SourceError."""
-    if name not in ACTIVATIONS:
+    if not isinstance(name, str) or name not in ACTIVATIONS:
         known = ", ".join(sorted(ACTIVATIONS))
         raise SourceError(f"the model's activation function is {name!r}, which is not supported; supported are {known}")
     return ACTIVATIONS[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import stat
+import os
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from construct import ConstructError, Container, ListContainer, Struct
 
 from host.errors import ImageError
-from host.foreign import open_regular
+from host.foreign import open_regular, parse_json
 from host.image.format import (
     HASH_BYTES,
     HEADER_BYTES,
@@ -108,20 +108,13 @@ class Image:
     def __init__(self, path: Path) -> None:
         """Open and check. ImageError says what is wrong with the file."""
         self.path = path
-        try:
-            status = path.stat()
-            if not stat.S_ISREG(status.st_mode):
-                kind = "a directory; name the image's file in it" if stat.S_ISDIR(status.st_mode) else "no regular file"
-                raise ImageError(f"cannot read image {path}: it is {kind}")
-            self._size = status.st_size
-            with path.open("rb") as file:
-                page = file.read(HEADER_BYTES)
-        except FileNotFoundError as error:
-            raise ImageError(
-                f"{path}: there is no such image; make it with: host pack MODEL --board BOARD -o {path}"
-            ) from error
-        except (OSError, ValueError) as error:
-            raise ImageError(f"cannot read image {path}: {getattr(error, 'strerror', None) or error}") from error
+        if path.is_dir():
+            raise ImageError(f"cannot read image {path}: it is a directory; name the image's file in it")
+        if not path.exists():
+            raise ImageError(f"{path}: there is no such image; make it with: host pack MODEL --board BOARD -o {path}")
+        with open_regular(path, ImageError, "image") as file:
+            self._size = os.fstat(file.fileno()).st_size
+            page = file.read(HEADER_BYTES)
         self.header = self._read_header(page)
         self.sections = self._read_sections(page)
         self._check_root()
@@ -193,12 +186,12 @@ class Image:
         return self._read(offset, size)
 
     def _read(self, offset: int, size: int) -> bytes:
-        try:
-            with self.path.open("rb") as file:
+        with open_regular(self.path, ImageError) as file:
+            try:
                 file.seek(offset)
                 data = file.read(size)
-        except OSError as error:
-            raise self._fail(f"reading failed: {error.strerror}") from error
+            except OSError as error:
+                raise self._fail(f"reading failed: {error.strerror}") from error
         if len(data) != size:
             raise self._fail("the image became shorter while it was read")
         return data
@@ -318,8 +311,8 @@ class Image:
         if SectionId.MANIFEST not in self.sections:
             return {}
         try:
-            manifest = json.loads(self.section(SectionId.MANIFEST))
-        except ValueError as error:
+            manifest = parse_json(self.section(SectionId.MANIFEST))
+        except (ValueError, RecursionError) as error:
             raise self._fail("the manifest is damaged") from error
         if not isinstance(manifest, dict):
             raise self._fail("the manifest is damaged")

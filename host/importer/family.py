@@ -14,6 +14,7 @@ import numpy.typing as npt
 from gguf import MODEL_ARCH, TensorNameMap, get_tensor_name_map
 
 from host.errors import SourceError
+from host.foreign import words
 from host.importer.fields import Fields
 from host.importer.tensor import StoredTensor
 
@@ -21,6 +22,15 @@ Config = dict[str, Any]
 Shapes = dict[str, tuple[int, ...]]
 MAX_LAYERS = 1024
 SUFFIXES = (".weight", ".bias")
+HEAD = "lm_head.weight"
+WRAPPERS = {
+    "_orig_mod.": "torch.compile",
+    "module.": "DataParallel",
+    "_fsdp_wrapped_module.": "FSDP",
+    "base_model.model.": "peft",
+    "language_model.": "a model of pictures and text",
+}
+"""What puts something before all names, and who does."""
 LAYER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
@@ -38,6 +48,10 @@ class Family:
     gguf_arch: MODEL_ARCH
     prefix: str
     """What Hugging Face puts before some names and `Source` does not."""
+    base: str
+    """What a bare model's names (saved without its output) lack at their beginning; empty where that is ``prefix``."""
+    embedding: str
+    """The canonical name of the embedding, which a tied output is."""
     ignored: re.Pattern[str]
     """Names in safetensors that are no weights: buffers that old versions stored."""
     gguf_ignored: re.Pattern[str]
@@ -60,18 +74,33 @@ def _check_layers(config: Config, tensors: int) -> None:
         raise SourceError(f"the config says {layers} layers, the file holds {tensors} tensors; the file is incomplete")
 
 
+def _bare(family: Family, found: Mapping[str, StoredTensor]) -> bool:
+    """Whether these are the names of a model that was saved without its output, such as LlamaModel."""
+    return bool(family.base) and family.embedding.removeprefix(family.base) in found and family.embedding not in found
+
+
 def canonical_safetensors(family: Family, config: Config, found: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
-    """Tensors of safetensors under canonical names, [out, in], checked. Raises SourceError; see `check_tensors`."""
+    """Tensors of safetensors under canonical names, [out, in], checked. Raises SourceError; see `check_tensors`.
+
+    An output matrix beside a config that says it is tied counts where it is another one, as in transformers 5:
+    ``config["tie_word_embeddings"]`` becomes what the file says.
+    """
     _check_layers(config, len(found))
     tensors: dict[str, StoredTensor] = {}
+    before = family.base if _bare(family, found) else ""
     for stored_name, tensor in found.items():
         name = stored_name.removeprefix(family.prefix)
-        if family.ignored.fullmatch(name) or (name == "lm_head.weight" and config["tie_word_embeddings"]):
+        name = name if name == HEAD else before + name
+        if family.ignored.fullmatch(name):
             continue
         if name in tensors:
             raise SourceError(f"tensor {name[:80]!r} stands in the file with and without {family.prefix!r}")
         turn = bool(family.transposed.fullmatch(name)) and len(tensor.stored) == 2
         tensors[name] = replace(tensor, name=name, transposed=turn)
+    if config["tie_word_embeddings"] and HEAD in tensors:
+        config["tie_word_embeddings"] = same_bytes(tensors, HEAD, family.embedding)
+        if config["tie_word_embeddings"]:
+            del tensors[HEAD]
     return check_tensors(family, config, tensors)
 
 
@@ -82,7 +111,7 @@ def _names(arch: MODEL_ARCH) -> TensorNameMap:
 
 def _gguf_name(family: Family, name: str) -> str:
     """What a GGUF calls a canonical name; layer 0 of the library's table stands for all, whatever count a file has."""
-    full = name if name == "lm_head.weight" else family.prefix + name
+    full = name if name == HEAD else family.prefix + name
     layer = LAYER.search(full)
     first = LAYER.sub("0", full, count=1)
     found = _names(family.gguf_arch).get_name(first, SUFFIXES)
@@ -110,6 +139,25 @@ def canonical_gguf(family: Family, config: Config, found: Mapping[str, StoredTen
     return {name: replace(each, name=name, order=family.row_order(name, config)) for name, each in checked.items()}
 
 
+def _cause(family: Family, unknown: list[str]) -> str:
+    """What tensors with such names are likely to be."""
+    if any(".lora_" in name for name in unknown):
+        return "this is a LoRA adapter: merge it into its model first (peft: merge_and_unload, then save_pretrained)"
+    if any(name.endswith((".qweight", ".qzeros", ".weight_packed", ".quant_map")) for name in unknown):
+        return "the weights are already quantized; take the original model in bf16, or a GGUF"
+    if any(".experts." in name or "exps." in name for name in unknown):
+        return "this is a mixture of experts, which is not supported"
+    found = next((name for name in unknown if name.endswith(family.embedding)), None)
+    before = found.removesuffix(family.embedding).removesuffix(family.prefix) if found else ""
+    if before and all(name.startswith(before) for name in unknown):
+        maker = next((who for prefix, who in WRAPPERS.items() if before.endswith(prefix)), "a program around the model")
+        return (
+            f"all begin with {words(before)}, which {maker} puts there: save the model itself, or take that away from "
+            "the names (transformers would not load these either)"
+        )
+    return "this is another architecture, or an adapter that must be merged first"
+
+
 def check_tensors(family: Family, config: Config, tensors: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
     """The tensors in the architecture's order. Raises SourceError naming unknown and missing ones and wrong shapes."""
     shapes = family.shapes(config)
@@ -117,7 +165,7 @@ def check_tensors(family: Family, config: Config, tensors: dict[str, StoredTenso
     if unknown:
         raise SourceError(
             f"{len(unknown)} tensors are not part of a {family.name} model as its config describes it: "
-            f"{_listed(unknown)}; this is another architecture, or an adapter that must be merged first"
+            f"{_listed(unknown)}; {_cause(family, unknown)}"
         )
     missing = [name for name in shapes if name not in tensors]
     if missing:

@@ -19,14 +19,25 @@ from gguf import GGMLQuantizationType, GGUFValueType
 from gguf.constants import GGUF_DEFAULT_ALIGNMENT
 
 from host.errors import SourceError
+from host.foreign import open_regular
 from host.importer.fields import refuse_pointer
 from host.importer.tensor import StoredTensor, block_size
+from host.words import shown
 
 MAX_ENTRIES = 1 << 16
-MAX_ARRAY = 1 << 22
+MAX_ARRAY = 1 << 20
+MAX_SMALL_ARRAY = 1 << 12
+"""Longer arrays are kept only for the tokenizer; nothing else that is read is an array."""
+MAX_TEXT = 16 << 20
+MAX_KEPT = 1 << 29
+"""Bytes that all metadata may take in memory. Known models keep 150 MB, most of it their merges."""
+OBJECT_BYTES = 64
+"""Of a Python object in a list, without a text's characters."""
 MAX_KEY = 1 << 12
 MAX_ALIGNMENT = 1 << 20
 MAX_ELEMENTS = 1 << 40
+
+KEPT_ARRAYS = "tokenizer.ggml."
 
 SCALARS: dict[GGUFValueType, str] = {
     GGUFValueType.UINT8: "<u1",
@@ -50,6 +61,7 @@ class _Cursor:
     data: mmap.mmap
     name: str
     at: int = 0
+    kept: int = 0
 
     def take(self, count: int) -> bytes:
         """The next ``count`` bytes."""
@@ -72,13 +84,28 @@ class _Cursor:
             raise SourceError(f"{self.name}: {value} {what}, at most {limit} are allowed; the file is damaged")
         return value
 
-    def text(self, limit: int) -> str:
-        """A length and so many bytes of UTF-8; other bytes are kept as surrogates."""
-        # Not by take(): a vocabulary has half a million of these.
+    def keep(self, size: int) -> None:
+        """Count bytes that stay in memory. Raises SourceError where all of it is more than metadata take."""
+        self.kept += size
+        if self.kept > MAX_KEPT:
+            raise SourceError(f"{self.name}: its metadata take more than {MAX_KEPT >> 20} MiB; the file is damaged")
+
+    def _text_end(self, limit: int) -> int:
+        """Where the text at this position ends; it begins 8 bytes on. Not by take(): a vocabulary has 500,000."""
         start = self.at + 8
         end = start + int.from_bytes(self.data[self.at : start], "little")
         if end > len(self.data) or end - start > limit:
             self.take(self.count("bytes in a text", limit))
+        return end
+
+    def skip_text(self, limit: int) -> None:
+        """Pass over a text without reading it."""
+        self.at = self._text_end(limit)
+
+    def text(self, limit: int) -> str:
+        """A length and so many bytes of UTF-8; other bytes are kept as surrogates."""
+        start, end = self.at + 8, self._text_end(limit)
+        self.keep(OBJECT_BYTES + end - start)
         self.at = end
         return self.data[start:end].decode("utf-8", errors="surrogateescape")
 
@@ -104,20 +131,20 @@ def open_gguf(path: Path) -> GgufFile:
     """Read the metadata and the table of tensors; tensor data stay in the file. Raises SourceError on anything odd."""
     refuse_pointer(path)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
-        raise SourceError(f"cannot read {path}: {error}; a GGUF file is expected") from error
-    cursor = _Cursor(data, path.name)
+        raise SourceError(f"cannot read {shown(str(path))}: {error}; a GGUF file is expected") from error
+    cursor = _Cursor(data, shown(path.name))
     tensor_count, entry_count = _read_head(cursor)
     metadata: dict[str, Any] = {}
     for _ in range(entry_count):
         key = cursor.text(MAX_KEY)
         if key in metadata:
-            raise SourceError(f"{path.name}: metadata {key[:80]!r} stands there twice; the file is damaged")
-        metadata[key] = _read_value(cursor, cursor.value_type())
+            raise SourceError(f"{cursor.name}: metadata {key[:80]!r} stands there twice; the file is damaged")
+        metadata[key] = _read_value(cursor, cursor.value_type(), key.startswith(KEPT_ARRAYS))
     infos = [_read_tensor(cursor) for _ in range(tensor_count)]
-    return GgufFile(path, metadata, _place_tensors(cursor, infos, _alignment(metadata, path.name)))
+    return GgufFile(path, metadata, _place_tensors(cursor, infos, _alignment(metadata, cursor.name)))
 
 
 def _read_head(cursor: _Cursor) -> tuple[int, int]:
@@ -133,21 +160,47 @@ def _read_head(cursor: _Cursor) -> tuple[int, int]:
     return cursor.count("tensors", MAX_ENTRIES), cursor.count("metadata entries", MAX_ENTRIES)
 
 
-def _read_value(cursor: _Cursor, kind: GGUFValueType) -> Any:
-    """One metadata value; arrays become lists. Arrays of arrays do not occur in models and are refused."""
+def _read_value(cursor: _Cursor, kind: GGUFValueType, wanted: bool) -> Any:
+    """One metadata value; arrays become lists, long ones only where ``wanted``, else `Skipped`.
+
+    Arrays of arrays do not occur in models and are refused.
+    """
     if kind == GGUFValueType.STRING:
-        return cursor.text(len(cursor.data))
+        return cursor.text(MAX_TEXT)
     if kind in SCALARS:
+        cursor.keep(OBJECT_BYTES)
         dtype = np.dtype(SCALARS[kind])
         return np.frombuffer(cursor.take(dtype.itemsize), dtype)[0].item()
     item = cursor.value_type()
     count = cursor.count("elements in an array", MAX_ARRAY)
-    if item == GGUFValueType.STRING:
-        return [cursor.text(len(cursor.data)) for _ in range(count)]
-    if item not in SCALARS:
+    if item != GGUFValueType.STRING and item not in SCALARS:
         raise SourceError(f"{cursor.name}: a metadata array of {item.name}; the file is damaged")
+    if count > MAX_SMALL_ARRAY and not wanted:
+        return _skip_array(cursor, item, count)
+    if item == GGUFValueType.STRING:
+        return [cursor.text(MAX_TEXT) for _ in range(count)]
+    cursor.keep(count * OBJECT_BYTES)
     dtype = np.dtype(SCALARS[item])
     return np.frombuffer(cursor.take(count * dtype.itemsize), dtype).tolist()
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An array that nothing here reads, by its length."""
+
+    count: int
+
+
+def _skip_array(cursor: _Cursor, item: GGUFValueType, count: int) -> Skipped:
+    if item == GGUFValueType.STRING:
+        for _ in range(count):
+            cursor.skip_text(MAX_TEXT)
+    else:
+        size = count * np.dtype(SCALARS[item]).itemsize
+        if size > len(cursor.data) - cursor.at:
+            cursor.take(size)
+        cursor.at += size
+    return Skipped(count)
 
 
 @dataclass(frozen=True)

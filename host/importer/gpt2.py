@@ -14,11 +14,11 @@ import numpy.typing as npt
 from gguf import MODEL_ARCH
 
 from host.errors import SourceError
+from host.importer.activation import ACTIVATIONS
 from host.importer.family import MAX_LAYERS, Config, Family, Shapes, same_bytes
 from host.importer.fields import Fields
 from host.importer.tensor import StoredTensor
 
-ACTIVATIONS = ("gelu_new", "gelu", "gelu_pytorch_tanh", "gelu_fast", "relu", "silu")
 CONV1D = r"h\.\d+\.(?:attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.weight"
 
 
@@ -41,7 +41,7 @@ def from_config(fields: Fields) -> Config:
         "n_positions": fields.integer("n_positions", fields.values.get("n_ctx", 1024)),
         "vocab_size": fields.integer("vocab_size"),
         "layer_norm_epsilon": fields.number("layer_norm_epsilon", 1e-5),
-        "activation_function": fields.choice("activation_function", ACTIVATIONS, "gelu_new"),
+        "activation_function": fields.choice("activation_function", tuple(ACTIVATIONS), "gelu_new"),
         "scale_attn_weights": fields.flag("scale_attn_weights", True),
         "scale_attn_by_inverse_layer_idx": fields.flag("scale_attn_by_inverse_layer_idx", False),
         "tie_word_embeddings": fields.flag("tie_word_embeddings", True),
@@ -105,6 +105,8 @@ GPT2 = Family(
     shapes=shapes,
     gguf_arch=MODEL_ARCH.GPT2,
     prefix="transformer.",
+    base="",
+    embedding="wte.weight",
     ignored=re.compile(r"h\.\d+\.attn\.(?:bias|masked_bias)"),
     gguf_ignored=re.compile(r"(?!)"),
     transposed=re.compile(CONV1D),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,15 @@ import numpy.typing as npt
 from gguf import MODEL_ARCH
 
 from host.errors import SourceError
+from host.importer.activation import ACTIVATIONS
 from host.importer.family import MAX_LAYERS, Config, Family, Shapes, same_bytes
 from host.importer.fields import Fields
 from host.importer.tensor import StoredTensor
 
-ACTIVATIONS = ("silu", "gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
 CHANGES_RESULT = (
     "expert_count",
     "attention.scale",
     "attention.clamp_kqv",
-    "attention.sliding_window",
     "attn_logit_softcapping",
     "final_logit_softcapping",
     "logit_scale",
@@ -59,14 +59,33 @@ def from_config(fields: Fields) -> Config:
         "vocab_size": fields.integer("vocab_size"),
         "max_position_embeddings": fields.integer("max_position_embeddings", 2048),
         "rms_norm_eps": fields.number("rms_norm_eps", 1e-6),
-        "hidden_act": fields.choice("hidden_act", ACTIVATIONS, "silu"),
+        "hidden_act": fields.choice("hidden_act", tuple(ACTIVATIONS), "silu"),
         "attention_bias": fields.flag("attention_bias", False),
         "mlp_bias": fields.flag("mlp_bias", False),
         "tie_word_embeddings": fields.flag("tie_word_embeddings", False),
     }
     _dimensions(hidden, heads, config["num_key_value_heads"], config["head_dim"], fields.where)
     config["rope_theta"], config["rope_scaling"] = _rope(fields, config["max_position_embeddings"])
-    return config
+    used = fields.flag("use_sliding_window", True)
+    return _within_window(config, fields.integer("sliding_window", 0, low=0) if used else 0)
+
+
+def from_mistral(fields: Fields) -> Config:
+    """The same of model_type "mistral": a Llama whose config has other defaults, as in transformers' MistralConfig."""
+    defaults = {"num_key_value_heads": 8, "max_position_embeddings": 4096 * 32, "intermediate_size": 14336}
+    window = {} if "sliding_window" in fields.values else {"sliding_window": 4096}  # null is none
+    biases = {"attention_bias": False, "mlp_bias": False}  # it has none, whatever the config says
+    present = {key: value for key, value in fields.values.items() if value is not None}
+    return from_config(Fields(defaults | window | present | biases, fields.where))
+
+
+def _within_window(config: Config, window: int) -> Config:
+    """The config of a model whose rows see ``window`` positions at most (0: all): the same up to that context.
+
+    Longer contexts are not packed, so the window never cuts anything off.
+    """
+    limit = min(config["max_position_embeddings"], window or config["max_position_embeddings"])
+    return config | {"max_position_embeddings": limit, "sliding_window": None, "use_sliding_window": False}
 
 
 def _rope(fields: Fields, context: int) -> tuple[float, dict[str, Any] | None]:
@@ -155,7 +174,7 @@ def from_gguf(fields: Fields, tensors: Mapping[str, StoredTensor]) -> Config:
     }
     _dimensions(hidden, heads, config["num_key_value_heads"], head_dim, fields.where)
     config["rope_scaling"] = _gguf_scaling(fields, tensors, head_dim, config["max_position_embeddings"])
-    return config
+    return _within_window(config, fields.integer("llama.attention.sliding_window", 0, low=0, high=(1 << 32) - 1))
 
 
 def _gguf_scaling(
@@ -168,7 +187,9 @@ def _gguf_scaling(
         if values.size != head_dim // 2 or not (values > 0).all():
             raise SourceError(f"{fields.where}: rope_freqs.weight must hold {head_dim // 2} positive divisors; damaged")
         return {"rope_type": "factors", "factors": [float(value) for value in values]}
-    kind = fields.text("llama.rope.scaling.type", "none")
+    kind = fields.text("llama.rope.scaling.type", "linear")  # as llama.cpp takes a missing one
+    if kind == "none":
+        return None  # whatever factor stands beside it
     linear = fields.number("llama.rope.scaling.factor", fields.values.get("llama.rope.scale_linear", 1.0), False)
     if kind == "yarn":
         original = fields.integer("llama.rope.scaling.original_context_length", context)
@@ -178,7 +199,7 @@ def _gguf_scaling(
         scaling = _yarn(Fields(yarn, fields.where), context)
         scaling["attention_factor"] *= fields.number("llama.rope.scaling.attn_factor", 1.0)
         return scaling
-    if kind not in ("none", "linear"):
+    if kind != "linear":
         raise SourceError(f"{fields.where}: RoPE scaling {kind[:40]!r} is not supported; none, linear and yarn are")
     if linear in (0.0, 1.0):
         return None
@@ -231,8 +252,11 @@ LLAMA = Family(
     shapes=shapes,
     gguf_arch=MODEL_ARCH.LLAMA,
     prefix="",
+    base="model.",
+    embedding="model.embed_tokens.weight",
     ignored=re.compile(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq"),
     gguf_ignored=re.compile(r"rope_freqs\.weight|blk\.\d+\.attn_rot_embd"),
     transposed=re.compile(r"(?!)"),
     row_order=row_order,
 )
+MISTRAL = replace(LLAMA, from_config=from_mistral)

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import sys
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -72,19 +73,20 @@ def find_recipe(name: str | Path) -> Recipe | None:
     """
     text = str(name)
     if text.endswith(".toml"):
-        return read_recipe(Path(text).expanduser())
+        return read_recipe(Path(os.path.expanduser(text)))  # noqa: PTH111  Path's own fails for ~nobody
     bare, at, given = text.partition("@")
-    if not bare or Path(bare).name != bare or Path(text).exists():
-        return None
-    candidate = models_folder() / f"{bare}.toml"
-    if not candidate.is_file():
+    try:
+        candidate = models_folder() / f"{bare}.toml"
+        if not bare or Path(bare).name != bare or Path(text).exists() or not candidate.is_file():
+            return None
+    except (OSError, ValueError):  # no name of a file: too long, or with a NUL
         return None
     recipe = read_recipe(candidate)
     if not at:
         return recipe
     if recipe.package:
         raise SourceError(f"recipe {bare} fetches its own model; give the name without @{given}")
-    return Recipe(**{**recipe.__dict__, "path": Path(given).expanduser()})
+    return replace(recipe, path=Path(os.path.expanduser(given)))  # noqa: PTH111
 
 
 def read_recipe(path: Path) -> Recipe:

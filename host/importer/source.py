@@ -88,3 +88,5 @@ class Source:
     """path (name only), sha256, format, licence, quantization of the source, recipe: goes into the manifest."""
     pack: Mapping[str, Any] = field(default_factory=dict)
     """How the recipe wants it packed (weights, kv, context, sessions); empty without a recipe."""
+    notes: list[str] = field(default_factory=list)
+    """What was decided about the file that its user should know, a line each."""
