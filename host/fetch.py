@@ -97,7 +97,7 @@ def download_wheel(package: Package, folder: Path, failure: type[HostError], opt
     output = sys.stderr if sys.stderr.isatty() else subprocess.PIPE
     try:
         done = subprocess.run(
-            [*command, *options, "--dest", str(folder), *_what(package, folder)],
+            [*command, *options, "-d", str(folder), *_what(package, folder)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.PIPE,

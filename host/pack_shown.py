@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from host.errors import ImageError, UsageError
@@ -14,7 +15,7 @@ from host.image.inspect import size_text
 from host.image.reader import Image
 from host.output import begins_with, check_output
 from host.pack import SUFFIX, Packing, PackRequest, prepare
-from host.words import file_name
+from host.words import file_name, shown
 
 
 def pack_image(
@@ -45,7 +46,7 @@ def pack_image(
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(f"packing {path.name}", total=packing.compiled.weight_bytes)
+        task = bar.add_task(f"packing {escape(shown(path.name))}", total=packing.compiled.weight_bytes)
         packing.write(path, lambda done, _total: bar.update(task, completed=done))
     return packing, path
 
