@@ -47,8 +47,8 @@ class Wrapper:
             return self._space(character, room)
         columns = _columns(character)
         out = ""
-        if self.column + columns > room:
-            out = self._next_line()
+        while self.column + columns > room:  # twice where what is kept of the word leaves no room for an ideograph
+            out += self._next_line()
         self.column += columns
         # An ideograph is a word, and after a hyphen a word may be broken.
         self.word = "" if columns != 1 or character == "-" else self.word + character
