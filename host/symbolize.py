@@ -77,15 +77,22 @@ def line_rows(elf: Any) -> Iterator[tuple[int, str, int]]:
                 yield state.address, names[state.file - first], state.line
 
 
-def symbolize(symbols: Symbols, text: str) -> Iterator[str]:
-    """The text's lines; behind TRAP the place of epc, behind STACK the places of what can be return addresses."""
+def found_places(symbols: Symbols, text: str) -> Iterator[tuple[str, list[str]]]:
+    """The text's lines; with TRAP the place of epc, with STACK the places of what can be return addresses."""
     for line in text.splitlines():
-        yield line
-        addresses = [int(found, 16) for found in ADDRESS.findall(line)]
+        places: list[str] = []
         if "TRAP:" in line and (epc := re.search(r"epc (0x[0-9a-f]{16})", line)):
-            yield f"  at {symbols.describe(int(epc[1], 16)) or 'an address outside of the code'}"
+            places = [symbols.describe(int(epc[1], 16)) or "an address outside of the code"]
         elif line.startswith("STACK:"):
-            for address in addresses:
-                place = symbols.describe(address - 2) if symbols.is_return(address) else None
-                if place:
-                    yield f"  perhaps called from {place}"
+            addresses = [int(found, 16) for found in ADDRESS.findall(line)]
+            described = [symbols.describe(at - 2) for at in addresses if symbols.is_return(at)]
+            places = [place for place in described if place]
+        yield line, places
+
+
+def symbolize(symbols: Symbols, text: str) -> Iterator[str]:
+    """The same as lines for people: each line, behind it its places."""
+    for line, places in found_places(symbols, text):
+        yield line
+        words = "at" if "TRAP:" in line else "perhaps called from"
+        yield from (f"  {words} {place}" for place in places)

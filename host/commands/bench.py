@@ -35,7 +35,8 @@ def register(app: typer.Typer) -> None:
         depth: Annotated[int, typer.Option("-d", "--depth", min=1, help="Tokens in front of the decoded ones.")] = 1,
         ops: Annotated[bool, typer.Option("--ops", help="Count instructions and cycles by op.")] = False,
         picture: Annotated[
-            Path | None, typer.Option("--plot", help="Draw the stacked picture (.svg, .png, .pdf).")
+            Path | None,
+            typer.Option("-o", "--out", "--plot", help="Draw the stacked picture: a .svg, .png or .pdf (no file)."),
         ] = None,
         json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
         log: LogOption = None,

@@ -33,7 +33,9 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Argument(help="As scons takes them: kernels=rvv, harts=2, key=FILE, ...; or size, run, debug."),
         ] = None,
-        model: Annotated[str | None, typer.Option(help="Image or recipe that the firmware is checked with.")] = None,
+        model: Annotated[
+            str | None, typer.Option(help="Image or recipe that the firmware is checked with (none).")
+        ] = None,
         jobs: Annotated[int | None, typer.Option("-j", "--jobs", min=1, help="Compilers at once (all).")] = None,
         dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Only say what would be built.")] = False,
     ) -> None:

@@ -57,7 +57,9 @@ def register(app: typer.Typer) -> None:
         text: Annotated[Path, typer.Option(help="UTF-8 text to predict.")],
         target: TargetOption = "native",
         board: BoardOption = None,
-        reference: Annotated[str | None, typer.Option(help="Image to compare with, e.g. the same in f32.")] = None,
+        reference: Annotated[
+            str | None, typer.Option(help="Image to compare with, such as the same in f32 (none).")
+        ] = None,
         reference_target: Annotated[str, typer.Option(help="Where the reference runs.")] = "native",
         tokens: Annotated[int, typer.Option(min=2, help="Tokens of the text to use.")] = 512,
         window: Annotated[int, typer.Option(min=2, help="Tokens a window; each starts anew.")] = 256,

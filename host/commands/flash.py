@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -45,20 +46,27 @@ def register(app: typer.Typer) -> None:
         board: Annotated[
             str, typer.Option("--board", help="Board; `host boards` lists them.", autocompletion=completion.boards)
         ] = "visionfive2",
-        medium: Annotated[Path | None, typer.Option(help="Disk image to make, or a card in a reader.")] = None,
-        port: Annotated[str | None, typer.Option(help="The board's line, as --target names it.")] = None,
+        medium: Annotated[
+            Path | None, typer.Option(help="Disk image to make, or a card in a reader (none: --port).")
+        ] = None,
+        port: Annotated[
+            str | None, typer.Option(help="The board's line, as --target names it (none: --medium).")
+        ] = None,
         device: Annotated[str, typer.Option(help="With --port at U-Boot: its name of the medium.")] = "mmc 1",
         update: Annotated[bool, typer.Option("--update", help="Keep what runs; the image goes on trial.")] = False,
         confirm: Annotated[
             bool, typer.Option("--confirm", help="With --port at U-Boot: what is on trial is good.")
         ] = False,
-        slot: Annotated[str | None, typer.Option(help="Size of each of the two slots, such as '256 MiB'.")] = None,
+        slot: Annotated[
+            str | None, typer.Option(help="Size of each of the two slots, such as '256 MiB' (what there is room for).")
+        ] = None,
         baud: BaudOption = None,
         yes: Annotated[
             bool,
             typer.Option("--yes", help="Do not ask before a card, or a file that is no disk, is replaced."),
         ] = False,
         dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Only say what would be written.")] = False,
+        json_: Annotated[bool, typer.Option("--json", help="With --dry-run: print JSON.")] = False,
     ) -> None:
         """Write a model, firmware and boot files to a board's medium, or update the model there.
 
@@ -74,6 +82,8 @@ def register(app: typer.Typer) -> None:
             raise UsageError("--confirm goes with --port alone")
         if image is None and not confirm:
             raise UsageError("which image? make one with `host pack`")
+        if json_ and not dry_run:
+            raise UsageError("--json prints a plan: add --dry-run")
         size = _slot(slot)
         if medium:
             _check_medium(medium, update, yes)
@@ -82,7 +92,9 @@ def register(app: typer.Typer) -> None:
             check_board(opened, chosen)
             opened.verify()
         if dry_run:
-            _say_plan(chosen, medium, port, image, update, size)
+            lines = _plan(chosen, medium, image, update, size)
+            facts = {"board": board, "onto": str(medium or port), "image": str(image) if image else None, "plan": lines}
+            typer.echo(json.dumps(facts, indent=2) if json_ else "\n".join(f"{medium or port}: {x}" for x in lines))
         elif port:
             _by_line(chosen, port, device, image, baud)
         elif image and medium:
@@ -133,21 +145,17 @@ def _check_medium(medium: Path, update: bool, yes: bool) -> None:
     check_output(medium, None if update else flash.is_ours, yes, "--medium", "give --yes to overwrite it")
 
 
-def _say_plan(
-    board: Board, medium: Path | None, port: str | None, image: Path | None, update: bool, slot: int | None
-) -> None:
+def _plan(board: Board, medium: Path | None, image: Path | None, update: bool, slot: int | None) -> list[str]:
     """What would be done; nothing is written or started, and no line is opened."""
     from host.medium import device, flash
 
-    size = image.stat().st_size if image else 0
     if medium and image:
         card = device.find_disk(medium).size if device.is_device(medium) else None
-        for line in flash.update_lines(medium, image) if update else flash.plan_lines(card, image, slot):
-            typer.echo(f"{medium}: {line}")
-    elif image:
-        typer.echo(f"{port}: {image.name}, {size} bytes, would go to the slot of {board.name} that is not in use")
-    else:
-        typer.echo(f"{port}: what is on trial on {board.name} would be confirmed")
+        return list(flash.update_lines(medium, image) if update else flash.plan_lines(card, image, slot))
+    if image:
+        size = image.stat().st_size
+        return [f"{image.name}, {size} bytes, would go to the slot of {board.name} that is not in use"]
+    return [f"what is on trial on {board.name} would be confirmed"]
 
 
 def _to_medium(board: Board, medium: Path, image: Path, update: bool, slot: int | None, yes: bool) -> None:

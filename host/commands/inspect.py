@@ -24,7 +24,9 @@ def register(app: typer.Typer) -> None:
         image: Annotated[Path, typer.Argument(help="Image file.", autocompletion=image_files)],
         all_: Annotated[bool, typer.Option("--all", help="Also list sections, states, tensors and program.")] = False,
         check: Annotated[bool, typer.Option("--check", help="Also check the hashes of all contents.")] = False,
-        key: Annotated[Path | None, typer.Option("--key", help="Check the signature by this public key.")] = None,
+        key: Annotated[
+            Path | None, typer.Option("--key", help="Check the signature by this public key (unchecked).")
+        ] = None,
         json_: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     ) -> None:
         """Show what is in an image: for which board, from what source, in what formats, and what it needs.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -28,16 +29,21 @@ def register(app: typer.Typer) -> None:
         log: LogOption = None,
         patience: PatienceOption = None,
         baud: BaudOption = None,
+        json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:
         """Replace the model of a running device over the link, until it is switched off.
 
         Interrupted, it goes on where it stopped when it is called again.
         """
         opened = Image(image)
-        notices = Notices(quiet)
+        notices = Notices(quiet or json_)
         with open_device(target, notices.line, log, patience, baud, notices.waiting) as client:
             for note in check_device(opened, client.info):
                 notices.line(f"note: {note}")
             info, sent = send_image(client, image, notices.transfer)
             notices.clear()
+            if json_:
+                facts = {"root": info.root.hex(), "bytes": image.stat().st_size, "sent": sent}
+                typer.echo(json.dumps(facts))
+                return
             typer.echo(f"image {info.root.hex()[:8]} is loaded: {sent} of {image.stat().st_size} bytes sent", err=True)

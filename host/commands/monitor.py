@@ -38,7 +38,9 @@ def register(app: typer.Typer) -> None:
         port: Annotated[str, typer.Argument(help="Serial port, or socket://HOST:PORT.")],
         baud: Annotated[int, typer.Option(min=1, help="Bits a second.")] = 115200,
         raw: Annotated[bool, typer.Option("--raw", help="Write the bytes to standard output as they are.")] = False,
-        log: Annotated[Path | None, typer.Option(help="Write the bytes to this file too.")] = None,
+        log: Annotated[
+            Path | None, typer.Option("-o", "--out", "--log", help="Write the bytes to this file too (no file).")
+        ] = None,
         force: Annotated[bool, typer.Option("--force", help="Replace the file of --log, whatever it is.")] = False,
         seconds: Annotated[float | None, typer.Option(min=0.0, help="Stop after this time (at Ctrl-C).")] = None,
     ) -> None:

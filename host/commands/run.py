@@ -34,10 +34,10 @@ TargetOption = Annotated[
     ),
 ]
 BoardOption = Annotated[
-    str | None, typer.Option(help="Board to pack for where the target does not tell.", autocompletion=completion.boards)
+    str | None, typer.Option(help="Board to pack for (the target's).", autocompletion=completion.boards)
 ]
-SystemOption = Annotated[str | None, typer.Option(help="System message.")]
-StopOption = Annotated[list[str] | None, typer.Option(help="End the answer at this text; may be repeated.")]
+SystemOption = Annotated[str | None, typer.Option(help="System message (none).")]
+StopOption = Annotated[list[str] | None, typer.Option(help="End the answer at this text; may be repeated (none).")]
 TokensOption = Annotated[int, typer.Option(min=1, max=MAX_TOKENS, help="Longest answer, tokens.")]
 TemperatureOption = Annotated[float, typer.Option(min=0.0, help="0 is greedy.")]
 TopKOption = Annotated[int, typer.Option(min=0, help="Only the K likeliest tokens; 0: all.")]
@@ -47,9 +47,9 @@ PenaltyOption = Annotated[float, typer.Option(min=0.01, help="Divide repeated to
 LastOption = Annotated[int, typer.Option(min=0, help="Tokens looked back for repetitions.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Of the random numbers.")]
 QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="Do not show what the device prints.")]
-LogOption = Annotated[Path | None, typer.Option(help="Write all frames to this file, in words.")]
+LogOption = Annotated[Path | None, typer.Option(help="Write all frames to this file, in words (no file).")]
 BaudOption = Annotated[
-    str | None, typer.Option(help="Change the serial line to this rate, or auto: the fastest that works.")
+    str | None, typer.Option(help="Change the serial line to this rate, or auto: the fastest that works (as it is).")
 ]
 PatienceOption = Annotated[
     float | None,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from host.talk import open_device
 from host.terminal import Notices
 
 SessionOption = Annotated[int, typer.Option("-s", "--session", min=0, help="Session number.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -33,9 +35,10 @@ def register(app: typer.Typer) -> None:
         patience: PatienceOption = None,
         baud: BaudOption = None,
         force: Annotated[bool, typer.Option("--force", help="Replace a file that is no session.")] = False,
+        json_: JsonOption = False,
     ) -> None:
         """Write a session's tokens and keys and values to FILE; interrupted, it goes on when it is called again."""
-        notices = Notices(quiet)
+        notices = Notices(quiet or json_)
         check_output(file, begins_with(SESSION_MAGIC), force, "FILE")
         partial = file.with_name(f".{file.name}.part")  # stays after an interruption, for the next try
         check_output(partial, flag="FILE")
@@ -45,6 +48,9 @@ def register(app: typer.Typer) -> None:
         notices.clear()
         _write(file, saved.encode())
         partial.unlink(missing_ok=True)
+        if json_:
+            typer.echo(json.dumps({"file": str(file), "positions": saved.length, "bytes": len(saved.state)}))
+            return
         typer.echo(f"{saved.length} positions, {len(saved.state)} bytes", err=True)
 
     @commands.command()
@@ -56,14 +62,18 @@ def register(app: typer.Typer) -> None:
         log: LogOption = None,
         patience: PatienceOption = None,
         baud: BaudOption = None,
+        json_: JsonOption = False,
     ) -> None:
         """Give a session the state that was saved in FILE."""
-        notices = Notices(quiet)
+        notices = Notices(quiet or json_)
         saved = SavedSession.decode(_read(file), str(file))
         with open_device(target, notices.line, log, patience, baud, notices.waiting) as client:
             client.require_model()
             restore_session(client, saved, session, notices.transfer)
             notices.clear()
+            if json_:
+                typer.echo(json.dumps({"session": session, "tokens": client.length(session)}))
+                return
             typer.echo(f"session {session} has {client.length(session)} tokens", err=True)
 
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from host.completion import image_files
+from host.image.inspect import signed_by
 from host.image.reader import Image
 from host.output import check_output
 from host.pack_shown import is_image
@@ -29,12 +30,17 @@ def register(app: typer.Typer) -> None:
     def keygen(
         key: Annotated[Path, typer.Argument(help="File for the private key; the public one is KEY.pub.")],
         passphrase: Annotated[bool, typer.Option("--passphrase", help="Ask for a passphrase.")] = False,
+        json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:
         """Make a key pair for signed images."""
-        from host.trust.keys import make_keys
+        from host.trust.keys import key_id, load_public, make_keys
 
         words = typer.prompt("passphrase", hide_input=True, confirmation_prompt=True) if passphrase else None
         public = make_keys(key, words)
+        if json_:
+            facts = {"private": str(key), "public": str(public), "key": key_id(load_public(public)).hex()}
+            typer.echo(json.dumps(facts))
+            return
         typer.echo(f"private key {key}: keep it away from boards and repositories")
         typer.echo(f"public key {public}: build it into the firmware (scons board=B key={public})")
 
@@ -42,13 +48,12 @@ def register(app: typer.Typer) -> None:
     def sign(
         image: Annotated[Path, typer.Argument(help="Image file.", autocompletion=image_files)],
         key: Annotated[Path, typer.Option("--key", help="Private key.")],
-        output: Annotated[
-            Path | None, typer.Option("-o", "--out", "--output", help="Signed image; else in place.")
-        ] = None,
+        output: Annotated[Path | None, typer.Option("-o", "--out", "--output", help="Signed image (in place).")] = None,
         image_version: Annotated[
-            int | None, typer.Option(min=0, max=0xFFFFFFFF, help="New counter against roll-back.")
+            int | None, typer.Option(min=0, max=0xFFFFFFFF, help="New counter against roll-back (as it is).")
         ] = None,
         force: Annotated[bool, typer.Option("--force", help="Replace a file that is no image.")] = False,
+        json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:
         """Sign an image."""
         from host.trust.keys import is_locked, load_private
@@ -57,9 +62,14 @@ def register(app: typer.Typer) -> None:
         opened, out = Image(image), output or image
         check_output(out, is_image, force, "-o" if output else "the image")
         words = typer.prompt("passphrase", hide_input=True) if is_locked(key) else None
-        _verify(opened, False)
+        _verify(opened, json_)
         sign_image(opened, load_private(key, words), out, image_version)
-        typer.echo(f"{out}: signed, version {Image(out).header['image_version']}")
+        signed = Image(out)
+        version = signed.header["image_version"]
+        if json_:
+            typer.echo(json.dumps({"image": str(out), "key": signed_by(signed), "image_version": version}))
+            return
+        typer.echo(f"{out}: signed, version {version}")
 
     @app.command()
     def verify(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -129,3 +130,43 @@ def test_choices_that_are_refused_say_what_was_meant(ask: object, words: str) ->
     with pytest.raises(HostError) as refusal:
         ask()  # type: ignore[operator]
     assert words in str(refusal.value)
+
+
+FACTS = set(command_lines()) - {"build", "chat", "monitor"}
+"""Commands that print facts; the others talk, or pass on what they hear."""
+
+
+def all_commands() -> dict[str, Any]:
+    """Every command that does something, by its words."""
+    group = typer.main.get_command(create_app()).commands  # type: ignore[attr-defined]
+    found = {}
+    for name, command in group.items():
+        inner = getattr(command, "commands", None)
+        found |= {f"{name} {word}": one for word, one in inner.items()} if inner else {name: command}
+    return found
+
+
+def test_facts_can_be_had_as_json() -> None:
+    for name, command in all_commands().items():
+        options = {word for parameter in command.params for word in parameter.opts}
+        assert ("--json" in options) == (name.split()[0] in FACTS), name
+
+
+def test_help_says_every_default() -> None:
+    """Where the library cannot show it, the words end in it, in parentheses."""
+    for name, command in all_commands().items():
+        for option in command.params:
+            if option.param_type_name != "option" or option.required or getattr(option, "is_flag", False):
+                continue
+            if option.hidden or option.name == "help":
+                continue
+            assert option.default not in (None, "", []) or re.search(r"\(.+\)\.$", option.help or ""), (
+                name,
+                option.opts,
+            )
+
+
+def test_files_that_are_written_are_named_by_out() -> None:
+    commands = all_commands()
+    for name in ("pack", "sign", "bench", "monitor"):
+        assert any({"-o", "--out"} <= set(parameter.opts) for parameter in commands[name].params), name

@@ -118,3 +118,21 @@ def test_pack_says_the_bound(image: Path) -> None:
     said = CliRunner().invoke(create_app(), words).output
     assert "at most" in said
     assert "the board's memory gives 2.7 GB/s" in said
+
+
+def test_who_signs_says_so_as_json(image: Path, tmp_path: Path) -> None:
+    def facts(*words: object) -> dict[str, object]:
+        result = CliRunner().invoke(create_app(), [*map(str, words), "--json"])
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)  # type: ignore[no-any-return]
+
+    key, out = tmp_path / "k", tmp_path / "out.hsp"
+    made = facts("keygen", key)
+    assert made == {"private": str(key), "public": f"{key}.pub", "key": made["key"]}
+    signed = facts("sign", image, "--key", key, "-o", out, "--image-version", 3)
+    assert signed == {"image": str(out), "key": made["key"], "image_version": 3}
+    assert facts("verify", out, "--key", f"{key}.pub") == signed
+    plan = facts("flash", image, "--medium", tmp_path / "disk", "--dry-run")
+    assert plan["board"] == "visionfive2"
+    assert plan["plan"]
+    assert not (tmp_path / "disk").exists()
