@@ -1,89 +1,69 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a conversation to token ids and from token ids to text that can be shown as it comes.
 
-Templates are rendered by minijinja with the functions that Hugging Face's `apply_chat_template` gives them. No Python
-object is reachable from a template, and its steps are limited.
+Templates are rendered by minijinja in the sandbox (host/sandbox.py), with the functions and names that Hugging Face's
+`apply_chat_template` gives them. No Python object is reachable from a template; its steps, memory, time and output are
+limited.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
-import minijinja
-import tokenizers
-
-from host.errors import SourceError
+from host.errors import HostError, SourceError
 from host.importer.source import Tokenizer
-from host.importer.tokenizer import parse
+from host.importer.tokenizer import Codec, codec_of
+from host.sandbox import Loaded, SandboxError
+from host.words import shown
 
-FUEL = 20_000_000
 MAX_TEMPLATE = 1 << 20
+MAX_RENDERED = 16 << 20
 REPLACEMENT = "\ufffd"
-_GENERATION = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
 
 Message = Mapping[str, str]
 """{"role": "system" | "user" | "assistant", "content": text}."""
 
 
-class _Refused(Exception):
-    """A template called raise_exception()."""
-
-
-def _raise_exception(message: str) -> None:
-    raise _Refused(message)
-
-
-def _tojson(value: Any, indent: int | None = None) -> str:
-    """Unlike minijinja's own filter this one leaves <, > and & alone, as Hugging Face does."""
-    return minijinja.safe(json.dumps(value, ensure_ascii=False, indent=indent))
-
-
-def _strftime_now(pattern: str) -> str:
-    return datetime.now().astimezone().strftime(pattern)
-
-
 class ChatTemplate:
     """A model's chat template, ready to render."""
 
-    def __init__(self, template: str, special: Mapping[str, str], clock: bool = True) -> None:
+    def __init__(
+        self,
+        template: str,
+        special: Mapping[str, str],
+        clock: bool = True,
+        refusal: type[HostError] = SourceError,
+    ) -> None:
         """``special`` holds bos_token and the like as text; ``clock``: whether the template may ask for the date.
 
-        Raises SourceError when the template does not parse.
+        Raises ``refusal``, an error of this kind, when the template does not parse.
         """
+        self._refusal = refusal
         if len(template) > MAX_TEMPLATE:
-            raise SourceError(f"the chat template has {len(template)} characters, at most {MAX_TEMPLATE} are allowed")
+            raise refusal(f"the chat template has {len(template)} characters, at most {MAX_TEMPLATE} are allowed")
         self._special = dict(special)
-        self._environment = minijinja.Environment(
-            filters={"tojson": _tojson},
-            globals={"raise_exception": _raise_exception} | ({"strftime_now": _strftime_now} if clock else {}),
-            fuel=FUEL,
-            auto_escape_callback=lambda _name: False,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
         try:
-            self._environment.add_template("chat", _GENERATION.sub("", template))
-        except minijinja.TemplateError as error:
-            raise SourceError(f"the chat template cannot be read: {error.message}; use the model without it") from error
+            self._loaded = Loaded("template", text=template, clock=clock)
+        except SandboxError as error:
+            raise refusal(f"the chat template cannot be read: {shown(str(error))}; use the model without it") from error
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> str:
-        """The conversation as the model was trained to see it. Raises SourceError when the template refuses it."""
+        """The conversation as the model was trained to see it. Raises the refusal when the template fails on it."""
+        values = {
+            "tools": None,
+            "documents": None,
+            **self._special,
+            "messages": [dict(message) for message in messages],
+            "add_generation_prompt": add_generation_prompt,
+        }
         try:
-            return self._environment.render_template(
-                "chat",
-                **self._special,
-                messages=[dict(message) for message in messages],
-                add_generation_prompt=add_generation_prompt,
-            )
-        except _Refused as error:
-            raise SourceError(f"the model's chat template refuses this conversation: {error}") from error
-        except minijinja.TemplateError as error:
-            raise SourceError(f"the model's chat template fails on this conversation: {error.message}") from error
+            return str(self._loaded.ask("render", MAX_RENDERED, values=values))
+        except SandboxError as error:
+            does = "refuses" if error.kind == "refused" else "fails on"
+            raise self._refusal(
+                f"the model's chat template {does} this conversation: {shown(str(error))}; host run --raw needs none"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -108,8 +88,8 @@ class ChatFormatter:
                 "the model has no chat template, so it was not trained for conversations; use host run, which "
                 "continues a text"
             )
-        self._tokenizer = parse(tokenizer.json, "tokenizer")
-        self._template = ChatTemplate(tokenizer.chat_template, tokenizer.special)
+        self._tokenizer = codec_of(tokenizer)
+        self._template = ChatTemplate(tokenizer.chat_template, tokenizer.special, refusal=tokenizer.refusal)
         self.held = ""
         """What the session holds, as text; who rolls the session back sets it back too."""
 
@@ -119,11 +99,11 @@ class ChatFormatter:
         restart = not self.held or not text.startswith(self.held) or len(text) == len(self.held)
         new = text if restart else text[len(self.held) :]
         self.held = text
-        return Turn(self._tokenizer.encode(new, add_special_tokens=False).ids, restart)
+        return Turn(self._tokenizer.encode(new), restart)
 
     def answered(self, ids: Sequence[int]) -> None:
         """Tell which generated tokens the session took in after the prompt: without one that was only sampled."""
-        self.held += self._tokenizer.decode(list(ids), skip_special_tokens=False)
+        self.held += self._tokenizer.decode(list(ids), skip_special=False)
 
     def reset(self) -> None:
         """Forget the session: the next turn is a restart."""
@@ -131,10 +111,8 @@ class ChatFormatter:
 
 
 def encode_prompt(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Plain text as token ids, after bos where the model wants it. Raises SourceError when nothing remains."""
-    ids: list[int] = parse(tokenizer.json, "tokenizer").encode(text, add_special_tokens=False).ids
-    if tokenizer.add_bos and tokenizer.bos is not None:
-        ids = [tokenizer.bos, *ids]
+    """Plain text as token ids, after what the model wants before it. Raises SourceError when nothing remains."""
+    ids = [*tokenizer.start, *codec_of(tokenizer).encode(text)]
     if not ids:
         raise SourceError("the prompt is empty and the model has no start token; give it at least one word")
     return ids
@@ -143,21 +121,23 @@ def encode_prompt(tokenizer: Tokenizer, text: str) -> list[int]:
 class TextStream:
     """Token ids to text as they come: a character split over tokens is held back until it is whole."""
 
-    def __init__(self, tokenizer: tokenizers.Tokenizer | Tokenizer, skip_special: bool = True) -> None:
-        self._tokenizer = parse(tokenizer.json, "tokenizer") if isinstance(tokenizer, Tokenizer) else tokenizer
+    def __init__(self, tokenizer: Codec | Tokenizer, skip_special: bool = True) -> None:
+        self._tokenizer = codec_of(tokenizer) if isinstance(tokenizer, Tokenizer) else tokenizer
         self._skip = skip_special
         self._ids: list[int] = []
         self._shown = 0
         self._from = 0
 
-    def _decode(self, ids: list[int]) -> str:
-        return str(self._tokenizer.decode(ids, skip_special_tokens=self._skip))
+    def _decode(self) -> tuple[str, str]:
+        """The text up to what was shown, and all of it."""
+        lists = [self._ids[self._from : self._shown], self._ids[self._from :]]
+        before, now = self._tokenizer.decode_all(lists, self._skip)
+        return before, now
 
     def push(self, token: int) -> str:
         """The text that this token completes, perhaps none."""
         self._ids.append(token)
-        before = self._decode(self._ids[self._from : self._shown])
-        now = self._decode(self._ids[self._from :])
+        before, now = self._decode()
         # A replacement character at the end may be the beginning of one that the next tokens complete.
         if len(now) <= len(before) or now.endswith(REPLACEMENT):
             return ""
@@ -166,7 +146,6 @@ class TextStream:
 
     def finish(self) -> str:
         """What was held back, with replacement characters where a character is incomplete."""
-        before = self._decode(self._ids[self._from : self._shown])
-        now = self._decode(self._ids[self._from :])
+        before, now = self._decode()
         self._ids, self._shown, self._from = [], 0, 0
         return now[len(before) :]

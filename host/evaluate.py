@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -54,8 +54,8 @@ class _Sums:
 
 def text_windows(tokenizer: Tokenizer, text: str, tokens: int, window: int) -> list[list[int]]:
     """The text's first ``tokens`` tokens in windows, each of which starts with bos where the model wants it."""
-    plain = encode_prompt(Tokenizer(tokenizer.json, None, (), None), text)[:tokens]
-    bos = [tokenizer.bos] if tokenizer.add_bos and tokenizer.bos is not None else []
+    plain = encode_prompt(replace(tokenizer, bos=None, prefix=()), text)[:tokens]
+    bos = list(tokenizer.start)
     room = window - len(bos)
     windows = [bos + plain[at : at + room] for at in range(0, len(plain), room)]
     return [each for each in windows if len(each) > 1]

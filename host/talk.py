@@ -19,7 +19,7 @@ from host.image.format import MAGIC
 from host.image.reader import Image, identity, whole_identity
 from host.importer.recipe import cache_folder, find_recipe
 from host.importer.source import Tokenizer
-from host.importer.tokenizer import parse
+from host.importer.tokenizer import codec_of
 from host.link.client import Client
 from host.link.describe import describe
 from host.link.endpoint import Waiting
@@ -311,7 +311,7 @@ class Speaker:
         stops = tuple(map(typed, stops))
         if "" in stops:
             raise UsageError("a stop text is empty, which would end every answer at once; leave --stop out")
-        self._text = parse(talk.tokenizer.json, "tokenizer")
+        self._text = codec_of(talk.tokenizer)
         self._stops, self._stop_ids = self._split_stops(stops)
 
     def _split_stops(self, stops: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -320,11 +320,9 @@ class Speaker:
         Other stop texts are watched for, as their characters may be parts of many tokens.
         """
         ids = list(self.talk.tokenizer.stop_ids)
-        special = {index for index, added in self._text.get_added_tokens_decoder().items() if added.special}
         texts = []
-        for stop in stops:
-            token = self._text.token_to_id(stop)
-            if token not in special or len(ids) >= MAX_STOP_IDS:
+        for stop, token in zip(stops, self._text.ids(stops) if stops else (), strict=True):
+            if token is None or token not in self._text.special or len(ids) >= MAX_STOP_IDS:
                 texts.append(stop)
             else:
                 ids.append(token)
@@ -405,7 +403,7 @@ class Conversation(Speaker):
             return
         self._formatter.answered(answer.run.tokens)
         said = [token for token in answer.run.tokens if token not in answer.stop_ids]
-        text = self._text.decode(said, skip_special_tokens=True)
+        text = self._text.decode(said)
         self.messages.append({"role": "assistant", "content": text})
 
     def unanswered(self) -> None:

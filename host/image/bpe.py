@@ -7,17 +7,15 @@ that does not is refused with a reason, and its image has no such section.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer as Library
 
 from host.chat_template import ChatTemplate
 from host.compiler.compile import LIMIT_ADDED, LIMIT_ADDED_BYTES, LIMIT_MERGES, LIMIT_TEXT_BYTES
-from host.errors import SourceError
+from host.errors import HostError
 from host.image.format import (
     BPE_BYTES,
     MAX_ROLE_BYTES,
@@ -27,12 +25,17 @@ from host.image.format import (
     BpeFlag,
     Split,
 )
-from host.importer.gguf_tokenizer import LLAMA3, QWEN2
+from host.importer.gguf_tokenizer import MAX_MERGES_A_PIECE
 from host.importer.source import Tokenizer
-from host.importer.tokenizer import parse
+from host.importer.splits import LLAMA3, QWEN2, SPACE
+from host.importer.tokenizer import Codec, codec_of
+from host.sandbox import SandboxError
 
-SPACE = "\u2581"
 PATTERNS = {LLAMA3: Split.LLAMA3, QWEN2: Split.QWEN2}
+
+
+MAX_IDS = 1 << 20
+"""The largest known vocabularies have a quarter of it."""
 
 
 class Unsupported(Exception):
@@ -57,12 +60,13 @@ def byte_characters() -> dict[str, int]:
 
 
 def bpe_section(tokenizer: Tokenizer) -> bytes:
-    """The section's bytes. Raises Unsupported."""
-    facts = json.loads(tokenizer.json)
+    """The section's bytes. Raises Unsupported, and the tokenizer's refusal where it is damaged."""
+    library = codec_of(tokenizer)
+    facts = library.facts()
     model = facts["model"]
     if model.get("type", "BPE") != "BPE" or "merges" not in model:
         raise Unsupported(f"its model is {model.get('type')}, not BPE")
-    for key in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
+    for key in ("continuing_subword_prefix", "end_of_word_suffix"):
         if model.get(key):
             raise Unsupported(f"its BPE has {key}")
     split, flags = _split(facts)
@@ -74,14 +78,18 @@ def bpe_section(tokenizer: Tokenizer) -> bytes:
     texts = _texts(model["vocab"], characters)
     added = _added(facts, texts, characters)
     byte_ids = _byte_ids(model, characters)
-    merges = _merges(model)
+    merges = _merges(model, tokenizer.ranks)
+    if tokenizer.ranks is not None:
+        _check_pieces(model["vocab"], facts.get("added_tokens") or [])
     _check_limits(texts, merges, added)
     listed = flags & (BpeFlag.WHOLE_WORDS | BpeFlag.CHARACTERS)
     ordered = _sorted(model["vocab"], texts, byte_ids, characters) if listed else []
     roles = find_roles(tokenizer)
+    if not tokenizer.chat_template and tuple(library.encode(roles.first)) != tokenizer.start:
+        raise Unsupported("what its texts start with cannot be written as text")
     if tokenizer.chat_template:
         flags |= BpeFlag.CHAT | (BpeFlag.TURNS if roles.next is not None else 0)
-    return _build(split, flags, texts, byte_ids, merges, ordered, added, roles, parse(tokenizer.json, "tokenizer"))
+    return _build(split, flags, texts, byte_ids, merges, ordered, added, roles, library)
 
 
 def _check_limits(
@@ -108,9 +116,11 @@ def _build(
     ordered: list[int],
     added: list[tuple[int, int]],
     roles: Roles,
-    library: Library,
+    library: Codec,
 ) -> bytes:
-    count = max(texts) + 1
+    count = max(texts, default=-1) + 1
+    if not 0 < count <= MAX_IDS:
+        raise Unsupported(f"its ids go up to {count - 1}" if count else "its vocabulary is empty")
     pieces = [texts.get(i, b"") for i in range(count)]
     offsets = [0]
     for piece in pieces:
@@ -118,7 +128,7 @@ def _build(
     role_texts = [text.encode() for text in (roles.first, roles.end, roles.next or "", roles.suffix)]
     if sum(map(len, role_texts)) > MAX_ROLE_BYTES:
         raise Unsupported(f"its chat template puts more than {MAX_ROLE_BYTES} bytes around a question")
-    end = library.encode(roles.end, add_special_tokens=False).ids if roles.end else []
+    end = library.encode(roles.end) if roles.end else []
     head: bytes = Bpe.build(
         {
             "split": split,
@@ -212,14 +222,33 @@ def _byte_ids(model: Mapping[str, Any], characters: bool) -> list[int]:
     return found
 
 
-def _merges(model: Mapping[str, Any]) -> list[tuple[int, int, int, int]]:
+def _merges(model: Mapping[str, Any], ranks: Sequence[int] | None) -> list[tuple[int, int, int, int]]:
     """The fields of BpeMerge, ascending by the pair."""
     vocab = model["vocab"]
     found: dict[tuple[int, int], tuple[int, int]] = {}
-    for rank, merge in enumerate(model["merges"]):
+    for place, merge in enumerate(model["merges"]):
         left, right = merge.split(" ") if isinstance(merge, str) else merge
-        found[vocab[left], vocab[right]] = (rank, vocab[left + right])
+        merged = vocab.get(left + right)
+        if merged is None:
+            raise Unsupported(f"its merge of {left} and {right} makes no token")
+        found[vocab[left], vocab[right]] = (place if ranks is None else ranks[merged], merged)
     return [(*pair, *merge) for pair, merge in sorted(found.items())]
+
+
+def _check_pieces(vocab: Mapping[str, int], added: Sequence[Mapping[str, Any]]) -> None:
+    """Raises Unsupported where pieces with ranks are made of more than pairs of tokens, which the tables hold."""
+    special = {token["content"] for token in added}
+    for piece in vocab:
+        if len(piece) == 6 and piece.startswith("<0x"):
+            continue
+        if SPACE in piece and piece in special:
+            raise Unsupported(f"its token {piece} is found before spaces become {SPACE}")
+        if piece in special:
+            continue
+        if len(piece) > MAX_MERGES_A_PIECE:
+            raise Unsupported(f"a piece of it has {len(piece)} characters")
+        if len(piece) > 1 and not all(character in vocab for character in piece):
+            raise Unsupported(f"its piece {piece} has characters that are no pieces")
 
 
 def _sorted(vocab: Mapping[str, int], texts: dict[int, bytes], byte_ids: list[int], characters: bool) -> list[int]:
@@ -248,24 +277,26 @@ def _added(facts: Mapping[str, Any], texts: dict[int, bytes], characters: bool) 
 
 
 def find_roles(tokenizer: Tokenizer) -> Roles:
-    """The chat template rendered to the texts around a question. Raises Unsupported where it is not of that form."""
+    """The chat template rendered to the texts around a question. Raises Unsupported where it is not of that form.
+
+    One that breaks the limits of the sandbox is no matter of form: that is the tokenizer's refusal.
+    """
     if not tokenizer.chat_template:
-        library = parse(tokenizer.json, "tokenizer")
-        starts = tokenizer.add_bos and tokenizer.bos is not None
-        return Roles(library.id_to_token(tokenizer.bos or 0) or "" if starts else "", "")
+        return Roles("".join(token or "" for token in codec_of(tokenizer).tokens(tokenizer.start)), "")
     try:
         # Without a clock: the same model gives the same image tomorrow.
-        template = ChatTemplate(tokenizer.chat_template, tokenizer.special, clock=False)
+        template = ChatTemplate(tokenizer.chat_template, tokenizer.special, clock=False, refusal=tokenizer.refusal)
         one = template.render([{"role": "user", "content": "question-1"}])
         asked, said = {"role": "user", "content": "question-1"}, {"role": "assistant", "content": "answer-1"}
         two = template.render([asked, said, {"role": "user", "content": "question-2"}])
-    except SourceError as error:
+    except HostError as error:
+        if isinstance(error.__cause__, SandboxError) and error.__cause__.harmful:
+            raise
         raise Unsupported(str(error)) from error
     first, mark, suffix = one.partition("question-1")
     if not mark or "question-1" in suffix:
         raise Unsupported("its chat template does not put a question between two fixed texts")
-    library = parse(tokenizer.json, "tokenizer")
-    ends = [library.id_to_token(index) or "" for index in tokenizer.stop_ids]
+    ends = [token or "" for token in codec_of(tokenizer).tokens(tokenizer.stop_ids)]
     return Roles(first, suffix, *_next_turn(one, two, suffix, ends))
 
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import zlib
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from host.image.format import (
     LEAF_BYTES,
     MAGIC,
     MAX_SECTIONS,
+    NO_TENSOR,
     OP_BYTES,
     OPS,
     SECTION_ALIGN,
@@ -53,7 +53,9 @@ from host.image.format import (
     align,
     tensor_bytes,
 )
+from host.importer.fields import is_unicode
 from host.importer.source import Tokenizer
+from host.importer.tokenizer import MAX_PREFIX, MAX_STOP_IDS
 from host.quant.layout import unpack_float, unpack_plain, unpack_quantized
 
 REQUIRED = (
@@ -327,16 +329,9 @@ class Image:
             text = stream.decompress(packed, MAX_TOKENIZER_BYTES)
             if stream.unconsumed_tail:
                 raise ValueError("too large")
-            facts = json.loads(text)
+            facts = parse_json(text, MAX_TOKENIZER_BYTES)
             template = self.section(SectionId.CHAT).decode() if SectionId.CHAT in self.sections else None
-            return Tokenizer(
-                json=facts["tokenizer.json"],
-                bos=facts["bos"],
-                stop_ids=tuple(facts["stop_ids"]),
-                chat_template=template,
-                special=facts["special"],
-                add_bos=facts["add_bos"],
-            )
+            return _tokenizer(facts, template)
         except (zlib.error, ValueError, KeyError, TypeError) as error:
             raise self._fail("the tokenizer is damaged") from error
 
@@ -364,6 +359,36 @@ def parse_op(index: int, data: bytes) -> OpEntry:
     return OpEntry(
         index, op, domain, fields | {name: kind(fields[name]) for name, kind in OP_ENUMS.get(op, {}).items()}
     )
+
+
+def _tokenizer(facts: Any, template: str | None) -> Tokenizer:
+    """The tokenizer that a section describes. Raises ValueError, TypeError or KeyError where it is another thing."""
+    text, bos, special = facts["tokenizer.json"], facts["bos"], facts["special"]
+    stops, prefix, ranks = facts["stop_ids"], facts.get("prefix", []), facts.get("ranks")
+    texts = [text, *special.keys(), *special.values()] if isinstance(special, dict) else [None]
+    if not all(isinstance(each, str) and is_unicode(each) for each in texts):
+        raise TypeError("no texts")
+    if not isinstance(facts["add_bos"], bool) or len(stops) > MAX_STOP_IDS or len(prefix) > MAX_PREFIX:
+        raise ValueError("unlikely values")
+    if not _are_ids(stops) or not _are_ids(prefix) or not _are_ids([bos] if bos is not None else []):
+        raise ValueError("no ids")
+    if ranks is not None and not _are_ids(ranks):
+        raise ValueError("no ranks")
+    return Tokenizer(
+        json=text,
+        bos=bos,
+        stop_ids=tuple(stops),
+        chat_template=template,
+        special=special,
+        add_bos=facts["add_bos"],
+        prefix=tuple(prefix),
+        ranks=None if ranks is None else tuple(ranks),
+        refusal=ImageError,
+    )
+
+
+def _are_ids(values: Any) -> bool:
+    return isinstance(values, list) and all(type(value) is int and 0 <= value < NO_TENSOR for value in values)
 
 
 def plain(value: Any) -> Any:

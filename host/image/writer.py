@@ -229,11 +229,15 @@ def _tensor_pieces(spec: TensorSpec) -> Iterator[bytes]:
 
 def tokenizer_section(tokenizer: Tokenizer) -> bytes:
     """JSON, compressed: what the host needs to turn text into ids and back."""
-    facts = {
+    facts: dict[str, object] = {
         "tokenizer.json": tokenizer.json,
         "bos": tokenizer.bos,
         "stop_ids": list(tokenizer.stop_ids),
         "special": tokenizer.special,
         "add_bos": tokenizer.add_bos,
     }
+    if tokenizer.prefix:
+        facts["prefix"] = list(tokenizer.prefix)
+    if tokenizer.ranks is not None:
+        facts["ranks"] = list(tokenizer.ranks)
     return zlib.compress(json.dumps(facts, sort_keys=True, ensure_ascii=False).encode(), 9)

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from host.errors import HostError, SourceError
+
 
 @dataclass(frozen=True)
 class Blocks:
@@ -57,6 +59,18 @@ class Tokenizer:
     """bos_token, eos_token, ... as text: what chat templates refer to."""
     add_bos: bool = False
     """Whether plain prompts start with bos."""
+    prefix: tuple[int, ...] = ()
+    """What plain prompts start with where it is not bos alone: ids, bos among them if it is wanted."""
+    ranks: tuple[int, ...] | None = None
+    """By id, how early a piece is made of two neighbours where pieces of one rank exist, which merges cannot say: the
+    pair of the lowest rank first, of equals the leftmost (llama.cpp's SentencePiece). None: the merges' own order."""
+    refusal: type[HostError] = field(default=SourceError, compare=False, repr=False)
+    """The error that says that it is damaged: ImageError where it comes from an image."""
+
+    @property
+    def start(self) -> tuple[int, ...]:
+        """The ids that plain prompts start with."""
+        return self.prefix or ((self.bos,) if self.add_bos and self.bos is not None else ())
 
 
 @dataclass

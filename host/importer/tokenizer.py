@@ -3,41 +3,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import tokenizers
-from tokenizers import AddedToken, decoders, models, pre_tokenizers
-
-from host.errors import SourceError
-from host.importer.fields import read_json, read_text
+from host.errors import HostError, SourceError, UsageError
+from host.foreign import parse_json
+from host.importer.fields import is_unicode, read_json, read_text
 from host.importer.source import Tokenizer
+from host.importer.splits import byte_level, qwen2
+from host.sandbox import Loaded, SandboxError
+from host.words import shown
 
 MAX_TOKENIZER_BYTES = 256 << 20
 MAX_TEMPLATE_BYTES = 1 << 20
 MAX_STOP_IDS = 8
+MAX_PREFIX = 16
+"""Tokens before every text."""
 END_TOKENS = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<|end_of_text|>", "<|endoftext|>", "<end_of_turn>")
 """Special tokens that end an answer wherever they occur."""
-SPECIAL_KEYS = ("bos_token", "eos_token", "unk_token", "pad_token")
+SPECIAL_KEYS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+"""What transformers gives to templates by these names."""
 
 
-def parse(text: str, where: str) -> tokenizers.Tokenizer:
-    """A tokenizer.json as an object. Raises SourceError when the library refuses it."""
-    try:
-        return tokenizers.Tokenizer.from_str(text)
-    except BaseException as error:  # a panic in the library is no Exception
-        if isinstance(error, (KeyboardInterrupt, SystemExit)):
-            raise
-        raise SourceError(f"{where} is not a tokenizer that can be read: {error}; copy or download it again") from error
+class Codec:
+    """A tokenizer in the sandbox (host/sandbox.py): text to ids and back. Every method may raise the refusal."""
+
+    def __init__(
+        self,
+        text: str,
+        where: str = "the model's tokenizer",
+        ranks: Sequence[int] | None = None,
+        refusal: type[HostError] = SourceError,
+    ) -> None:
+        """From a tokenizer.json, see ``Tokenizer`` for ``ranks``; ``refusal`` is the error of one that is damaged."""
+        self._where, self._refusal = where, refusal
+        try:
+            self._loaded = Loaded("tokenizer", json=text, ranks=None if ranks is None else list(ranks))
+        except SandboxError as error:
+            words = f"{where} is not a tokenizer that can be read: {shown(str(error))}"
+            raise refusal(f"{words}; it is damaged, copy or download it again") from error
+        facts = self._loaded.facts
+        self.special: dict[int, str] = {int(index): token for index, token in facts["special"].items()}
+        """Special tokens by id."""
+        self.prefix: tuple[int, ...] = tuple(facts["prefix"])
+        """What the tokenizer itself puts before a text."""
+        self.trained = bool(facts["trained"])
+        """Whether the file had what is for training: texts cut or filled up, dropout."""
+
+    def _ask(self, op: str, **values: Any) -> Any:
+        try:
+            return self._loaded.ask(op, **values)
+        except SandboxError as error:
+            words = f"{self._where} fails: {shown(str(error))}"
+            raise self._refusal(f"{words}; it is damaged or made to do harm, take it from the model's page") from error
+
+    def facts(self) -> dict[str, Any]:
+        """Its tokenizer.json as the library writes it: every part in its one form, nothing of training in it."""
+        try:
+            return dict(parse_json(self._ask("plain", limit=MAX_TOKENIZER_BYTES), MAX_TOKENIZER_BYTES))
+        except ValueError as error:
+            raise self._refusal(f"{self._where} cannot be read: {error}; copy or download it again") from error
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text, nothing added. Raises UsageError for a text that is no Unicode."""
+        if not is_unicode(text):
+            raise UsageError("the text has bytes that are no UTF-8, so it cannot be tokenized; give it as UTF-8")
+        return list(self._ask("encode", text=text))
+
+    def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
+        """The text of ids."""
+        return self.decode_all([ids], skip_special)[0]
+
+    def decode_all(self, lists: Sequence[Sequence[int]], skip_special: bool = True) -> list[str]:
+        """The text of each list of ids."""
+        return list(self._ask("decode", lists=[list(ids) for ids in lists], skip=skip_special))
+
+    def ids(self, tokens: Sequence[str]) -> list[int | None]:
+        """The id of each token; None where there is none."""
+        return list(self._ask("ids", tokens=[token if is_unicode(token) else "" for token in tokens]))
+
+    def tokens(self, ids: Sequence[int]) -> list[str | None]:
+        """The token of each id; None where there is none."""
+        return list(self._ask("tokens", ids=list(ids)))
+
+    def beyond(self, size: int) -> tuple[int, dict[str, int]]:
+        """How many ids are not below a vocabulary's ``size``, and the first of their tokens, some dozens."""
+        found = self._ask("beyond", size=size)
+        return int(found["count"]), dict(found["first"])
 
 
-def stop_ids(tokenizer: tokenizers.Tokenizer, named: Iterable[Any]) -> tuple[int, ...]:
+def parse(text: str, where: str) -> Codec:
+    """A tokenizer.json, ready to use. Raises SourceError when the library refuses it or cannot stand it."""
+    return Codec(text, where)
+
+
+def codec_of(tokenizer: Tokenizer) -> Codec:
+    """A model's tokenizer, ready to use. Raises its refusal."""
+    return Codec(tokenizer.json, ranks=tokenizer.ranks, refusal=tokenizer.refusal)
+
+
+def stop_ids(codec: Codec, named: Iterable[Any]) -> tuple[int, ...]:
     """The ids that end an answer: the named ones first, then the vocabulary's special end tokens; at most eight."""
-    found = [value for value in named if isinstance(value, int) and not isinstance(value, bool) and value >= 0]
-    special = {index for index, token in tokenizer.get_added_tokens_decoder().items() if token.special}
-    found += [index for index in map(tokenizer.token_to_id, END_TOKENS) if index is not None and index in special]
-    known = [index for index in dict.fromkeys(found) if tokenizer.id_to_token(index) is not None]
+    found = [
+        value for value in named if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 32
+    ]
+    found += [index for index in codec.ids(END_TOKENS) if index is not None and index in codec.special]
+    unique = list(dict.fromkeys(found))[:256]
+    known = [index for index, token in zip(unique, codec.tokens(unique), strict=True) if token is not None]
     return tuple(known[:MAX_STOP_IDS])
 
 
@@ -64,61 +138,176 @@ def _template(folder: Path, config: Mapping[str, Any]) -> str | None:
     return template if isinstance(template, str) else None
 
 
-def _from_merges(folder: Path) -> str:
-    """tokenizer.json of a GPT-2 style vocab.json and merges.txt."""
+def _from_merges(folder: Path, config: Mapping[str, Any]) -> str:
+    """tokenizer.json of a vocab.json and merges.txt: the byte-level BPE that the folder's class has."""
+    kind = config.get("tokenizer_class")
+    name = kind.removesuffix("Fast") if isinstance(kind, str) else "GPT2Tokenizer"
+    if name not in (*GPT2_CLASSES, "Qwen2Tokenizer"):
+        raise SourceError(
+            f"the tokenizer is a {shown(name, 60)} of vocab.json and merges.txt, whose rules are not known here; "
+            "convert it with transformers' AutoTokenizer.save_pretrained, which writes a tokenizer.json"
+        )
     vocab = read_json(folder / "vocab.json", MAX_TOKENIZER_BYTES)
+    if not all(isinstance(index, int) and not isinstance(index, bool) and index >= 0 for index in vocab.values()):
+        raise SourceError("vocab.json does not hold one id for each token; copy it again")
     lines = read_text(folder / "merges.txt", MAX_TOKENIZER_BYTES).split("\n")
-    merges = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
-    try:
-        bpe = models.BPE(vocab=vocab, merges=merges)  # type: ignore[arg-type]
-    except Exception as error:
-        raise SourceError(f"vocab.json and merges.txt do not fit each other: {error}; copy them again") from error
-    tokenizer = tokenizers.Tokenizer(bpe)
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    if "<|endoftext|>" in vocab:
-        tokenizer.add_special_tokens([AddedToken("<|endoftext|>", special=True, normalized=False)])
-    return str(tokenizer.to_str())
+    merges = [line.rstrip("\r").split(" ") for line in lines if line.strip() and not line.startswith("#version")]
+    facts = (qwen2 if name == "Qwen2Tokenizer" else byte_level)(vocab, merges)
+    for ends in ("<|endoftext|>",):
+        if ends in vocab:
+            facts["added_tokens"].append(_added(vocab[ends], ends, special=True))
+    return json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
 
 
-def _json_in(folder: Path) -> str | None:
+GPT2_CLASSES = ("GPT2Tokenizer", "CodeGenTokenizer")
+"""Classes whose vocab.json and merges.txt are split as GPT-2's. RoBERTa's and its like frame every text."""
+
+
+def _added(index: int, content: str, special: bool, **more: bool) -> dict[str, Any]:
+    """An entry of tokenizer.json's added_tokens."""
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": not special}
+    return {"id": index, "content": content, **flags, **more, "special": special}
+
+
+def _named(config: Mapping[str, Any]) -> list[str]:
+    """The special tokens that a config names, each by its own key or in a list."""
+    found = [config.get(key) for key in SPECIAL_KEYS]
+    for key in EXTRA_KEYS:
+        value = config.get(key)
+        found += value.values() if isinstance(value, Mapping) else _as_list(value)
+    return [token for each in found if (token := _token_text(each))]
+
+
+def _config_tokens(folder: Path, config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The tokens that tokenizer_config.json, or else added_tokens.json, adds, by content. Raises SourceError."""
+    found: dict[str, dict[str, Any]] = {}
+    named = _named(config)
+    decoder = config.get("added_tokens_decoder")
+    if isinstance(decoder, Mapping):
+        for key, token in decoder.items():
+            content = _token_text(token)
+            if not content or not isinstance(token, Mapping) or not str(key).isdecimal():
+                raise SourceError("tokenizer_config.json: added_tokens_decoder does not map ids to tokens; damaged")
+            flags = {name: token[name] for name in ADDED_FLAGS if isinstance(token.get(name), bool)}
+            special = token.get("special") is True or content in named
+            found[content] = _added(int(key), content, special) | flags
+    elif (folder / "added_tokens.json").is_file():
+        for content, index in read_json(folder / "added_tokens.json").items():
+            if isinstance(index, bool) or not isinstance(index, int) or index < 0 or not content:
+                raise SourceError("added_tokens.json does not map tokens to ids; copy it again")
+            found[content] = _added(index, content, content in named)
+    return found
+
+
+EXTRA_KEYS = ("additional_special_tokens", "extra_special_tokens")
+ADDED_FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
+
+
+def _completed(facts: dict[str, Any], tokens: Mapping[str, dict[str, Any]], named: Iterable[str]) -> bool:
+    """Add the tokens that tokenizer.json lacks, at their ids, and those named special. Returns whether any."""
+    vocab = facts["model"].get("vocab")
+    if not isinstance(vocab, dict):
+        return False  # a Unigram's: a list of scored pieces, with nothing to add to
+    have = {token["content"]: token for token in facts["added_tokens"]}
+    taken = {*vocab.values(), *(token["id"] for token in have.values())}
+    changed = False
+    for content, token in tokens.items():
+        if content in have:
+            continue
+        if content not in vocab:
+            if token["id"] in taken:
+                raise SourceError(
+                    f"the folder gives token {shown(content, 60)} the id {token['id']}, which another token has; "
+                    "its files are of different models"
+                )
+            vocab[content] = token["id"]
+        have[content] = token | {"id": vocab[content]}
+        changed = True
+    for content in named:
+        if content in vocab and content not in have:
+            have[content] = _added(vocab[content], content, special=True)
+            changed = True
+    facts["added_tokens"] = sorted(have.values(), key=lambda token: int(token["id"]))
+    return changed
+
+
+def _prefixed(facts: dict[str, Any], config: Mapping[str, Any]) -> bool:
+    """Apply tokenizer_config.json's add_prefix_space. Returns whether it changes anything."""
+    wanted, pre = config.get("add_prefix_space"), facts["pre_tokenizer"]
+    if not isinstance(wanted, bool) or not isinstance(pre, dict) or pre.get("add_prefix_space", wanted) == wanted:
+        return False
+    pre["add_prefix_space"] = wanted
+    return True
+
+
+def _json_in(folder: Path, config: Mapping[str, Any]) -> str | None:
     """The folder's tokenizer as JSON text; None where it has none that can be read without its own program."""
     if (folder / "tokenizer.json").is_file():
-        return read_text(folder / "tokenizer.json", MAX_TOKENIZER_BYTES)
-    if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
-        return _from_merges(folder)
-    return None
+        text = read_text(folder / "tokenizer.json", MAX_TOKENIZER_BYTES)
+        where = "tokenizer.json"
+    elif (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
+        text, where = _from_merges(folder, config), "vocab.json with merges.txt"
+    else:
+        return None
+    codec = parse(text, where)
+    facts = codec.facts()
+    added = _completed(facts, _config_tokens(folder, config), _named(config))
+    changed = _prefixed(facts, config) or added or codec.trained
+    return json.dumps(facts, ensure_ascii=False, separators=(",", ":")) if changed else text
+
+
+def _config_of(folder: Path) -> dict[str, Any]:
+    """tokenizer_config.json with special_tokens_map.json, whose word counts where the former lists no added tokens."""
+    found = [
+        read_json(folder / name) if (folder / name).is_file() else {}
+        for name in ("tokenizer_config.json", "special_tokens_map.json")
+    ]
+    return found[1] | found[0] if "added_tokens_decoder" in found[0] else found[0] | found[1]
 
 
 def load_tokenizer(folder: Path, model_config: Mapping[str, Any]) -> Tokenizer | None:
     """Tokenizer from the files in a folder; None when there is none. Raises SourceError when one is damaged."""
-    text = _json_in(folder)
+    config = _config_of(folder)
+    text = _json_in(folder, config)
     if text is None:
         return None
-    tokenizer = parse(text, "tokenizer.json")
-    extra = {
-        name: read_json(folder / name) if (folder / name).is_file() else {}
-        for name in ("tokenizer_config.json", "generation_config.json", "special_tokens_map.json")
-    }
-    config = {**extra["special_tokens_map.json"], **extra["tokenizer_config.json"]}
+    codec = parse(text, "tokenizer.json")
+    generation = folder / "generation_config.json"
+    named = _as_list(read_json(generation).get("eos_token_id") if generation.is_file() else None)
     special = {key: token for key in SPECIAL_KEYS if (token := _token_text(config.get(key))) is not None}
-    named = _as_list(extra["generation_config.json"].get("eos_token_id"))
-    if "eos_token" in special:
-        named.append(tokenizer.token_to_id(special["eos_token"]))
-    named += _as_list(model_config.get("eos_token_id"))
-    bos = tokenizer.token_to_id(special["bos_token"]) if "bos_token" in special else model_config.get("bos_token_id")
-    bos = bos if isinstance(bos, int) and tokenizer.id_to_token(bos) is not None else None
-    add_bos = config.get("add_bos_token")
-    if not isinstance(add_bos, bool):
-        add_bos = bos is not None and tokenizer.encode("a").ids[:1] == [bos]
+    first, last = codec.ids([special.get("bos_token", ""), special.get("eos_token", "")])
+    named += [last, *_as_list(model_config.get("eos_token_id"))]
+    bos = _bos(codec, first if "bos_token" in special else model_config.get("bos_token_id"))
+    start = _start(codec, bos, config.get("add_bos_token"))
+    if bos is None or (start and bos not in start):
+        bos = start[0] if start else bos
     return Tokenizer(
         json=text,
         bos=bos,
-        stop_ids=stop_ids(tokenizer, named),
+        stop_ids=stop_ids(codec, named),
         chat_template=_template(folder, config),
         special=special,
-        add_bos=add_bos and bos is not None,
+        add_bos=bos is not None and bos in start,
+        prefix=() if start == (bos,) else start,
     )
+
+
+def _bos(codec: Codec, named: Any) -> int | None:
+    """The id that texts start with by its name in a config, if it is one."""
+    good = isinstance(named, int) and not isinstance(named, bool) and 0 <= named < 1 << 32
+    return named if good and codec.tokens([named])[0] is not None else None
+
+
+def _start(codec: Codec, bos: int | None, wanted: Any) -> tuple[int, ...]:
+    """What plain texts start with: what the post-processor puts there, and bos as add_bos_token says, if it does."""
+    start = codec.prefix
+    if len(start) > MAX_PREFIX:
+        raise SourceError(f"the tokenizer puts {len(start)} tokens before every text; no known model wants that")
+    if wanted is True and bos is not None and bos not in start:
+        return (bos, *start)
+    if wanted is False:
+        return tuple(index for index in start if index != bos)
+    return start
 
 
 def without_tokenizer(folder: Path) -> SourceError:
@@ -131,8 +320,7 @@ def without_tokenizer(folder: Path) -> SourceError:
 
 def check_vocabulary(tokenizer: Tokenizer, vocab: int) -> None:
     """Raises SourceError when the tokenizer makes ids that the model has no embedding for."""
-    ids = parse(tokenizer.json, "tokenizer").get_vocab(with_added_tokens=True).values()
-    beyond = sum(index >= vocab for index in ids)
+    beyond, _ = codec_of(tokenizer).beyond(vocab)
     if beyond:
         raise SourceError(
             f"the tokenizer has {beyond} ids beyond the model's vocabulary of {vocab}; tokenizer and model are of "

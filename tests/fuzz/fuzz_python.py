@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Atheris targets: what the host reads that somebody else wrote. Only HostError may come out of it.
 
-usage: fuzz_python.py {gguf|safetensors|decoder} [options of libFuzzer] [corpus...]
+usage: fuzz_python.py {gguf|safetensors|decoder|tokenizer} [options of libFuzzer] [corpus...]
 
 ``fuzz_python.py seeds DIRECTORY`` writes a start for each target there: files of a model of a few weights.
 """
@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import struct
 import sys
 import tempfile
@@ -24,18 +25,22 @@ import numpy as np
 from gguf import GGUFWriter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-with atheris.instrument_imports(include=["host.importer", "host.link.frames"]):
+with atheris.instrument_imports(include=["host.importer", "host.link.frames", "host.image.bpe"]):
     from host.errors import HostError
+    from host.image.bpe import why_no_terminal
     from host.importer.family import Config, Family, canonical_safetensors
     from host.importer.gpt2 import GPT2
     from host.importer.llama import LLAMA
     from host.importer.load import load_source
     from host.importer.safetensors_file import check_dtypes, open_safetensors
+    from host.importer.tokenizer import load_tokenizer
     from host.link import frames
     from host.link.frames import Damaged, Decoder, Frame, Text, encode
 
+from host.chat_template import encode_prompt
+from host.importer import splits
 from host.link.messages import MESSAGES
-from tests.fuzz.mutators import mutate_frames, mutate_gguf, mutate_safetensors
+from tests.fuzz.mutators import mutate_frames, mutate_gguf, mutate_json, mutate_safetensors
 from tests.support.model_files import write_folder, write_gguf
 from tests.support.tiny import tiny_gpt2, tiny_llama
 
@@ -77,6 +82,25 @@ def safetensors_reader() -> Callable[[Path], None]:
             tensor.float32()
 
     return read
+
+
+def tokenizer_target() -> Callable[[bytes], None]:
+    """A folder's tokenizer.json: everything that packing and asking do with it; the library runs in the child."""
+    folder = SCRATCH / f"fuzz-{os.getpid()}-tokenizer"
+
+    def run(data: bytes) -> None:
+        folder.mkdir(exist_ok=True)
+        try:
+            (folder / "tokenizer.json").write_bytes(data)
+            with contextlib.suppress(HostError):
+                tokenizer = load_tokenizer(folder, {"bos_token_id": 1})
+                assert tokenizer is not None
+                why_no_terminal(tokenizer)
+                encode_prompt(tokenizer, "he <s>h\u00fc")
+        finally:
+            shutil.rmtree(folder)
+
+    return run
 
 
 def file_target(suffix: str, read: Callable[[Path], None]) -> Callable[[bytes], None]:
@@ -126,6 +150,7 @@ TARGETS = {
     "gguf": Target(lambda: file_target(".gguf", read_gguf), mutate_gguf, 4096),
     "safetensors": Target(lambda: file_target(".safetensors", safetensors_reader()), mutate_safetensors, 3072),
     "decoder": Target(decoder_target, mutate_frames, 1024),
+    "tokenizer": Target(tokenizer_target, mutate_json, 4096),
 }
 
 
@@ -218,12 +243,28 @@ def write_decoder_seeds(folder: Path) -> None:
     (folder / "text").write_bytes("ready \u2713\r\n\u001b[1mx".encode() * 8 + b"x" * MAX_LINE)
 
 
+def write_tokenizer_seeds(folder: Path) -> None:
+    """Byte-level, with whole words, by scores, and one that starts with two tokens."""
+    folder.mkdir(parents=True, exist_ok=True)
+    vocab, merges = {"<s>": 0, "</s>": 1, "h": 2, "e": 3, "he": 4, "\u0120": 5, "\u2581": 6}, [("h", "e")]
+    for name in ("gpt-2", "llama-bpe", "deepseek-coder"):
+        (folder / name).write_text(json.dumps(splits.byte_level(vocab, merges, splits.BY_NAME[name])))
+    (folder / "pieces").write_text(json.dumps(splits.sentence_piece(vocab, merges, "<s>", True)))
+    start = [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
+    special = {"<s>": {"id": "<s>", "ids": [0, 1], "tokens": ["<s>", "</s>"]}}
+    post = {"type": "TemplateProcessing", "single": start, "pair": start, "special_tokens": special}
+    cut = {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
+    facts = splits.byte_level(vocab, merges) | {"post_processor": post, "truncation": cut}
+    (folder / "starting").write_text(json.dumps(facts))
+
+
 def write_seeds(folder: Path) -> None:
     """Whole small files for the readers, frames between text for the decoder."""
     write_gguf_seeds(folder / "gguf")
     with tempfile.TemporaryDirectory() as scratch:
         write_safetensors_seeds(folder / "safetensors", Path(scratch))
     write_decoder_seeds(folder / "decoder")
+    write_tokenizer_seeds(folder / "tokenizer")
 
 
 def main(argv: list[str]) -> None:

@@ -342,3 +342,55 @@ def mutate_frames(data: bytes, max_size: int, seed: int) -> bytes:
         return _mutate(data, max_size)
     segments[at] = _change_segment(segments[at], room, rng)
     return b"\0".join(segments)[:max_size]
+
+
+VALUES = (None, True, 0, -1, 1.5, 2**32, 2**70, "", "a", "\u2581", "<s>", "\ud800", "(a|aa)+b", [], {}, [[]], {"a": 1})
+TYPES = (
+    "BPE",
+    "WordLevel",
+    "Unigram",
+    "WordPiece",
+    "Split",
+    "ByteLevel",
+    "Sequence",
+    "Replace",
+    "NFC",
+    "Fuse",
+    "Digits",
+)
+
+
+def _places(value: Any) -> list[tuple[Any, Any]]:
+    """Every container in a value, with each of its keys or indices."""
+    found: list[tuple[Any, Any]] = []
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        keys = list(each) if isinstance(each, dict) else range(len(each)) if isinstance(each, list) else ()
+        found += [(each, key) for key in keys]
+        waiting += [each[key] for key in keys]
+    return found
+
+
+def mutate_json(data: bytes, max_size: int, seed: int) -> bytes:
+    """Values by their meaning: replaced, copied from another place, left out; or the bytes of the whole."""
+    rng = random.Random(seed)
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        value = None
+    if not (places := _places(value)) or rng.random() < 0.25:
+        return _mutate(data, max_size)
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        holder, key = rng.choice(places)
+        source, other = rng.choice(places)
+        if not (key in holder if isinstance(holder, dict) else key < len(holder)):
+            continue
+        way = rng.random()
+        if way < 0.2:
+            del holder[key]
+        elif way < 0.5 and (other in source if isinstance(source, dict) else other < len(source)):
+            holder[key] = json.loads(json.dumps(source[other]))
+        else:
+            holder[key] = rng.choice(TYPES if key == "type" and rng.random() < 0.7 else VALUES)
+    return json.dumps(value).encode()[:max_size]

@@ -46,6 +46,22 @@ TEMPLATES = {
         {%- else %}{{- "[INST] " + message["content"] + "[/INST]" }}{%- endif %}
     {%- else %}{{- " " + message["content"].strip() + eos_token }}{%- endif %}
 {%- endfor %}""",
+    "options": "{{ messages[1] | tojson(ensure_ascii=true, indent=2, separators=(',', ':'), sort_keys=true) }}",
+    "tools": "{% if tools is not none %}tools{% endif %}{{ documents is none }}{{ tools is defined }}{{ tools }}",
+    "answers": """{% for message in messages %}
+    {%- if message.role == 'assistant' %}
+        {%- generation -%} {{ message.content }} {%- endgeneration -%} end
+    {%- else %}
+  {% generation %}
+{{ message.content }}
+  {% endgeneration %}
+
+    {% endif %}
+{%- endfor %}""",
+    "scopes": "{% generation %}{% set x = 1 %}{% endgeneration %}{{ x is defined }}",
+    "breaks": "{% for m in messages %}{{ m.role }}{% break %}{% endfor %}",
+    "lists": "{{ messages | map(attribute='role') | join('|') }}{{ (messages[1:] | first)['role'] }}",
+    "dates": "{{ strftime_now('%d %b %Y%Z') }}",
     "json": "{{ messages | tojson }}{% if tools is defined and tools %}tools{% endif %}",
 }
 

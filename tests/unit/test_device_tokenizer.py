@@ -24,6 +24,7 @@ from host.image.reader import Image
 from host.importer import load_source
 from host.importer.source import Tokenizer
 from host.terminal import printable
+from tests.support.device_tokenizer import Device, Text, image_source
 from tests.support.images import ImageEditor
 from tests.support.native import Native, Port
 from tests.support.texts import CHATML, CORPUS, NASTY, TEXTS, described, trained
@@ -31,56 +32,13 @@ from tests.support.tiny import tiny_image, tiny_llama, tiny_tokenizer
 from tools import gen_unicode
 
 KINDS = ["gpt2", "smollm", "llama3", "qwen2", "sentencepiece"]
-CAPACITY = 5000
 E_PENDING = 70
-
-
-class Text(ctypes.Structure):
-    """struct tokenizer_text."""
-
-    _fields_ = (("at", ctypes.c_void_p), ("size", ctypes.c_uint32))
-
-
-class Device:
-    """The tokenizer of a loaded image."""
-
-    def __init__(self, native: Native, image: bytes | Path) -> None:
-        native.load(image, verify=False)
-        self.lib = native.lib
-        self.lib.engine_tokenizer.restype = ctypes.c_void_p
-        if error := self.lib.engine_tokenizer_error():
-            assert self.lib.engine_tokenizer() is None
-            raise DeviceFailure(-error)
-        self.lib.tokenizer_decode.restype = Text
-        self.lib.tokenizer_decode.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
-        self.lib.tokenizer_encode.argtypes = [
-            *(ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint32, ctypes.c_void_p, ctypes.c_uint32)
-        ]
-        self.it = self.lib.engine_tokenizer()
-
-    def encode(self, text: str | bytes, capacity: int = CAPACITY) -> list[int]:
-        data = text if isinstance(text, bytes) else text.encode()
-        ids = (ctypes.c_uint32 * CAPACITY)()
-        count = self.lib.tokenizer_encode(self.it, data, len(data), ids, capacity)
-        if count < 0:
-            raise DeviceFailure(-count)
-        return list(ids[:count])
-
-    def decode(self, ids: list[int]) -> bytes:
-        texts = [self.lib.tokenizer_decode(self.it, index) for index in ids]
-        return b"".join(ctypes.string_at(text.at, text.size) for text in texts)
-
-
-def source(tokenizer: Tokenizer) -> Any:
-    made = tiny_llama(vocab_size=max(Library.from_str(tokenizer.json).get_vocab().values()) + 1, hidden_size=32)
-    made.tokenizer = tokenizer
-    return made
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Device, Library]:
     path = tmp_path_factory.mktemp("bpe") / "tiny.hsp"
-    tiny_image(path, source(described(request.param)))
+    tiny_image(path, image_source(described(request.param)))
     return Device(Native(1), path), trained(request.param)
 
 
@@ -282,7 +240,7 @@ def test_damaged_tables_refuse_no_model_and_are_forgotten_with_it(native: Native
 @pytest.fixture(scope="module", params=["llama3", "sentencepiece"])
 def editor(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ImageEditor:
     path = tmp_path_factory.mktemp("bpe") / "tiny.hsp"
-    tiny_image(path, source(described(request.param)))
+    tiny_image(path, image_source(described(request.param)))
     return ImageEditor(path.read_bytes())
 
 

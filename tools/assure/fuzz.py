@@ -196,7 +196,12 @@ def edit_rows(full: bool) -> list[Row]:
     return [Row("single-byte edits of an image", words, "all values" if full else "a 61st; all with --full", True)]
 
 
-READERS = (("gguf", "GGUF reader"), ("safetensors", "safetensors reader"), ("decoder", "host's decoder"))
+READERS = (
+    ("gguf", "GGUF reader"),
+    ("safetensors", "safetensors reader"),
+    ("decoder", "host's decoder"),
+    ("tokenizer", "tokenizer.json"),
+)
 
 
 def reader_rows(full: bool) -> list[Row]:

@@ -12,9 +12,10 @@ import os
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
-from tools.assure import mutants
+from tools.assure import mutants, strings
 from tools.assure.common import ROOT, WORK, Failed, Missing, Row, run
 
 FOLDER = ROOT / "tests" / "strangers"
@@ -22,7 +23,7 @@ SECONDS = 3600
 
 
 def rows(full: bool) -> list[Row]:
-    """One row for each kind of fault in tests/strangers, by one run of pytest; then those of the mutants."""
+    """A row for each kind of fault in tests/strangers, by one run of pytest; for each kind of tokenizer; of mutants."""
     WORK.mkdir(parents=True, exist_ok=True)
     report = WORK / "strangers.xml"
     report.unlink(missing_ok=True)
@@ -36,14 +37,13 @@ def rows(full: bool) -> list[Row]:
         print(f"assure: strangers: {failed}", flush=True)
     counts = _counts(report)
     kinds = [_row(path, counts.get(path.stem, Counter())) for path in sorted(FOLDER.glob("test_*.py"))]
-    return [*kinds, *_mutant_rows(full)]
+    return [*kinds, *_shown("strings", strings.rows, full), *_shown("strangers: image mutants", mutants.rows, full)]
 
 
-def _mutant_rows(full: bool) -> list[Row]:
-    """Without clang, or with a finding, a row that says so: the kinds above are shown all the same."""
-    what = "strangers: image mutants"
+def _shown(what: str, rows: Callable[[bool], list[Row]], full: bool) -> list[Row]:
+    """Where something is missing, or with a finding, a row that says so: the others are shown all the same."""
     try:
-        return mutants.rows(full)
+        return rows(full)
     except Missing as missing:
         return [Row(what, f"skipped: {missing}", "", None)]
     except Failed as failed:
