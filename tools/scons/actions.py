@@ -13,6 +13,7 @@ from typing import Any
 
 from SCons.Action import Action
 
+from host.choices import choices
 from host.errors import HostError, UsageError
 from host.image.fitness import check_board
 from host.image.reader import Image
@@ -51,8 +52,9 @@ def _find_model(model: str) -> Path:
             return path
     except (OSError, ValueError):  # no name of a file
         pass
+    recipes = sorted(path.stem for path in (ROOT / "models").glob("*.toml"))
     raise UsageError(
-        f"model={shown(model)}: there is no such image or recipe; make one with `host pack`, or see models/"
+        f"model={shown(model)}: there is no such image (`host pack` makes one) or recipe; {choices(model, recipes)}"
     )
 
 
