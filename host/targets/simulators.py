@@ -175,8 +175,7 @@ def open_spike(
         raise TargetError(f"{image}: its size is no multiple of {SPIKE_TOP}, so it is cut short; pack or copy it again")
     memory = board.memory.image - dram.base + size + SPIKE_TOP
     isa, ids = spike_isa(board, spec), board.harts.ids[: spec.harts]
-    tree = _own_file(".dtb")
-    tree.write_bytes(spike_tree(board, ids, isa, memory))
+    tree = _own_file(".dtb", spike_tree(board, ids, isa, memory))
     command = [str(spike), f"-p{len(ids)}", f"--hartids={','.join(map(str, ids))}", f"--isa={isa}"]
     command += [f"-m{dram.base:#x}:{memory:#x}", f"--dtb={tree}"]
     command += [f"--initrd={image}"] if image else []
@@ -190,10 +189,15 @@ def open_spike(
     return FileTarget(lambda _: command, f"{name} (Spike, {_harts(len(ids))}{vector})", tree)
 
 
-def _own_file(suffix: str) -> Path:
+def _own_file(suffix: str, data: bytes = b"") -> Path:
     """A new file for one run of a simulator."""
     descriptor, name = tempfile.mkstemp(prefix="hartspeak-", suffix=suffix)
-    os.close(descriptor)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+    except BaseException:
+        Path(name).unlink()
+        raise
     return Path(name)
 
 

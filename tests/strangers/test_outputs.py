@@ -7,6 +7,7 @@ Every command that writes a file, onto everything that may have its name already
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ from host.output import check_output, open_log, replacing
 from host.pack import PackRequest
 from host.pack_shown import pack_image
 from host.trust.keys import make_keys
+from tests.support.fake_device import FakeServer
 from tests.support.model_files import write_folder
 from tests.support.tiny import tiny_image, tiny_llama
 
@@ -88,6 +90,15 @@ COMMANDS: dict[str, Callable[[Path, Path, Path], tuple[object, ...]]] = {
 }
 
 
+OTHERS: dict[str, tuple[str, ...]] = {
+    "session": ("session", "save", "out", "--target", "socket://127.0.0.1:1"),
+    "monitor": ("monitor", "socket://127.0.0.1:1", "--log", "out"),
+    "bench": ("bench", "out.hsp", "--target", "socket://127.0.0.1:1", "--plot", "out.png"),
+    "log": ("load", "out.hsp", "--target", "SERVER", "--log", "out"),
+}
+"""Commands that ask a device first: the file is looked at before it is."""
+
+
 def key_of(model: Path) -> Path:
     path = model.parent / "key"
     if not path.exists():
@@ -111,6 +122,20 @@ def test_what_exists_and_is_no_product_stays(
     before = kept(here)
     with pytest.raises(UsageError, match="out"):
         run(*COMMANDS[command](model, image, Path("out")))
+    assert kept(here) == before
+
+
+@pytest.mark.parametrize("command", OTHERS)
+def test_what_a_device_said_replaces_nothing_foreign(here: Path, image: Path, command: str) -> None:
+    for name in ("out", "out.png"):
+        foreign(here / name)
+    shutil.copyfile(image, here / "out.hsp")
+    before, server = kept(here), FakeServer()
+    try:
+        with pytest.raises(UsageError, match=r"out(\.png)? exists and is nothing that this command makes"):
+            run(*(server.target if word == "SERVER" else word for word in OTHERS[command]))
+    finally:
+        server.close()
     assert kept(here) == before
 
 
