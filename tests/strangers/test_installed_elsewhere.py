@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hartspeak installed from a wheel, used far from any checkout.
 
-The wheel is made from the sdist, and has no more than that.
+The wheel is made from a copy of the tracked files.
 """
 
 from __future__ import annotations
@@ -25,8 +25,24 @@ from tests.support.tiny import tiny_image, tiny_llama
 
 BUILD = "from setuptools import build_meta; print(build_meta.build_{kind}({folder!r}))"
 PROJECT = """
+import os
+from typer.testing import CliRunner
+from host import boards, places
+from host.cli import create_app
+from host.importer.recipe import recipes
+
+def test_what_came_along():
+    assert places.INSTALLED
+    assert {"visionfive2", "native"} <= set(boards.board_names())
+    assert "smollm2-135m-instruct" in [recipe.name for recipe in recipes()]
+
+def test_pack():
+    words = ["pack", "model", "-o", "packed.hsp", "--board", "native"]
+    CliRunner().invoke(create_app(), words, catch_exceptions=False)
+    assert os.path.getsize("packed.hsp") > 4096
+
 def test_answer(client, image):
-    assert image.name == "tiny.hsp"
+    assert image.name == "packed.hsp"
     client.prompt([1, 2, 3])
     assert len([token.id for token in client.generate(4)]) == 4
 """
@@ -56,19 +72,21 @@ def _made(kind: str, source: Path, folder: Path) -> Path:
     return folder / done.stdout.splitlines()[-1]
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "checkout"
+def copy_of_checkout(copy: Path) -> Path:
+    """All tracked files but the tests."""
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True)
     for name in filter(None, listed.stdout.decode().split("\0")):
         if (ROOT / name).is_file() and not name.startswith("tests/"):
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, source / name)
-    with tarfile.open(_made("sdist", source, folder)) as archive:
-        archive.extractall(folder / "sdist", filter="data")
-    (unpacked,) = (folder / "sdist").iterdir()
-    wheel = _made("wheel", unpacked, folder)
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, copy / name)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    folder = tmp_path_factory.mktemp("wheel")
+    source = copy_of_checkout(folder / "checkout")
+    wheel = _made("wheel", source, folder)
     venv.EnvBuilder(symlinks=True).create(folder / "venv")
     bases = {"base": str(folder / "venv"), "platbase": str(folder / "venv")}
     site = Path(sysconfig.get_path("purelib", "venv", bases))
@@ -94,21 +112,6 @@ def test_it_has_all_that_a_checkout_builds_from(installed: Installed) -> None:
         assert _same(path, installed.data / path.relative_to(ROOT))
 
 
-def test_boards_and_recipes_are_found_and_a_model_is_packed_and_answers(installed: Installed) -> None:
-    """By the native firmware that these tests have; building it is the slow test's."""
-    code = "from host import places, boards; from host.importer.recipe import recipes; "
-    code += "print(places.INSTALLED, *boards.board_names(), *(recipe.name for recipe in recipes()))"
-    said = subprocess.run([installed.python, "-c", code], cwd="/", env=installed.environment, capture_output=True)
-    words = said.stdout.decode().split()
-    assert words[0] == "True", said.stderr
-    assert {"visionfive2", "native", "smollm2-135m-instruct"} <= set(words)
-    model = write_folder(tiny_llama(), installed.work / "model")
-    installed.run("host", "pack", str(model), "-o", "packed.hsp", "--board", "native")
-    build = {"HARTSPEAK_BUILD": str(build_library().parents[1])}
-    done = installed.run("host", "run", "packed.hsp", "--raw", "-p", "a", "--max-tokens", "4", "--json", **build)
-    assert '"generated": 4' in done.stdout
-
-
 @pytest.mark.slow
 def test_scons_finds_every_source(installed: Installed) -> None:
     done = installed.run("host", "build", "qemu-virt", "--dry-run")
@@ -117,12 +120,26 @@ def test_scons_finds_every_source(installed: Installed) -> None:
     assert not list(installed.data.rglob(".sconsign*"))
 
 
-def test_the_plugin_works_in_another_project(installed: Installed) -> None:
-    tiny_image(installed.work / "tiny.hsp", tiny_llama())
+def test_it_packs_and_its_plugin_works_in_another_project(installed: Installed) -> None:
+    """By the native firmware that these tests have; building it is the slow test's."""
+    write_folder(tiny_llama(), installed.work / "model")
     (installed.work / "test_project.py").write_text(PROJECT)
     build = {"HARTSPEAK_BUILD": str(build_library().parents[1])}
-    done = installed.run("pytest", "-q", "-p", "no:cacheprovider", "--hart-image", "tiny.hsp", **build)
-    assert "1 passed" in done.stdout
+    done = installed.run("pytest", "-q", "-p", "no:cacheprovider", "--hart-image", "packed.hsp", **build)
+    assert "3 passed" in done.stdout
+
+
+@pytest.mark.slow
+def test_an_sdist_gives_the_same_wheel(installed: Installed, tmp_path: Path) -> None:
+    with tarfile.open(_made("sdist", copy_of_checkout(tmp_path / "checkout"), tmp_path)) as archive:
+        archive.extractall(tmp_path / "sdist", filter="data")
+    (unpacked,) = (tmp_path / "sdist").iterdir()
+    found = zipfile.ZipFile(_made("wheel", unpacked, tmp_path)).namelist()
+    assert {name for name in found if name.startswith("host/")} == {
+        str(path.relative_to(installed.data.parents[1]))
+        for path in installed.data.parent.rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
 
 
 @pytest.mark.slow

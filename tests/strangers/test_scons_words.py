@@ -53,6 +53,7 @@ def test_every_setting_reaches_scons_unread(tmp_path: Path) -> None:
     assert f"model={EVIL}: there is no such image" in done.stderr
 
 
+@pytest.mark.slow
 def test_names_of_every_kind_work(tmp_path: Path) -> None:
     """Image, key, cache and build folder; nothing is compiled here, only what would be is said."""
     folder = tmp_path / EVIL

@@ -64,6 +64,7 @@ def test_flash_refuses_another_boards_image(model: Path, tmp_path: Path) -> None
         assert CliRunner().invoke(create_app(), [*words, *more]).exit_code != 0
 
 
+@pytest.mark.slow
 def test_scons_refuses_it_before_anything_is_built(model: Path, tmp_path: Path) -> None:
     image = packed(model, "bpi-f3")
     command = [sys.executable, "-m", "SCons", "-s", "board=visionfive2", f"model={image.path}", f"build={tmp_path}"]
@@ -119,6 +120,7 @@ def test_a_running_device_takes_it_with_a_note(model: Path) -> None:
         check_device(image, info(board="p550", kernels="scalar", arena_available=4096))
 
 
+@pytest.mark.slow
 def test_a_chat_elsewhere_says_so(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARTSPEAK_BUILD", str(build_library().parents[1]))
     image = packed(model, "visionfive2")
