@@ -134,10 +134,10 @@ def _unforeseen(error: OSError) -> int:
 
 def _say(words: str, code: int) -> int:
     """Print an error; returns its exit code."""
-    from host.terminal import printable
+    from host.words import shown_lines
 
     try:
-        print(f"error: {printable(words)}", file=sys.stderr, flush=True)
+        print(f"error: {shown_lines(words)}", file=sys.stderr, flush=True)
     except OSError:
         streams.finish()
     return code

@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from host.cache import cache_directory as cache_directory
 from host.errors import HostError
 from host.words import shown
 

@@ -35,6 +35,11 @@ def shown(words: str, limit: int = 200) -> str:
     return line if len(words) <= limit else line[:limit] + "…"
 
 
+def shown_lines(words: str) -> str:
+    """Several lines of foreign words, such as an error's: as ``shown``, but line feeds and tabs stay, and all of it."""
+    return "".join("\ufffd" if _steers(c) and c not in "\n\t" else c for c in words)
+
+
 def _steers(character: str) -> bool:
     """Whether a terminal may act on a character: controls, format characters (U+202E), surrogates, line separators."""
     return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")

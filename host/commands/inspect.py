@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from host.errors import ImageError
     from host.image.reader import Image
 
+MAX_LINE = 4000
+
 
 def register(app: typer.Typer) -> None:
     """Add ``host inspect``."""
@@ -36,7 +38,7 @@ def register(app: typer.Typer) -> None:
         from host.bench.bound import image_bound
         from host.image.inspect import image_facts, image_text, summary
         from host.image.reader import Image
-        from host.terminal import printable
+        from host.words import shown
 
         opened = Image(image)
         if check:
@@ -54,7 +56,7 @@ def register(app: typer.Typer) -> None:
                 *summary(opened, bound.words() if bound else None, said),
                 *(["", *image_text(opened)] if all_ else []),
             ]:
-                typer.echo(printable(line, frozenset()))
+                typer.echo(shown(line, MAX_LINE))
             if check:
                 typer.echo("\nall hashes match")
         if wrong:

