@@ -35,9 +35,11 @@ def open_regular(path: Path, failure: type[HostError] = SourceError, what: str =
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise failure(f"cannot read {name}: {getattr(error, 'strerror', None) or error}") from error
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
         os.close(handle)
-        raise failure(f"cannot read {name}: it is no regular file but a folder, a FIFO or a device; name a file")
+        kind = "a directory; name a file in it" if stat.S_ISDIR(mode) else "no regular file but a FIFO or a device"
+        raise failure(f"cannot read {name}: it is {kind}")
     return os.fdopen(handle, "rb")
 
 

@@ -57,6 +57,7 @@ from host.importer.fields import is_unicode
 from host.importer.source import Tokenizer
 from host.importer.tokenizer import MAX_PREFIX, MAX_STOP_IDS
 from host.quant.layout import unpack_float, unpack_plain, unpack_quantized
+from host.words import shown
 
 REQUIRED = (
     SectionId.PLAN,
@@ -110,13 +111,19 @@ class Image:
     def __init__(self, path: Path) -> None:
         """Open and check. ImageError says what is wrong with the file."""
         self.path = path
-        if path.is_dir():
-            raise ImageError(f"cannot read image {path}: it is a directory; name the image's file in it")
-        if not path.exists():
-            raise ImageError(f"{path}: there is no such image; make it with: host pack MODEL --board BOARD -o {path}")
-        with open_regular(path, ImageError, "image") as file:
-            self._size = os.fstat(file.fileno()).st_size
-            page = file.read(HEADER_BYTES)
+        try:
+            with open_regular(path, ImageError, "image") as file:
+                self._size = os.fstat(file.fileno()).st_size
+                page = file.read(HEADER_BYTES)
+        except ImageError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            name = shown(str(path))
+            raise ImageError(
+                f"{name}: there is no such image; make it with: host pack MODEL --board BOARD -o {name}"
+            ) from error
+        except OSError as error:
+            raise ImageError(f"cannot read image {shown(str(path))}: {error.strerror or error}") from error
         self.header = self._read_header(page)
         self.sections = self._read_sections(page)
         self._check_root()

@@ -150,10 +150,11 @@ def _load_folder(folder: Path) -> Source:
 
 
 def _exists(path: Path) -> bool:
+    """Whether a path is there. Raises SourceError where it can be none, such as a name that is too long."""
     try:
         return path.exists()
-    except (OSError, ValueError):  # a circle of links, a name too long, a NUL
-        return False
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{shown(str(path))}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _family(name: Any, where: str) -> Family:

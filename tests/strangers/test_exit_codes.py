@@ -108,10 +108,14 @@ def test_an_image_without_permission_is_4(host: Host, place: Path, monkeypatch: 
         code, said = host("inspect", "/proc/self/mem")
         assert (code, "no model image" in said or "cannot read" in said) == (IMAGE, True)
 
-    def refuse(*_: object) -> None:
-        raise PermissionError(13, "Permission denied")
+    opened = os.open
 
-    monkeypatch.setattr(Path, "open", refuse)
+    def refuse(path: object, *options: int, **named: int) -> int:
+        if path == place / "good.hsp":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *options, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "open", refuse)
     code, said = host("inspect", place / "good.hsp")
     assert (code, "Permission denied" in said) == (IMAGE, True)
 
@@ -149,6 +153,9 @@ ROWS: list[tuple[int, str, list[str]]] = [
     (USAGE, "a picture is one of", ["bench", "good.hsp", "--plot", "x.txt"]),
     (USAGE, "--prompt", ["bench", "good.hsp", "-p", "0"]),
     (USAGE, "no board", ["boards", "../spike"]),
+    (USAGE, "did you mean gpt2?", ["models", "gpt-2"]),
+    (SOURCE, "cannot read", ["models", "absent.toml"]),
+    (USAGE, "is not in the cache", ["cache", "../x", "--prune", "--yes"]),
     (USAGE, "did you mean spike?", ["build", "spiek"]),
     (USAGE, "did you mean size?", ["build", "spike", "sizes"]),
     (USAGE, "unexpected", ["ports", "x"]),
