@@ -49,7 +49,10 @@ def check_board(image: Image, board: Board, kernels: str = "") -> None:
     facts, family = image_facts(image), board.layout_family(kernels)
     way = f"pack it for this one: host pack MODEL --board {board.name}"
     if facts.board and facts.board != board.name:
-        raise ImageError(f"{image.path} was packed for board {facts.board}, not for {board.name}; {way}")
+        raise ImageError(
+            f"{image.path} was packed for board {facts.board}, not for {board.name}; {way}; or name {facts.board} "
+            "as the board, if it is one"
+        )
     if facts.family and facts.family != family:
         raise ImageError(
             f"{image.path} has its weights in the order of {facts.family} kernels, {board.name} runs "

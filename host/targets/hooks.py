@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import time
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class Hooks:
         self._run(self.power_command, state)
 
     def _run(self, command: str, state: str) -> None:
-        words = command.replace("{target}", self.target).replace("{state}", state)
+        words = command.replace("{target}", shlex.quote(self.target)).replace("{state}", state)
         try:
             done = subprocess.run(words, shell=True, capture_output=True, text=True, timeout=COMMAND_SECONDS)
         except subprocess.TimeoutExpired:

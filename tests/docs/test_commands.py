@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every command in the README and in docs/ is run, in the order in which it stands, as a new user would.
 
-A fence ```sh holds commands to run; ```sh board holds commands that need a board, of which only the command line
-is checked; ```text holds what a session looks like and no commands.
+A fence ```sh holds commands to run; ```sh board holds commands that need a board, of which the command line is checked
+here, while test_board_commands.py runs them without one; ```text holds what a session looks like and no commands.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from host.boards import load_board
 from host.errors import TargetError, UsageError
 from host.targets import lock, simulators
+from host.targets.hooks import Hooks
 from host.targets.lock import BoardLock
 from host.targets.simulators import Firmware, open_spike, option_value, qemu_command, uboot_command
 from host.targets.spec import parse_spec
@@ -119,6 +120,14 @@ def test_a_lock_that_is_not_had_loses_no_descriptor(shared: Path) -> None:
             with pytest.raises(TargetError, match="is in use"):
                 BoardLock("/dev/ttyX").__enter__()
         assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_a_ports_name_is_one_word_of_a_benchs_command(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    port = f"/dev/tty $(touch {tmp_path}/ran); x"
+    Hooks(port, reset_command=f"printf %s {{target}} >{said}").reset("board")
+    assert said.read_text() == port
+    assert not (tmp_path / "ran").exists()
 
 
 def test_commas_in_paths_reach_qemu_doubled(monkeypatch: pytest.MonkeyPatch) -> None:
