@@ -50,4 +50,7 @@
 #define LIMIT_ADDED       32768u
 #define LIMIT_ADDED_BYTES 512u
 
+/* Of one token's text: what is written to a line at once. */
+#define LIMIT_TOKEN_BYTES 4096u
+
 #endif

@@ -65,7 +65,7 @@ static int check_texts(const struct tokenizer *t, uint32_t text_bytes)
     uint32_t before = 0;
     for (uint32_t i = 0; i <= t->vocab; i++) {
         uint32_t offset = le_u32(t->offsets + 4u * i);
-        if (offset < before || offset > text_bytes)
+        if (offset < before || offset > text_bytes || offset - before > LIMIT_TOKEN_BYTES)
             return 0;
         before = offset;
     }

@@ -34,6 +34,7 @@ LIMIT_MERGES = 1 << 20
 LIMIT_TEXT_BYTES = 1 << 26
 LIMIT_ADDED = 32768
 LIMIT_ADDED_BYTES = 512
+LIMIT_TOKEN_BYTES = 4096
 """What firmware/engine/limits.h allows as shipped (a test compares them): refused here, where it can be explained."""
 HEAD_DIM_STEP = 8
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from host.chat_template import ChatTemplate
-from host.compiler.compile import LIMIT_ADDED, LIMIT_ADDED_BYTES, LIMIT_MERGES, LIMIT_TEXT_BYTES
+from host.compiler.compile import LIMIT_ADDED, LIMIT_ADDED_BYTES, LIMIT_MERGES, LIMIT_TEXT_BYTES, LIMIT_TOKEN_BYTES
 from host.errors import HostError
 from host.image.format import (
     BPE_BYTES,
@@ -101,6 +101,7 @@ def _check_limits(
         ("merges", len(merges), LIMIT_MERGES),
         ("added tokens", len(added), LIMIT_ADDED),
         ("bytes in an added token", longest, LIMIT_ADDED_BYTES),
+        ("bytes in a token", max(map(len, texts.values())), LIMIT_TOKEN_BYTES),
         ("bytes of text", sum(map(len, texts.values())), LIMIT_TEXT_BYTES),
     ):
         if value > limit:

@@ -130,7 +130,8 @@ def test_tokens_that_begin_alike_are_bounded_too(counted: Counted) -> None:
         ([b"x"] * (limits.LIMIT_ADDED + 1), None),
         ([b"x", b"y"], [0] * 100_000),
         ([b"x" * (limits.LIMIT_ADDED_BYTES + 1)], None),
-        ([b"x" * (limits.LIMIT_TEXT_BYTES + 1), b"y"], [1]),
+        ([b"x" * limits.LIMIT_TOKEN_BYTES] * (limits.LIMIT_TEXT_BYTES // limits.LIMIT_TOKEN_BYTES) + [b"y"], []),
+        ([b"x" * (limits.LIMIT_TOKEN_BYTES + 1)], []),
     ],
 )
 def test_more_is_refused_before_it_is_read(counted: Counted, texts: list[bytes], added: list[int] | None) -> None:
