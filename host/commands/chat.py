@@ -46,7 +46,7 @@ from host.link.messages import Reason
 from host.link.records import MAX_TOKENS, Done, SamplerParams
 from host.output import check_output, replacing
 from host.talk import Answer, Conversation, open_talk
-from host.terminal import Notices, end_line, held_echo, printable
+from host.terminal import Notices, held_echo, printable
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
@@ -131,7 +131,6 @@ class Console:
             show(answer, self.notices)
         except DeviceFailure:
             self.conversation.unanswered()
-            end_line()
             raise
         self.conversation.answered(answer)
         self.notices.answered()

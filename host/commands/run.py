@@ -17,7 +17,7 @@ from host.link.interrupts import deferred_interrupts
 from host.link.messages import Reason
 from host.link.records import MAX_TOKENS, DeviceStats, Done, SamplerParams
 from host.talk import Answer, Conversation, Speaker, Talk, open_talk
-from host.terminal import Notices, say, start_line
+from host.terminal import Notices, end_line, say, start_line
 
 INTERRUPTED = 130
 
@@ -141,10 +141,15 @@ def register(app: typer.Typer) -> None:
 
 def show(answer: Answer, notices: Notices, json_: bool = False) -> None:
     """Print an answer as it comes, and end its line; nothing for JSON."""
-    for piece in answer:
+    try:
+        for piece in answer:
+            notices.clear()
+            if not json_:
+                say(piece)
+    except BaseException:
         notices.clear()
-        if not json_:
-            say(piece)
+        end_line()
+        raise
     notices.clear()
     if not json_:
         typer.echo()
