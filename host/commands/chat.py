@@ -39,7 +39,7 @@ from host.commands.run import (
     show,
     summary,
 )
-from host.errors import DeviceFailure, HostError, SourceError, UsageError
+from host.errors import DeviceFailure, HostError, ImageError, SourceError, UsageError
 from host.importer.recipe import cache_folder
 from host.link.interrupts import deferred_interrupts
 from host.link.messages import Reason
@@ -113,7 +113,7 @@ class Console:
             try:
                 with deferred_interrupts(self.conversation.client), held_echo():
                     self._do(line, words)
-            except (UsageError, DeviceFailure, SourceError) as error:
+            except (UsageError, DeviceFailure, SourceError, ImageError) as error:
                 self.notices.clear()
                 typer.echo(f"error: {printable(str(error))}", err=True)
 
