@@ -13,6 +13,7 @@ from pathlib import Path
 from host.boards import load_board
 from host.cache import forget, is_kept, private_folder, remember, remembered
 from host.chat_template import ChatFormatter, TextStream, encode_prompt
+from host.choices import choices
 from host.errors import DeviceFailure, SourceError, TargetError, UsageError
 from host.image.fitness import device_notes
 from host.image.format import MAGIC
@@ -36,7 +37,7 @@ from host.streams import typed
 from host.targets import open_target, parse_spec
 from host.targets.base import Target
 from host.targets.serial_line import adapter_of, port_of
-from host.words import file_name
+from host.words import file_name, shown
 
 Progress = Callable[[int, int], None]
 
@@ -448,4 +449,6 @@ class Conversation(Speaker):
         try:
             self.params = replace(self.params, **changes)  # type: ignore[arg-type]
         except TypeError as error:
-            raise UsageError(f"unknown parameter; there are {', '.join(SamplerParams.__dataclass_fields__)}") from error
+            known = SamplerParams.__dataclass_fields__
+            word = next((name for name in changes if name not in known), "")
+            raise UsageError(f"unknown parameter {shown(word)}; {choices(word, known)}") from error

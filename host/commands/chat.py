@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from host.cache import private_folder
+from host.choices import meant
 from host.commands.run import (
     BaudOption,
     BoardOption,
@@ -121,7 +122,8 @@ class Console:
         if words[0] in self.commands:
             self.commands[words[0]](words[1:])
         elif words[0].startswith("/"):
-            raise UsageError(f"unknown command {words[0]}; /help lists them")
+            hint = meant(words[0], [*self.commands, "/quit"])
+            raise UsageError(f"unknown command {words[0]}; {hint + ' ' if hint else ''}/help lists them")
         else:
             self._answer(line)
 

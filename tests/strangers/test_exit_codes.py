@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 
 from host import cli
 from host.commands import command_lines
@@ -210,3 +211,21 @@ def test_what_is_wrong_decides_the_code(
 def test_every_command_has_rows() -> None:
     rows = [line[0] for _, _, line in ROWS if line] + list(IMAGE_COMMANDS)
     assert set(command_lines()) <= set(rows)
+
+
+def test_a_question_that_nobody_answers_is_usage_and_an_interrupted_one_130(
+    host: Host, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(error: type[BaseException]) -> Callable[..., str]:
+        def ask(*_: object, **__: object) -> str:
+            try:
+                raise error
+            except (EOFError, KeyboardInterrupt):
+                raise typer.Abort from None
+
+        return ask
+
+    for error, code in ((EOFError, USAGE), (KeyboardInterrupt, 130)):
+        monkeypatch.setattr(typer, "prompt", ended(error))
+        assert host("keygen", place / "new", "--passphrase")[0] == code
+    assert not (place / "new").exists()

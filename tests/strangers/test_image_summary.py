@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ from typer.testing import CliRunner, Result
 from host.bench.bound import decode_bound, image_bound, planned
 from host.boards import load_board
 from host.cli import create_app
-from host.errors import ImageError
-from host.image.inspect import bits_per_weight
+from host.errors import HostError, ImageError
+from host.image.inspect import bits_per_weight, image_facts, summary
 from host.image.reader import Image
 from host.pack import PackRequest, prepare
+from tests.support.images import ImageEditor
 from tests.support.model_files import write_folder
 from tests.support.tiny import tiny_llama
 
@@ -136,3 +138,23 @@ def test_who_signs_says_so_as_json(image: Path, tmp_path: Path) -> None:
     assert plan["board"] == "visionfive2"
     assert plan["plan"]
     assert not (tmp_path / "disk").exists()
+
+
+def test_a_summary_of_any_bytes_is_a_summary_or_a_refusal(image: Path, tmp_path: Path) -> None:
+    """Tables with wrong values and right hashes: the loader may refuse them, the host must not fall over them."""
+    data, dice, shown = image.read_bytes(), random.Random(7), 0
+    for _ in range(80):
+        editor = ImageEditor(data)
+        small = [place for place in editor.sections.values() if place[1] < 20_000]
+        for _ in range(dice.choice((1, 2, 4))):
+            at, size = dice.choice(small)
+            editor.data[at + dice.randrange(size)] = dice.choice((0, 255, dice.randrange(256)))
+        (tmp_path / "mutant.hsp").write_bytes(editor.sealed())
+        try:
+            opened = Image(tmp_path / "mutant.hsp")
+            bound = image_bound(opened)
+            shown += len(list(summary(opened, bound.words() if bound else None))) > 5
+            json.dumps(image_facts(opened))
+        except HostError:
+            pass
+    assert shown > 10

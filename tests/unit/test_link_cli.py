@@ -299,7 +299,9 @@ def test_a_question_whose_answer_failed_is_taken_back(
     ("typed", "words"),
     [
         ("/bogus\n", "unknown command /bogus"),
-        ("/params colour=1\n", "unknown parameter; there are temperature"),
+        ("/rest\n", "unknown command /rest; did you mean /reset? /help lists them"),
+        ("/params temprature=1\n", "did you mean temperature?"),
+        ("/params colour=1\n", "unknown parameter colour; known are temperature"),
         ("/params top_k=0.5\n", "top_k is 0.5"),
         ("/params top_k\n", "is not NAME=NUMBER"),
         ("/params temperature=-1\n", "temperature is -1"),
