@@ -21,7 +21,7 @@ from host.compiler.passes import PASSES
 from host.errors import BY_NUMBER, DeviceFailure
 from host.image.format import OP_BYTES, Domain, Format, Layout, OpId, Overflow
 from host.importer.source import Source
-from tests.fuzz.image_mutants import set_plan, set_program, take_apart
+from tests.fuzz.image_parts import set_plan, set_program, take_apart
 from tests.support.images import ImageEditor
 from tests.support.native import Native
 from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama

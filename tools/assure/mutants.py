@@ -22,7 +22,8 @@ from pathlib import Path
 
 from host.boards import load_board
 from host.errors import BY_NUMBER
-from tests.fuzz.image_mutants import Mutator, bases
+from tests.fuzz.image_mutants import Mutator
+from tests.fuzz.image_parts import bases
 from tools.assure.common import CLANG_HINT, ROOT, WORK, Failed, Missing, Row, find_tool, run
 from tools.assure.fuzz import SANITIZE, SANITIZERS, arch_flags, compile_objects
 from tools.scons.toolchain import choose
