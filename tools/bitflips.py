@@ -79,7 +79,7 @@ class Flips:
 
 def places(image: Image) -> dict[str, Bits]:
     """Bits of each section, and of the gaps between them, without header, program and signature."""
-    end = sum(image.sections[SectionId.HASHES])
+    end = image.header["file_size"]
     gaps = np.ones(end * 8, bool)
     gaps[: HEADER_BYTES * 8] = False
     found = {}
