@@ -433,7 +433,10 @@ class Conversation(Speaker):
         return question
 
     def set_system(self, text: str | None) -> None:
-        """Begin anew with another system message. SourceError or ImageError, and nothing changes, where the template takes none."""
+        """Begin anew with another system message.
+
+        SourceError or ImageError, and nothing changes, where the template takes none.
+        """
         text = typed(text) if text else None
         said = [{"role": "system", "content": text}] if text else []
         self._formatter.reset()
