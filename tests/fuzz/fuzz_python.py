@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Atheris targets: what the host reads that somebody else wrote. Only HostError may come out of it.
 
-usage: fuzz_python.py {gguf|safetensors|decoder|tokenizer} [options of libFuzzer] [corpus...]
+usage: fuzz_python.py {gguf|safetensors|decoder|tokenizer|config|recipe|manifest} [options of libFuzzer] [corpus...]
 
 ``fuzz_python.py seeds DIRECTORY`` writes a start for each target there: files of a model of a few weights.
 """
@@ -25,24 +25,31 @@ import numpy as np
 from gguf import GGUFWriter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-with atheris.instrument_imports(include=["host.importer", "host.link.frames", "host.image.bpe"]):
+with atheris.instrument_imports(
+    include=["host.importer", "host.foreign", "host.link.frames", "host.image.bpe", "host.image.inspect"]
+):
     from host.errors import HostError
     from host.image.bpe import why_no_terminal
+    from host.image.inspect import image_facts, summary
+    from host.image.reader import Image
     from host.importer.family import Config, Family, canonical_safetensors
     from host.importer.gpt2 import GPT2
     from host.importer.llama import LLAMA
     from host.importer.load import load_source
+    from host.importer.recipe import PACK_KEYS, cache_folder, kept_path, models_folder, read_recipe
     from host.importer.safetensors_file import check_dtypes, open_safetensors
     from host.importer.tokenizer import load_tokenizer
     from host.link import frames
     from host.link.frames import Damaged, Decoder, Frame, Text, encode
 
 from host.chat_template import encode_prompt
+from host.compiler.compile import Options, compile_model
 from host.importer import splits
 from host.link.messages import MESSAGES
-from tests.fuzz.mutators import mutate_frames, mutate_gguf, mutate_json, mutate_safetensors
+from host.words import shown
+from tests.fuzz.mutators import mutate_frames, mutate_gguf, mutate_json, mutate_lines, mutate_safetensors
 from tests.support.model_files import write_folder, write_gguf
-from tests.support.tiny import tiny_gpt2, tiny_llama
+from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama
 
 SCRATCH = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
 MAX_LINE = 700
@@ -50,6 +57,9 @@ MAX_LINE = 700
 SMALL = {"num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1, "vocab_size": 8}
 LLAMA_SIZES = SMALL | {"hidden_size": 2, "intermediate_size": 2, "head_dim": 2}
 BLOCK_SIZES = SMALL | {"hidden_size": 32, "intermediate_size": 2, "head_dim": 2}
+WHOLE_SIZES = SMALL | {"hidden_size": 8, "intermediate_size": 8, "head_dim": 8}
+"""The smallest that the compiler takes."""
+WHOLE_GPT2 = {"n_embd": 8, "n_inner": 8, "n_layer": 1, "n_head": 1, "n_positions": 8, "vocab_size": 8}
 GPT2_SIZES = {"n_embd": 2, "n_inner": 2, "n_layer": 1, "n_head": 1, "n_positions": 2, "vocab_size": 8}
 
 
@@ -103,6 +113,59 @@ def tokenizer_target() -> Callable[[bytes], None]:
     return run
 
 
+def config_target() -> Callable[[bytes], None]:
+    """config.json of a model of a few weights, without a tokenizer: what is read of it, and the plan made from it."""
+    folder = SCRATCH / f"fuzz-{os.getpid()}-config"
+    models = {source.architecture: source for source in (tiny_llama(**WHOLE_SIZES), tiny_gpt2(**WHOLE_GPT2))}
+
+    def run(data: bytes) -> None:
+        architecture = "gpt2" if b'"gpt2"' in data else "llama"
+        made = write_folder(models[architecture], folder / architecture)
+        try:
+            (made / "tokenizer.json").unlink()
+            (made / "config.json").write_bytes(data)
+            with contextlib.suppress(HostError):
+                source = load_source(made, require_tokenizer=False)
+                assert source.name == shown(source.name)
+                compile_model(source, Options(max_rows=1, max_logit_rows=1))
+        finally:
+            shutil.rmtree(folder)
+
+    return run
+
+
+def read_any_recipe(path: Path) -> None:
+    """A recipe: whatever of it is accepted is a line, a name of a package, a plain number."""
+    recipe = read_recipe(path)
+    for line in (recipe.name, recipe.title, recipe.licence, recipe.file, recipe.architecture):
+        assert line == shown(line)
+    assert recipe.package is None or recipe.package.wrong() is None
+    assert set(recipe.pack) <= set(PACK_KEYS)
+    json.dumps([recipe.pack.get("context"), str(recipe.path)])
+    if recipe.package:
+        assert kept_path(recipe).parent.parent == cache_folder()
+
+
+def manifest_target() -> Callable[[bytes], None]:
+    """An image whose manifest is the input: what is shown of it, and as JSON."""
+    path = SCRATCH / f"fuzz-{os.getpid()}.hsp"
+    tiny_image(path, tiny_llama(**WHOLE_SIZES))
+    image = Image(path)
+    path.unlink()
+    image.section = lambda _section: held[0]  # type: ignore[method-assign]
+    held = [b""]
+
+    def run(data: bytes) -> None:
+        held[0] = data
+        vars(image).pop("manifest", None)
+        with contextlib.suppress(HostError):
+            for line in summary(image):
+                assert line == shown(line, 1 << 16)
+            json.dumps(image_facts(image)).encode()
+
+    return run
+
+
 def file_target(suffix: str, read: Callable[[Path], None]) -> Callable[[bytes], None]:
     """A target that reads its input as a file, which libFuzzer's exit leaves no moment to remove later."""
     path = SCRATCH / f"fuzz-{os.getpid()}{suffix}"
@@ -151,6 +214,9 @@ TARGETS = {
     "safetensors": Target(lambda: file_target(".safetensors", safetensors_reader()), mutate_safetensors, 3072),
     "decoder": Target(decoder_target, mutate_frames, 1024),
     "tokenizer": Target(tokenizer_target, mutate_json, 4096),
+    "config": Target(config_target, mutate_json, 4096),
+    "recipe": Target(lambda: file_target(".toml", read_any_recipe), mutate_lines, 2048),
+    "manifest": Target(manifest_target, mutate_json, 4096),
 }
 
 
@@ -258,6 +324,34 @@ def write_tokenizer_seeds(folder: Path) -> None:
     (folder / "starting").write_text(json.dumps(facts))
 
 
+def write_text_seeds(folder: Path) -> None:
+    """Configs with every key that is read, the project's recipes, a manifest."""
+    for name in ("config", "recipe", "manifest"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    llama, gpt2 = tiny_llama(**WHOLE_SIZES), tiny_gpt2(**WHOLE_GPT2)
+    scalings: dict[str, dict[str, object]] = {
+        "linear": {"factor": 2.0},
+        "llama3": {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0},
+        "yarn": {"factor": 4.0, "beta_fast": 32.0, "beta_slow": 1.0, "mscale": 1.0, "mscale_all_dim": 1.0},
+        "dynamic": {"factor": 2.0},
+    }
+    for kind, values in scalings.items():
+        rope = {"rope_type": kind, "original_max_position_embeddings": 64, **values}
+        config = {**llama.config, "model_type": "llama", "rope_scaling": rope}
+        (folder / "config" / kind).write_text(json.dumps(config))
+    extra = {"sliding_window": 8, "use_sliding_window": True, "_name_or_path": "a/b", "eos_token_id": [1, 2]}
+    (folder / "config" / "mistral").write_text(json.dumps({**llama.config, "model_type": "mistral", **extra}))
+    (folder / "config" / "gpt2").write_text(json.dumps({**gpt2.config, "model_type": "gpt2"}))
+    for path in models_folder().glob("*.toml"):
+        (folder / "recipe" / path.stem).write_bytes(path.read_bytes())
+    with tempfile.TemporaryDirectory() as scratch:
+        tiny_image(Path(scratch) / "m.hsp", llama)
+        manifest = Image(Path(scratch) / "m.hsp").manifest
+    more = {"board": "native", "options": {"context": 8, "sessions": 1}, "source": {"sha256": "0" * 64, "path": "m"}}
+    for number, each in enumerate((manifest, manifest | more)):
+        (folder / "manifest" / str(number)).write_text(json.dumps(each))
+
+
 def write_seeds(folder: Path) -> None:
     """Whole small files for the readers, frames between text for the decoder."""
     write_gguf_seeds(folder / "gguf")
@@ -265,6 +359,7 @@ def write_seeds(folder: Path) -> None:
         write_safetensors_seeds(folder / "safetensors", Path(scratch))
     write_decoder_seeds(folder / "decoder")
     write_tokenizer_seeds(folder / "tokenizer")
+    write_text_seeds(folder)
 
 
 def main(argv: list[str]) -> None:

@@ -394,3 +394,42 @@ def mutate_json(data: bytes, max_size: int, seed: int) -> bytes:
         else:
             holder[key] = rng.choice(TYPES if key == "type" and rng.random() < 0.7 else VALUES)
     return json.dumps(value).encode()[:max_size]
+
+
+WORDS = (
+    b'""',
+    b"-1",
+    b"0",
+    b"1e999",
+    b"nan",
+    b"[]",
+    b"{}",
+    b"true",
+    b'"pypi"',
+    b'"local"',
+    b'"../x"',
+    b'"a\\u0000"',
+    b"[[",
+)
+
+
+def mutate_lines(data: bytes, max_size: int, seed: int) -> bytes:
+    """Lines KEY = VALUE: a value replaced or taken from another line, a line left out or doubled; or the bytes."""
+    rng = random.Random(seed)
+    lines = data.split(b"\n")
+    if len(lines) < 2 or rng.random() < 0.3:
+        return _mutate(data, max_size)
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        at, way = rng.randrange(len(lines)), rng.random()
+        key, equals, value = lines[at].partition(b"=")
+        _, _, other = rng.choice(lines).partition(b"=")
+        if way < 0.15 and len(lines) > 1:
+            del lines[at]
+        elif way < 0.25:
+            lines.insert(at, rng.choice(lines))
+        elif equals:
+            value = (
+                rng.choice(WORDS) if way < 0.5 else other if way < 0.7 else _mutate(lines[at].partition(b"=")[2], 200)
+            )
+            lines[at] = key + equals + value
+    return b"\n".join(lines)[:max_size]

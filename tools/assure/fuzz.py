@@ -201,6 +201,9 @@ READERS = (
     ("safetensors", "safetensors reader"),
     ("decoder", "host's decoder"),
     ("tokenizer", "tokenizer.json"),
+    ("config", "config.json"),
+    ("recipe", "recipe reader"),
+    ("manifest", "manifests shown"),
 )
 
 
