@@ -80,7 +80,7 @@ LIES_OF_GENERATE: dict[str, Lie] = {
 
 @pytest.mark.parametrize("lie", LIES_OF_GENERATE)
 def test_an_answer_is_held_to_what_was_asked(lie: str) -> None:
-    with pytest.raises(DeviceFaulty) as caught:
+    with pytest.raises(DeviceFaulty, match="which the protocol does not allow") as caught:
         answer(Liar({Type.GENERATE: LIES_OF_GENERATE[lie]}))
     assert caught.value.exit_code == 7
 
@@ -264,7 +264,7 @@ def test_an_answer_is_the_answer_to_the_question(what: str) -> None:
     kind, lie, call = CALLS[what]
     liar = Liar({kind: lie})
     client = liar.client()
-    with pytest.raises(DeviceFaulty):
+    with pytest.raises(DeviceFaulty, match="which the protocol does not allow"):
         call(client)
 
 
@@ -288,7 +288,7 @@ LIES_OF_SCORE: dict[str, Lie] = {
 @pytest.mark.parametrize("lie", LIES_OF_SCORE)
 def test_scores_are_held_to_the_text(lie: str) -> None:
     client = Liar({Type.SCORE: LIES_OF_SCORE[lie]}).client()
-    with pytest.raises(TargetError):
+    with pytest.raises(TargetError, match=r"which the protocol does not allow|did not evaluate the whole window"):
         evaluate(client, [[1, 2, 3]])
 
 
@@ -381,6 +381,25 @@ def test_a_device_that_restarts_without_end_is_given_up_and_says_why(
     client.restore = True
     with pytest.raises(DeviceFaulty, match=r"(?s)restarted 4 times .*WATCHDOG: no op has ended in time"):
         call(client)
+
+
+def test_a_device_that_restarts_at_the_same_score_without_end_is_given_up() -> None:
+    liar = Liar()
+
+    def first_row(asked: Any) -> Said:
+        liar.say([score(request=asked.request, count=1)])
+        liar.lies[Type.PING] = restart
+        return []
+
+    def restart(_asked: Any) -> Said:
+        del liar.lies[Type.PING]
+        return liar.restart()
+
+    liar.lies = {Type.SCORE: first_row}
+    client = liar.client(30)
+    client.restore = True
+    with pytest.raises(DeviceFaulty, match="restarted 4 times without another score"):
+        evaluate(client, [[1, 2, 3]])
 
 
 def test_a_device_that_gets_on_between_its_restarts_goes_on() -> None:
