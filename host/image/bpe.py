@@ -7,6 +7,7 @@ that does not is refused with a reason, and its image has no such section.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -197,8 +198,10 @@ def _texts(vocab: Mapping[str, int], characters: bool) -> dict[int, bytes]:
     if characters:
         return {index: _piece(token).replace(SPACE.encode(), b" ") for token, index in vocab.items()}
     known = byte_characters()
+    of_bytes = re.compile(f"[{re.escape(''.join(known))}]*")
+    table = str.maketrans({character: chr(byte) for character, byte in known.items()})
     return {
-        index: bytes(known[c] for c in token) if all(c in known for c in token) else token.encode()
+        index: token.translate(table).encode("latin-1") if of_bytes.fullmatch(token) else token.encode()
         for token, index in vocab.items()
     }
 

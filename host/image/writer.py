@@ -8,7 +8,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -174,14 +174,26 @@ def _parts(source: Source, compiled: Compiled, manifest: dict[str, Any], progres
         Part(SectionId.WEIGHTS, SectionFlag.REQUIRED, compiled.weight_bytes, _weights(compiled, progress)),
     ]
     if source.tokenizer is not None:
-        parts.append(_part(SectionId.TOKENIZER, tokenizer_section(source.tokenizer)))
-        if source.tokenizer.chat_template is not None:
-            parts.append(_part(SectionId.CHAT, source.tokenizer.chat_template.encode()))
-        with contextlib.suppress(Unsupported):
-            parts.append(_part(SectionId.BPE, bpe_section(source.tokenizer)))
+        parts += _text_parts(source.tokenizer)
     text = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     parts.append(_part(SectionId.MANIFEST, text.encode()))
     return parts
+
+
+_made: list[tuple[Tokenizer, list[Part]]] = []
+"""The last tokenizer and its sections: a plan's size, its trials and its image ask for the same ones."""
+
+
+def _text_parts(tokenizer: Tokenizer) -> list[Part]:
+    """What the host and the device need for text."""
+    if not _made or _made[0][0] != tokenizer:
+        parts = [_part(SectionId.TOKENIZER, tokenizer_section(tokenizer))]
+        if tokenizer.chat_template is not None:
+            parts.append(_part(SectionId.CHAT, tokenizer.chat_template.encode()))
+        with contextlib.suppress(Unsupported):
+            parts.append(_part(SectionId.BPE, bpe_section(tokenizer)))
+        _made[:] = [(replace(tokenizer, special=dict(tokenizer.special)), parts)]
+    return _made[0][1]
 
 
 def _part(section: SectionId, data: bytes, flags: int = 0) -> Part:
