@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from host.cli import create_app
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOT_HERE = re.compile(r"^sh tools/test\.sh")  # it runs this very test
 OUR_TESTS = re.compile(r"^\.venv/bin/python -m pytest ")  # they are run anyway: here only that they exist
 CHAT = re.compile(r"^(host chat|sh tools/demo\.sh$|scons .*\brun$)")
