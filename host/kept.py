@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from host.cache import STAMP, cache_directory, forget, remembered
-from host.errors import UsageError
+from host.errors import HostError, UsageError
 from host.words import shown
 
 SCRATCH = ".part-"
@@ -68,12 +68,28 @@ def _entry(path: Path, what: str, source: str, verified: str) -> Entry:
     return Entry(path.relative_to(cache_directory()).as_posix(), what, _size(path), source, verified)
 
 
+def _made_from(path: Path) -> str:
+    """The recipe or the name of the model that an image was packed from; empty where its manifest does not say."""
+    from host.image.reader import Image
+
+    try:
+        manifest = Image(path).manifest
+    except HostError:
+        return ""
+    source = manifest.get("source")
+    recipe = source.get("recipe") if isinstance(source, dict) else None
+    return shown(str(recipe or manifest.get("name") or ""))
+
+
 def _models(folder: Path, recipes: dict[str, str]) -> Iterator[Entry]:
     for path in _sorted(folder):
         if path.name == "images":
             for image in _sorted(path):
                 leftover = image.name.startswith(".") or image.name.endswith(".part")
-                yield _entry(image, "leftover" if leftover else "packed image", "", "no" if leftover else _state(image))
+                if leftover:
+                    yield _entry(image, "leftover", "", "no")
+                elif not image.name.endswith(STAMP):
+                    yield _entry(image, "packed image", _made_from(image), _state(image))
         elif path.name.endswith(STAMP):
             continue
         elif path.name == "chat" or path.name.startswith("chat_history"):

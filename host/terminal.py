@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from host.words import shown, shown_lines
+
 ALLOWED = frozenset("\n\t")
 SOON_SECONDS = 1.0
 """A wait that is shorter is not told on a terminal."""
@@ -20,9 +22,12 @@ MOST_LINES = 500
 TAB = 8
 
 
-def printable(text: str, allowed: frozenset[str] = ALLOWED) -> str:
-    """Return text from a device, model or file without characters that steer a terminal, but for those ``allowed``."""
-    return "".join(c if c in allowed or not (ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0) else "\ufffd" for c in text)
+def printable(text: str) -> str:
+    """A model's answer without controls but line feeds and tabs. Format characters stay: emoji and Arabic need them.
+
+    All other foreign words go through `host.words`.
+    """
+    return "".join(c if c in ALLOWED or not (ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0) else "\ufffd" for c in text)
 
 
 @dataclass
@@ -138,7 +143,7 @@ class Notices:
             return
         self.lines += 1
         if self.lines <= MOST_LINES:
-            self._print(f"| {printable(text)}")
+            self._print(f"| {shown_lines(text)}")
         elif self.lines == MOST_LINES + 1:
             self._print("| ... more than can be of use; --log keeps it all")
 
@@ -157,7 +162,7 @@ class Notices:
             self._show(text)
         elif seconds >= self._told.get(what, PLAIN_SECONDS):
             self._told[what] = seconds + PLAIN_AGAIN_SECONDS
-            self._print(f"[{printable(text)}]")
+            self._print(f"[{shown_lines(text)}]")
         elif seconds < PLAIN_SECONDS:
             self._told.pop(what, None)
 
@@ -165,7 +170,7 @@ class Notices:
         """Instead of what was shown last; in one line, for only that can be taken back."""
         end_line()
         room = shutil.get_terminal_size().columns - 1
-        print(f"\r\x1b[K{printable(text, frozenset())[:room]}", end="", file=sys.stderr, flush=True)
+        print(f"\r\x1b[K{shown(text, room)[:room]}", end="", file=sys.stderr, flush=True)
         self.shown = True
 
     def progress(self, done: int, total: int) -> None:

@@ -18,7 +18,8 @@ from host.commands.run import BoardOption, ImageArgument, LogOption, PatienceOpt
 from host.link.interrupts import deferred_interrupts
 from host.talk import open_talk
 from host.targets import parse_spec
-from host.terminal import Notices, printable
+from host.terminal import Notices
+from host.words import shown
 
 
 def register(app: typer.Typer) -> None:
@@ -62,7 +63,7 @@ def register(app: typer.Typer) -> None:
             info, name = talk.client.info, talk.image.manifest.get("name") or talk.image.path.stem
         roofline = load_board(info.board).roofline if info.board in board_names() else None
         facts = bench_facts(result, info, roofline, measured=parse_spec(target).is_line)
-        title = f"{printable(name)} on {info.board}, {info.kernels} kernels, {info.harts} hart{'s' * (info.harts != 1)}"
+        title = f"{shown(name)} on {info.board}, {info.kernels} kernels, {info.harts} hart{'s' * (info.harts != 1)}"
         if json_:
             typer.echo(json.dumps({"image": name} | facts, indent=2))
         else:

@@ -47,7 +47,8 @@ from host.link.messages import Reason
 from host.link.records import MAX_TOKENS, Done, SamplerParams
 from host.output import check_output, replacing
 from host.talk import Answer, Conversation, open_talk
-from host.terminal import Notices, held_echo, printable
+from host.terminal import Notices, held_echo
+from host.words import shown_lines
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
@@ -116,7 +117,7 @@ class Console:
                     self._do(line, words)
             except (UsageError, DeviceFailure, SourceError, ImageError) as error:
                 self.notices.clear()
-                typer.echo(f"error: {printable(str(error))}", err=True)
+                typer.echo(f"error: {shown_lines(str(error))}", err=True)
 
     def _do(self, line: str, words: list[str]) -> None:
         if words[0] in self.commands:

@@ -27,7 +27,7 @@ from host.output import check_output
 from host.places import build_root
 from host.targets import Target, open_target, parse_spec
 from host.targets.spec import TargetSpec
-from host.terminal import printable
+from host.words import shown
 
 HELLO_SECONDS = 3.0
 """A running firmware answers within one."""
@@ -218,7 +218,7 @@ def _by_firmware(board: Board, target: Target, spec: TargetSpec, image: Path, ba
         return False
     info = client.info
     if info.board != board.name:
-        raise UsageError(f"{spec.text} is board {printable(info.board)}, not {board.name}; give its name by --board")
+        raise UsageError(f"{spec.text} is board {shown(info.board)}, not {board.name}; give its name by --board")
     check_memory(Image(image), board.name, info.arena_available, None)
     if not info.slot_bytes:
         words = f"the firmware of {info.board} cannot write a medium, or booted from none of ours"

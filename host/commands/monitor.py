@@ -17,7 +17,7 @@ from host.link.describe import describe
 from host.link.frames import Decoder
 from host.output import begins_with, check_output
 from host.targets import open_target
-from host.terminal import printable
+from host.words import shown_lines
 
 READ_SECONDS = 0.1
 
@@ -63,9 +63,9 @@ def register(app: typer.Typer) -> None:
                     sys.stdout.buffer.flush()
                 else:
                     for item in decoder.feed(data):
-                        typer.echo(printable(describe(item)))
+                        typer.echo(shown_lines(describe(item)))
                 if time.monotonic() >= end:
                     break
             if not raw:
                 for item in decoder.flush():
-                    typer.echo(printable(describe(item)))
+                    typer.echo(shown_lines(describe(item)))

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from host.errors import UsageError
-from host.terminal import printable
+from host.words import shown_lines
 
 
 def register(app: typer.Typer) -> None:
@@ -36,4 +36,4 @@ def register(app: typer.Typer) -> None:
             typer.echo(json.dumps(lines, indent=2))
             return
         for line in work.symbolize(symbols, text):
-            typer.echo(printable(line))
+            typer.echo(shown_lines(line))

@@ -13,7 +13,9 @@ from typer.testing import CliRunner, Result
 from host.cache import cache_directory, private_folder, remember
 from host.cli import create_app
 from host.errors import HostError
+from host.image.reader import Image
 from host.importer.recipe import find_recipe, kept_path
+from tests.support.tiny import tiny_image, tiny_llama
 
 
 def host(*words: str) -> Result:
@@ -54,6 +56,8 @@ def test_each_kind_is_shown(filled: dict[str, Path]) -> None:
     assert [found[what]["size"] for what in filled] == list(range(10, 16))
     assert (found["model"]["source"], found["model"]["verified"]) == ("smollm2-135m-instruct", "yes")
     assert found["packed image"]["verified"] == "when used"
+    tiny_image(filled["packed image"], tiny_llama())
+    assert listed()["packed image"]["source"] == Image(filled["packed image"]).manifest["name"]
     filled["model"].write_bytes(b"another")
     assert listed()["model"]["verified"] == "changed"
     text = host("cache").stdout
