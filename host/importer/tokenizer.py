@@ -153,12 +153,17 @@ def _from_merges(folder: Path, config: Mapping[str, Any]) -> str:
     lines = read_text(folder / "merges.txt", MAX_TOKENIZER_BYTES).split("\n")
     merges = [line.rstrip("\r").split(" ") for line in lines if line.strip() and not line.startswith("#version")]
     facts = (qwen2 if name == "Qwen2Tokenizer" else byte_level)(vocab, merges)
-    for ends in ("<|endoftext|>",):
-        if ends in vocab:
-            facts["added_tokens"].append(_added(vocab[ends], ends, special=True))
+    if END in vocab:
+        facts["added_tokens"].append(_added(vocab[END], END, special=True))
     return json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
 
 
+END = "<|endoftext|>"
+DEFAULTS = {
+    "GPT2Tokenizer": ("bos_token", "eos_token", "unk_token"),
+    "Qwen2Tokenizer": ("eos_token", "unk_token", "pad_token"),
+}
+"""What a class of an old folder calls END unless its files name another, where the vocabulary has it."""
 GPT2_CLASSES = ("GPT2Tokenizer", "CodeGenTokenizer")
 """Classes whose vocab.json and merges.txt are split as GPT-2's. RoBERTa's and its like frame every text."""
 
@@ -268,6 +273,8 @@ def _config_of(folder: Path) -> dict[str, Any]:
 def load_tokenizer(folder: Path, model_config: Mapping[str, Any]) -> Tokenizer | None:
     """Tokenizer from the files in a folder; None when there is none. Raises SourceError when one is damaged."""
     config = _config_of(folder)
+    if not (folder / "tokenizer.json").is_file():
+        config = dict.fromkeys(DEFAULTS.get(str(config.get("tokenizer_class", "GPT2Tokenizer")), ()), END) | config
     text = _json_in(folder, config)
     if text is None:
         return None
@@ -275,10 +282,12 @@ def load_tokenizer(folder: Path, model_config: Mapping[str, Any]) -> Tokenizer |
     generation = folder / "generation_config.json"
     named = _as_list(read_json(generation).get("eos_token_id") if generation.is_file() else None)
     special = {key: token for key in SPECIAL_KEYS if (token := _token_text(config.get(key))) is not None}
+    if END in special.values() and codec.ids([END]) == [None]:
+        special = {key: token for key, token in special.items() if token != END}
     first, last = codec.ids([special.get("bos_token", ""), special.get("eos_token", "")])
     named += [last, *_as_list(model_config.get("eos_token_id"))]
     bos = _bos(codec, first if "bos_token" in special else model_config.get("bos_token_id"))
-    start = _start(codec, bos, config.get("add_bos_token"))
+    start = _start(codec, bos, config, (folder / "tokenizer.json").is_file())
     if bos is None or (start and bos not in start):
         bos = start[0] if start else bos
     return Tokenizer(
@@ -298,16 +307,15 @@ def _bos(codec: Codec, named: Any) -> int | None:
     return named if good and codec.tokens([named])[0] is not None else None
 
 
-def _start(codec: Codec, bos: int | None, wanted: Any) -> tuple[int, ...]:
-    """What plain texts start with: what the post-processor puts there, and bos as add_bos_token says, if it does."""
+def _start(codec: Codec, bos: int | None, config: Mapping[str, Any], whole: bool) -> tuple[int, ...]:
+    """What plain texts start with: what the post-processor puts there; add_bos_token counts without tokenizer.json.
+
+    So has it transformers 5, which ignores the key beside a ``whole`` tokenizer.
+    """
     start = codec.prefix
     if len(start) > MAX_PREFIX:
         raise SourceError(f"the tokenizer puts {len(start)} tokens before every text; no known model wants that")
-    if wanted is True and bos is not None and bos not in start:
-        return (bos, *start)
-    if wanted is False:
-        return tuple(index for index in start if index != bos)
-    return start
+    return (bos,) if not whole and config.get("add_bos_token") is True and bos is not None else start
 
 
 def without_tokenizer(folder: Path) -> SourceError:

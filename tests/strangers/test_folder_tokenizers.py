@@ -166,6 +166,12 @@ def test_files_that_contradict_each_other_are_told(tmp_path: Path, files: dict[s
         old(tmp_path, **files)
 
 
+def test_an_old_folder_that_names_nothing_has_the_tokens_of_its_class(tmp_path: Path) -> None:
+    tokenizer, _ = old(tmp_path)
+    assert tokenizer.special == dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")
+    assert (tokenizer.bos, tokenizer.add_bos, tokenizer.stop_ids) == (0, False, (0,))
+
+
 def test_vocab_json_of_anything_but_ids_is_refused(tmp_path: Path) -> None:
     old(tmp_path)
     for value in ({"a": "b"}, {"a": -1}, {"a": 1.5}, {"a": None}):
@@ -224,12 +230,19 @@ def test_a_second_token_before_the_text_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_add_bos_token_counts_more_than_the_post_processor(tmp_path: Path, wanted: bool) -> None:
-    library = copy() if wanted else starting("<|endoftext|>")
+def test_beside_a_tokenizer_json_its_post_processor_alone_counts(tmp_path: Path, wanted: bool) -> None:
+    """As transformers 5 has it, which ignores add_bos_token there."""
     config = {"bos_token": "<|endoftext|>", "add_bos_token": wanted}
-    ids = encode_prompt(written(tmp_path, library, tokenizer_config=config), "quick")
-    assert (ids[0] == library.token_to_id("<|endoftext|>")) == wanted
-    assert len(ids) == wanted + len(copy().encode("quick").ids)
+    plain = copy().encode("quick").ids
+    assert encode_prompt(written(tmp_path, copy(), tokenizer_config=config), "quick") == plain
+    library = starting("<|endoftext|>")
+    assert encode_prompt(written(tmp_path, library, tokenizer_config=config), "quick") == library.encode("quick").ids
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_in_an_old_folder_add_bos_token_counts(tmp_path: Path, wanted: bool) -> None:
+    tokenizer, _ = old(tmp_path, tokenizer_config={"bos_token": "<|endoftext|>", "add_bos_token": wanted})
+    assert (encode_prompt(tokenizer, "quick")[0] == 0) == wanted
 
 
 def test_too_much_before_a_text_is_refused(tmp_path: Path) -> None:
