@@ -216,17 +216,21 @@ def _completed(facts: dict[str, Any], tokens: Mapping[str, dict[str, Any]], name
     have = {token["content"]: token for token in facts["added_tokens"]}
     taken = {*vocab.values(), *(token["id"] for token in have.values())}
     changed = False
+    missing = [token for content, token in tokens.items() if content not in vocab and content not in have]
+    # The library numbers added tokens on from the vocabulary; ids of another order must stand in the vocabulary.
+    behind = [token["id"] for token in [*have.values(), *missing] if token["content"] not in vocab]
+    in_order = sorted(behind) == list(range(len(vocab), len(vocab) + len(behind)))
     for content, token in tokens.items():
         if content in have:
             continue
-        if content not in vocab:
-            if token["id"] in taken:
-                raise SourceError(
-                    f"the folder gives token {shown(content, 60)} the id {token['id']}, which another token has; "
-                    "its files are of different models"
-                )
-            vocab[content] = token["id"]
-        have[content] = token | {"id": vocab[content]}
+        if content not in vocab and token["id"] in taken:
+            raise SourceError(
+                f"the folder gives token {shown(content, 60)} the id {token['id']}, which another token has; "
+                "its files are of different models"
+            )
+        if not in_order:
+            vocab.setdefault(content, token["id"])
+        have[content] = token | {"id": vocab.get(content, token["id"])}
         changed = True
     for content in named:
         if content in vocab and content not in have:

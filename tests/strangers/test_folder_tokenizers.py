@@ -18,6 +18,7 @@ from host.image.reader import Image
 from host.importer import load_source
 from host.importer.source import Tokenizer
 from host.importer.tokenizer import codec_of, load_tokenizer
+from host.importer.vocabulary import drop_beyond
 from tests.support.device_tokenizer import image_source
 from tests.support.model_files import write_folder
 from tests.support.texts import trained
@@ -254,6 +255,14 @@ def test_a_normalizer_is_no_token_before_the_text(tmp_path: Path) -> None:
     library = copy()
     library.normalizer = normalizers.Prepend("x")
     assert written(tmp_path, library).start == ()
+
+
+def test_an_old_folders_token_beyond_the_embedding_is_left_out(tmp_path: Path) -> None:
+    _, size = old(tmp_path, added_tokens=lambda n: {"<|user|>": n, "[PAD]": n + 1})
+    plain = loaded(tmp_path)
+    assert [token["content"] for token in json.loads(plain.json)["added_tokens"][-2:]] == ["<|user|>", "[PAD]"]
+    assert drop_beyond(plain, size + 1)
+    assert codec_of(plain).encode("<|user|>") == [size]
 
 
 def test_a_whole_folder(tmp_path: Path) -> None:
