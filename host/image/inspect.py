@@ -9,6 +9,7 @@ from typing import Any
 
 from construct import ConstructError
 
+from host.errors import ImageError
 from host.image.bpe import why_no_terminal
 from host.image.format import (
     ARENA_UNIT,
@@ -69,7 +70,11 @@ def _terminal(image: Image) -> str:
         return f"answers typed lines, with tables of {size_text(image.sections[SectionId.BPE][1])}"
     if SectionId.TOKENIZER not in image.sections:
         return "answers no typed lines: the image has no tokenizer"
-    return f"answers no typed lines: {why_no_terminal(image.tokenizer) or 'packed before it could'}"
+    try:
+        reason = why_no_terminal(image.tokenizer)
+    except ImageError as error:  # a stranger's tokenizer: the rest of the image is shown all the same
+        reason = str(error)
+    return f"answers no typed lines: {reason or 'packed before it could'}"
 
 
 def _named(op: OpEntry) -> dict[str, Any]:

@@ -12,11 +12,12 @@ import pytest
 from host.chat_template import ChatFormatter, ChatTemplate
 from host.errors import HostError, ImageError, SourceError
 from host.image.bpe import bpe_section, find_roles, why_no_terminal
+from host.image.inspect import summary
 from host.image.reader import Image
 from host.sandbox import SANDBOX
 from tests.support.device_tokenizer import image_source
 from tests.support.texts import described
-from tests.support.tiny import tiny_image
+from tests.support.tiny import tiny_image, tiny_llama
 
 NESTING = "{% set ns = namespace(x=[]) %}{% for i in range(90000) %}{% set ns.x = [ns.x] %}{% endfor %}"
 TALK = [{"role": "user", "content": "hi"}]
@@ -81,6 +82,14 @@ def test_packing_and_images_refuse_what_breaks_the_limits(template: str, tmp_pat
         with pytest.raises(ImageError) as caught:
             use()
         assert caught.value.exit_code == 4
+
+
+def test_an_image_without_tables_is_inspected_whatever_its_template_does(tmp_path: Path) -> None:
+    tiny_image(tmp_path / "tiny.hsp", tiny_llama())
+    image = Image(tmp_path / "tiny.hsp")
+    image.tokenizer.json = described("gpt2").json
+    image.tokenizer.chat_template = DEPTH["not"]
+    assert any("answers no typed lines: the chat template cannot be read" in line for line in summary(image))
 
 
 def test_a_template_that_is_merely_wrong_costs_the_terminal_only() -> None:

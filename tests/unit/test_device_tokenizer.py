@@ -19,7 +19,7 @@ from host.chat_template import ChatFormatter
 from host.errors import DeviceFailure, SourceError
 from host.image.bpe import Unsupported, bpe_section, find_roles, why_no_terminal
 from host.image.format import Bpe, BpeFlag, SectionId
-from host.image.inspect import image_text
+from host.image.inspect import summary
 from host.image.reader import Image
 from host.importer import load_source
 from host.importer.source import Tokenizer
@@ -212,7 +212,7 @@ def test_tokenizers_of_another_form_are_told(tmp_path: Path) -> None:
         assert words in (why_no_terminal(tokenizer) or "")
     path = tmp_path / "tiny.hsp"
     tiny_image(path, tiny_llama())
-    assert "terminal  answers no typed lines: its model is WordLevel, not BPE" in list(image_text(Image(path)))
+    assert "  terminal   answers no typed lines: its model is WordLevel, not BPE" in list(summary(Image(path)))
 
 
 # ---- tables ----
