@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer as Library
 
 from host.chat_template import encode_prompt
 from host.errors import SourceError
@@ -21,7 +22,14 @@ from host.importer.splits import GPT2, SPLITS, Split
 from host.importer.tokenizer import codec_of
 from tests.support.device_tokenizer import Device, image_source
 from tests.support.native import Native
-from tests.support.strings import ByteReference, PieceReference, gguf_bytes, gguf_pieces, random_texts
+from tests.support.strings import (
+    ByteReference,
+    PieceReference,
+    byte_characters,
+    gguf_bytes,
+    gguf_pieces,
+    random_texts,
+)
 from tests.support.tiny import tiny_image
 
 SPACE = "\u2581"
@@ -51,6 +59,38 @@ def test_every_split_cuts_the_text_as_its_patterns_say(split: Split) -> None:
     reference, codec = ByteReference(metadata, patterns(split), split.whole_words, split.nfc), codec_of(made(metadata))
     for text in random_texts(11, 50):
         assert codec.encode(text) == reference.encode(text), repr(text)
+
+
+CUT = "Hi, IT's aB 12345 12 x\u00b2!?\n\n  \u0434\u043e\u6771\u4eac n\u0303o"
+CUTS = {
+    "gpt-2": "Hi|,| IT|'s| aB| 12345| 12| x|\xb2|!?|\n\n | \u0434\u043e\u6771\u4eac| n|\u0303|o",
+    "smollm": "Hi|,| IT|'s| aB| |1|2|3|4|5| |1|2| x|\xb2|!?|\n\n | \u0434\u043e\u6771\u4eac| n|\u0303|o",
+    "llama-bpe": "Hi|,| IT|'s| aB| |123|45| |12| x|\xb2|!?\n\n| | \u0434\u043e\u6771\u4eac| n|\u0303o",
+    "smaug-bpe": "Hi|,| IT|'s| aB| |123|45| |12| x|\xb2|!?\n\n| | \u0434\u043e\u6771\u4eac| n|\u0303o",
+    "glm4": "Hi|,| IT|'s| aB| |123|45| |12| x|\xb2|!?\n\n| | \u0434\u043e\u6771\u4eac| n|\u0303o",
+    "qwen2": "Hi|,| IT|'s| aB| |1|2|3|4|5| |1|2| x|\xb2|!?\n\n| | \u0434\u043e\u6771\u4eac| n|\u0303o",
+    "hunyuan": "Hi|,| IT|'s| aB| |1|2|3|4|5| |1|2| x|\xb2|!?\n\n| | \u0434\u043e\u6771\u4eac| n|\u0303o",
+    "qwen35": "Hi|,| IT|'s| aB| |1|2|3|4|5| |1|2| x|\xb2|!?\n\n| | \u0434\u043e\u6771\u4eac| n\u0303o",
+    "tekken": "Hi|,| IT|'s| a|B| |1|2|3|4|5| |1|2| x|\xb2|!?\n\n| | \u0434\u043e\u6771\u4eac| n\u0303o",
+    "gpt-4o": "Hi|,| IT's| a|B| |123|45| |12| x|\xb2|!?\n\n| | \u0434\u043e\u6771\u4eac| n\u0303o",
+    "deepseek-llm": "Hi|,| IT|'|s| aB| |12345| |12| x|\xb2|!?|\n|\n| | \u0434\u043e|\u6771\u4eac| n|\u0303|o",
+    "deepseek-coder": "Hi|,| IT|'|s| aB| |1|2|3|4|5| |1|2| x|\xb2|!?|\n|\n| | \u0434\u043e|\u6771\u4eac| n|\u0303|o",
+    "deepseek-v3": "Hi|,| IT|'s| aB| |123|45| |12| x|\xb2|!?\n\n| | \u0434\u043e|\u6771\u4eac| n\u0303o",
+    "bailingmoe": "Hi|,| IT|'s| aB| |1|2|3|4|5| |1|2| x|\xb2|!?\n\n| | \u0434\u043e\u6771\u4eac| n|\u0303o",
+    "seed-coder": "Hi|,| IT|'s| aB| |1|2|3|4|5| |1|2| x|\xb2|!?|\n\n| | \u0434\u043e\u6771\u4eac| n|\u0303o",
+    "minicpm5": "Hi|,| IT|'s| aB| |123|45| |12| x|\xb2|!?\n\n| | \u0434\u043e\u6771\u4eac| n|\u0303o",
+    "bloom": "Hi|,| IT's| aB| 12345| 12| x\xb2|!?\n\n | \u0434\u043e\u6771\u4eac| n\u0303o",
+    "viking": "Hi|,| IT's| aB| |1|2|3|4|5| |1|2| x|\xb2|!?\n\n | \u0434\u043e\u6771\u4eac| n\u0303o",
+    "default": "Hi|,| IT|'|s| aB| |123|45| |12| x|\xb2|!?|\n\n | \u0434\u043e\u6771\u4eac| n|\u0303|o",
+}
+
+
+@pytest.mark.parametrize("split", SPLITS, ids=lambda split: split.names[0])
+def test_every_split_has_its_patterns(split: Split) -> None:
+    library = Library.from_str(made(gguf_bytes(split.names[0])).json)
+    by_character = {character: byte for byte, character in enumerate(byte_characters())}
+    pieces = [bytes(by_character[c] for c in piece) for piece, _ in library.pre_tokenizer.pre_tokenize_str(CUT)]
+    assert "|".join(piece.decode() for piece in pieces) == CUTS[split.names[0]]
 
 
 def test_without_a_name_a_word_is_one_piece_in_any_script() -> None:
