@@ -45,7 +45,8 @@ static void carve_runtime(void)
     for (uint32_t i = 0; i < s->count; i++)
         s->all[i].history = carve(&carver, (uint64_t)s->context * 4);
     engine.candidates = carve(&carver, (uint64_t)engine.plan.vocab * 8);
-    engine.pool = carver.next;
+    engine.pool = s->pool = carver.next;
+    s->page_stride = engine.plan.page_stride;
     session_init(s, (uint32_t)engine.plan.pages);
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/session.h"
 
+#include <string.h>
+
 #include "gen/errors.h"
 #include "gen/image_format.h"
 
@@ -9,6 +11,7 @@ static uint32_t page_take(struct sessions *s)
     uint32_t page = s->free[--s->free_count];
 
     s->references[page] = 1;
+    memset(s->pool + page * s->page_stride, 0, s->page_stride);
     return page;
 }
 

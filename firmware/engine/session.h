@@ -8,6 +8,9 @@
  * pages) entries of its page table: what is held follows from the length alone, so that growing,
  * abandoning a step and rolling back are one operation, session_hold(). The pool is planned for
  * every session at its fullest, so taking a page cannot fail.
+ *
+ * A page is cleared as it is taken, and a token of the history as its position is first held: what
+ * a session has as bytes was written by itself since it was empty, whoever had the memory before.
  */
 
 #include <stdint.h>
@@ -30,9 +33,11 @@ struct sessions {
     uint32_t *free; /* stack of free page numbers */
     uint32_t free_count;
     uint32_t *references; /* of each page; a page is free at 0 */
+    uint8_t *pool;        /* the pages */
+    uint64_t page_stride;
 };
 
-/* All sessions empty, all `pages` free. */
+/* All sessions empty, all `pages` of the pool free. */
 void session_init(struct sessions *sessions, uint32_t pages);
 
 /* Pages of a state that so many positions of a session take. */

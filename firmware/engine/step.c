@@ -103,13 +103,15 @@ static int take_rows(const struct engine_row *rows, uint32_t count, uint32_t *lo
     return 0;
 }
 
+/* The tokens stand there only once the step has succeeded; till then nobody's do. */
 static void hold_pages(void)
 {
     for (uint32_t i = 0; i < engine.plan.sessions; i++) {
         struct session *session = &engine.sessions.all[i];
         uint32_t to = session->length + step_added[i];
         session_hold(&engine.sessions, i, session->length, to);
-        session->high = to > session->high ? to : session->high;
+        for (; session->high < to; session->high++)
+            session->history[session->high % engine.plan.context] = 0;
     }
 }
 

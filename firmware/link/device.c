@@ -43,8 +43,9 @@ static int flash_check(const struct port *port, uint64_t bytes, uint64_t *detail
     int error = read_back(port, bytes);
     if (!error)
         error = model_check(port, detail);
+    const struct engine_info *info = error ? NULL : engine_info();
     /* What lies behind the slot's bytes is left over from another image. */
-    if (!error && engine_info()->image_bytes > bytes)
+    if (info && info->image_bytes > bytes)
         error = E_IMAGE_TRUNCATED;
     return error ? error : port->slot->finish(bytes);
 }

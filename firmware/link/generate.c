@@ -11,7 +11,7 @@ static int prefill(struct run *run)
 {
     uint32_t left;
     while ((left = pending_count(run->job->session)) != 0) {
-        uint32_t max_rows = engine_info()->max_rows;
+        uint32_t max_rows = run->job->model->max_rows;
         uint32_t count = left < max_rows ? left : max_rows;
         int error = run_step(run, count, count == left && run->job->max_tokens > 0);
         if (error)
@@ -26,7 +26,7 @@ static void give_token(struct run *run, uint32_t token, uint32_t digest)
     uint64_t now = run->port->time_us();
     uint8_t bytes[4];
     if (run->job->terminal) {
-        terminal_token(token);
+        terminal_token(run->job, token);
         run->last_us = now;
         run->generated++;
         return;
@@ -44,8 +44,7 @@ static uint32_t sample(struct run *run)
 {
     const struct job *job = run->job;
     float *logits = engine_logits(0);
-    uint32_t digest =
-        job->flags & WIRE_RUN_FLAG_DIGEST ? run_digest(logits, engine_info()->vocab) : 0;
+    uint32_t digest = job->flags & WIRE_RUN_FLAG_DIGEST ? run_digest(logits, job->model->vocab) : 0;
     uint32_t token = engine_sample(&job->sampler, job->session, logits);
     run_mark_first(run);
     /* There is room: the step before emptied this session's queue. */

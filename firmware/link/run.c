@@ -40,7 +40,7 @@ int run_step(struct run *run, uint32_t count, uint32_t want)
 
 void run_progress(const struct run *run)
 {
-    if (run->total <= engine_info()->max_rows || run->job->terminal)
+    if (run->total <= run->job->model->max_rows || run->job->terminal)
         return;
     uint8_t p[WIRE_PROGRESS_SIZE];
     wire_progress_set_request(p, run->job->request);

@@ -34,7 +34,7 @@ static float logprob(const float *logits, uint32_t count, uint32_t best, uint32_
 static void put_record(uint8_t *record, const struct run *run, const float *logits,
                        uint32_t position, uint32_t target)
 {
-    uint32_t vocab = engine_info()->vocab, best = kernels.argmax(logits, vocab);
+    uint32_t vocab = run->job->model->vocab, best = kernels.argmax(logits, vocab);
     int known = target != WIRE_NO_TOKEN;
     wire_score_record_set_position(record, position);
     wire_score_record_set_target(record, target);
@@ -60,7 +60,7 @@ static int send_results(uint8_t type, uint32_t size)
 
 static int send_logits(const struct run *run, const float *logits, uint32_t position)
 {
-    uint32_t vocab = engine_info()->vocab;
+    uint32_t vocab = run->job->model->vocab;
     for (uint32_t first = 0; first < vocab; first += WIRE_MAX_LOGITS) {
         uint32_t count = vocab - first < WIRE_MAX_LOGITS ? vocab - first : WIRE_MAX_LOGITS;
         wire_logits_set_request(message, run->job->request);
@@ -89,17 +89,18 @@ static int send_scores(const struct run *run, uint32_t position, const uint32_t 
     return send_results(WIRE_TYPE_SCORES, WIRE_SCORES_SIZE + count * WIRE_SCORE_RECORD_SIZE);
 }
 
-static uint32_t rows_a_step(void)
+static uint32_t rows_a_step(const struct engine_info *model)
 {
-    const struct engine_info *info = engine_info();
-    uint32_t rows = info->max_logit_rows < info->max_rows ? info->max_logit_rows : info->max_rows;
+    uint32_t rows =
+        model->max_logit_rows < model->max_rows ? model->max_logit_rows : model->max_rows;
     return rows < WIRE_MAX_SCORE_RECORDS ? rows : WIRE_MAX_SCORE_RECORDS;
 }
 
 static int score_step(struct run *run)
 {
     uint32_t tokens[WIRE_MAX_SCORE_RECORDS + 1u];
-    uint32_t session = run->job->session, position = engine_length(session), rows = rows_a_step();
+    uint32_t session = run->job->session, position = engine_length(session),
+             rows = rows_a_step(run->job->model);
     uint32_t copied = pending_copy(session, tokens, rows + 1u);
     uint32_t count = copied < rows ? copied : rows;
     if (copied == count)

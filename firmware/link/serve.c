@@ -38,6 +38,11 @@ void serve_init(const struct port *port)
     transfer_init(port);
 }
 
+const struct engine_info *serve_model(void)
+{
+    return serve.error || serve.checking ? NULL : engine_info();
+}
+
 const struct job *serve_job(void)
 {
     return serve.job.type ? &serve.job : NULL;
@@ -167,8 +172,9 @@ static void send_hello_reply(uint32_t request, uint32_t nonce)
     wire_hello_reply_set_request(answer, request);
     wire_hello_reply_set_nonce(answer, nonce);
     put_machine(answer);
-    if (engine_info())
-        put_model(answer, engine_info());
+    const struct engine_info *info = engine_info(); /* of one that is being checked, too */
+    if (info)
+        put_model(answer, info);
     put_state(answer);
     link_send_unnumbered(WIRE_TYPE_HELLO_REPLY, answer, WIRE_HELLO_REPLY_SIZE);
 }
@@ -215,11 +221,11 @@ static void receive_hello(const struct frame *frame)
 
 /* ---- sessions ---- */
 
-static int session_check(uint32_t session)
+static int session_check(const struct engine_info *model, uint32_t session)
 {
-    if (session >= engine_info()->sessions || session >= LIMIT_SESSIONS)
+    if (session >= model->sessions || session >= LIMIT_SESSIONS)
         return E_SESSION;
-    terminal_host_uses(session);
+    terminal_host_uses(model, session);
     return 0;
 }
 
@@ -229,35 +235,35 @@ static uint32_t session_length(uint32_t session)
 }
 
 /* Everything is checked before the first token is kept: a refused chunk leaves nothing behind. */
-static int prompt_check(const uint8_t *p, uint32_t session, uint32_t count, uint64_t *detail)
+static int prompt_check(const struct engine_info *model, const uint8_t *p, uint64_t *detail)
 {
-    const struct engine_info *info = engine_info();
-    uint32_t length = session_length(session);
+    uint32_t session = wire_prompt_session(p), count = wire_prompt_count(p),
+             length = session_length(session);
     *detail = length;
     if (wire_prompt_position(p) != length)
         return E_POSITION;
-    *detail = info->context;
-    if (info->overflow == IMAGE_OVERFLOW_STOP &&
-        (length > info->context || count > info->context - length))
+    *detail = model->context;
+    if (model->overflow == IMAGE_OVERFLOW_STOP &&
+        (length > model->context || count > model->context - length))
         return E_CONTEXT_FULL;
     for (uint32_t i = 0; i < count; i++) {
         *detail = le_u32(p + WIRE_PROMPT_SIZE + 4u * i);
-        if (*detail >= info->vocab)
+        if (*detail >= model->vocab)
             return E_TOKEN;
     }
     *detail = pending_room(session);
     return count > *detail ? E_PENDING : 0;
 }
 
-static void receive_prompt(const struct frame *frame)
+static void receive_prompt(const struct frame *frame, const struct engine_info *model)
 {
     const uint8_t *p = frame->payload;
     uint32_t request = wire_prompt_request(p), session = wire_prompt_session(p),
              count = wire_prompt_count(p);
     uint64_t detail = session;
-    int error = session_check(session);
+    int error = session_check(model, session);
     if (!error)
-        error = prompt_check(p, session, count, &detail);
+        error = prompt_check(model, p, &detail);
     for (uint32_t i = 0; !error && i < count; i++)
         error = pending_push(session, le_u32(p + WIRE_PROMPT_SIZE + 4u * i));
     if (error)
@@ -266,13 +272,13 @@ static void receive_prompt(const struct frame *frame)
         serve_ok(request, session_length(session));
 }
 
-static void receive_truncate(const struct frame *frame)
+static void receive_truncate(const struct frame *frame, const struct engine_info *model)
 {
     uint32_t request = wire_truncate_request(frame->payload);
     uint32_t session = wire_truncate_session(frame->payload);
     uint32_t length = wire_truncate_length(frame->payload);
     uint64_t detail = session;
-    int error = session_check(session);
+    int error = session_check(model, session);
     if (!error && length > session_length(session)) {
         error = E_POSITION;
         detail = session_length(session);
@@ -311,7 +317,7 @@ void serve_start(const struct job *job)
 
 static int job_check(uint64_t *detail)
 {
-    int error = session_check(serve.job.session);
+    int error = session_check(serve.job.model, serve.job.session);
     *detail = serve.job.session;
     if (!error && !pending_count(serve.job.session))
         error = E_ROWS;
@@ -333,11 +339,12 @@ static int generate_check(uint64_t *detail)
     return sampler_check(&serve.job.sampler);
 }
 
-static void receive_generate(const struct frame *frame)
+static void receive_generate(const struct frame *frame, const struct engine_info *model)
 {
     const uint8_t *p = frame->payload;
     struct job *job = &serve.job;
     job->terminal = 0;
+    job->model = model;
     job->request = wire_generate_request(p);
     job->session = wire_generate_session(p);
     job->flags = wire_generate_flags(p);
@@ -360,10 +367,11 @@ static void receive_generate(const struct frame *frame)
         job_start(WIRE_TYPE_GENERATE);
 }
 
-static void receive_score(const struct frame *frame)
+static void receive_score(const struct frame *frame, const struct engine_info *model)
 {
     struct job *job = &serve.job;
     job->terminal = 0;
+    job->model = model;
     job->request = wire_score_request(frame->payload);
     job->session = wire_score_session(frame->payload);
     job->flags = wire_score_flags(frame->payload);
@@ -388,8 +396,9 @@ static void receive_cancel(const struct frame *frame)
     serve_ok(wire_cancel_request(frame->payload), found);
 }
 
-static void receive_resume(const struct frame *frame)
+static void receive_resume(const struct frame *frame, const struct engine_info *model)
 {
+    (void)model;
     uint32_t target = wire_resume_target(frame->payload);
     int error = stream_resume(target, wire_resume_index(frame->payload));
     if (error)
@@ -421,7 +430,7 @@ static void check_start(uint32_t request, uint32_t type)
 static void receive_load(const struct frame *frame)
 {
     uint32_t request = wire_load_request(frame->payload);
-    if (engine_info()) {
+    if (serve_model()) {
         serve_refuse(request, frame->type, E_LOADED, 0);
         return;
     }
@@ -436,7 +445,7 @@ static void receive_flash(const struct frame *frame)
     int error = 0;
     if (!port->slot)
         error = E_PARAMETER;
-    else if (engine_info())
+    else if (serve_model())
         error = E_LOADED;
     else if (bytes > port->slot->bytes || bytes > port->image_area_size)
         error = E_RANGE;
@@ -448,11 +457,11 @@ static void receive_flash(const struct frame *frame)
     check_start(request, WIRE_TYPE_FLASH);
 }
 
-static void receive_adopt(const struct frame *frame)
+static void receive_adopt(const struct frame *frame, const struct engine_info *model)
 {
     const uint8_t *p = frame->payload;
     uint32_t session = wire_adopt_session(p), length = wire_adopt_length(p);
-    int error = session_check(session);
+    int error = session_check(model, session);
     if (!error && pending_count(session))
         error = E_POSITION;
     if (!error)
@@ -481,7 +490,7 @@ static void receive_set_baud(const struct frame *frame)
 static uint32_t put_op_records(uint8_t *to, uint32_t first, uint32_t *total)
 {
     struct engine_op_stats stats[WIRE_MAX_OP_RECORDS];
-    *total = engine_info() ? engine_stats(stats, WIRE_MAX_OP_RECORDS, first) : 0;
+    *total = engine_stats(stats, WIRE_MAX_OP_RECORDS, first);
     uint32_t left = first < *total ? *total - first : 0;
     uint32_t count = left < WIRE_MAX_OP_RECORDS ? left : WIRE_MAX_OP_RECORDS;
     for (uint32_t i = 0; i < count; i++, to += WIRE_OP_RECORD_SIZE) {
@@ -535,24 +544,34 @@ static void receive_ping(const struct frame *frame)
 
 /* ---- dispatch ---- */
 
+/* One of the two receives: what needs a model gets it from here or is refused. */
 struct request {
     uint8_t type;
-    uint8_t needs_model;
     uint8_t while_running;
     void (*receive)(const struct frame *frame);
+    void (*receive_for)(const struct frame *frame, const struct engine_info *model);
 };
 
 static const struct request requests[] = {
-    {WIRE_TYPE_HELLO, 0, 1, receive_hello},        {WIRE_TYPE_PROMPT, 1, 0, receive_prompt},
-    {WIRE_TYPE_GENERATE, 1, 0, receive_generate},  {WIRE_TYPE_SCORE, 1, 0, receive_score},
-    {WIRE_TYPE_TRUNCATE, 1, 0, receive_truncate},  {WIRE_TYPE_CANCEL, 0, 1, receive_cancel},
-    {WIRE_TYPE_STATS, 0, 1, receive_stats},        {WIRE_TYPE_PING, 0, 1, receive_ping},
-    {WIRE_TYPE_RESUME, 1, 1, receive_resume},      {WIRE_TYPE_SET_BAUD, 0, 0, receive_set_baud},
-    {WIRE_TYPE_READ, 0, 0, transfer_receive_read}, {WIRE_TYPE_WRITE, 0, 0, transfer_receive_write},
-    {WIRE_TYPE_SUM, 0, 0, transfer_receive_sum},   {WIRE_TYPE_LOAD, 0, 0, receive_load},
-    {WIRE_TYPE_UNLOAD, 0, 0, receive_unload},      {WIRE_TYPE_STATE, 1, 0, transfer_receive_state},
-    {WIRE_TYPE_ADOPT, 1, 0, receive_adopt},        {WIRE_TYPE_FAIL, 0, 1, receive_fail},
-    {WIRE_TYPE_FLASH, 0, 0, receive_flash},
+    {WIRE_TYPE_HELLO, 1, receive_hello, NULL},
+    {WIRE_TYPE_PROMPT, 0, NULL, receive_prompt},
+    {WIRE_TYPE_GENERATE, 0, NULL, receive_generate},
+    {WIRE_TYPE_SCORE, 0, NULL, receive_score},
+    {WIRE_TYPE_TRUNCATE, 0, NULL, receive_truncate},
+    {WIRE_TYPE_CANCEL, 1, receive_cancel, NULL},
+    {WIRE_TYPE_STATS, 1, receive_stats, NULL},
+    {WIRE_TYPE_PING, 1, receive_ping, NULL},
+    {WIRE_TYPE_RESUME, 1, NULL, receive_resume},
+    {WIRE_TYPE_SET_BAUD, 0, receive_set_baud, NULL},
+    {WIRE_TYPE_READ, 0, transfer_receive_read, NULL},
+    {WIRE_TYPE_WRITE, 0, transfer_receive_write, NULL},
+    {WIRE_TYPE_SUM, 0, transfer_receive_sum, NULL},
+    {WIRE_TYPE_LOAD, 0, receive_load, NULL},
+    {WIRE_TYPE_UNLOAD, 0, receive_unload, NULL},
+    {WIRE_TYPE_STATE, 0, NULL, transfer_receive_state},
+    {WIRE_TYPE_ADOPT, 0, NULL, receive_adopt},
+    {WIRE_TYPE_FAIL, 1, receive_fail, NULL},
+    {WIRE_TYPE_FLASH, 0, receive_flash, NULL},
 };
 
 static const struct request *request_find(uint8_t type)
@@ -573,7 +592,7 @@ static int request_check(const struct request *request, const struct frame *fram
     if (error)
         return error;
     *detail = (uint64_t)-serve.error;
-    if ((serve.error || serve.checking) && request->needs_model)
+    if (request->receive_for && !serve_model())
         return E_NOT_READY;
     *detail = serve.job.request;
     int changes = frame->type == WIRE_TYPE_STATS && wire_stats_flags(frame->payload);
@@ -587,7 +606,9 @@ void serve_receive(const struct frame *frame)
     const struct request *request = request_find(frame->type);
     uint64_t detail;
     int error = request_check(request, frame, &detail);
-    if (!error)
+    if (!error && request->receive_for)
+        request->receive_for(frame, serve_model());
+    else if (!error)
         request->receive(frame);
     else
         serve_refuse(frame->length >= 4u ? le_u32(frame->payload) : 0, frame->type, error, detail);

@@ -19,8 +19,9 @@
 
 struct job {
     uint32_t request;
-    uint32_t type;     /* WIRE_TYPE_GENERATE, _SCORE, _LOAD or _FLASH; 0: no job */
-    uint32_t terminal; /* its tokens are shown as text, and no host asked for them */
+    uint32_t type;                   /* WIRE_TYPE_GENERATE, _SCORE, _LOAD or _FLASH; 0: no job */
+    uint32_t terminal;               /* its tokens are shown as text, and no host asked for them */
+    const struct engine_info *model; /* of a GENERATE or SCORE */
     uint32_t session;
     uint32_t flags; /* WIRE_RUN_FLAG_* */
     uint32_t max_tokens;
@@ -39,6 +40,10 @@ void serve_init(const struct port *port);
 /* It has been: error and detail are of engine_load() or engine_verify(), and with an error the
  * model's requests are refused. Announces it. */
 void serve_checked(int error, uint64_t detail);
+
+/* The model that was checked, NULL without one: the only way to it for requests and terminal, which
+ * hand it to what needs it, and for others an error. */
+const struct engine_info *serve_model(void);
 
 /* The receiver for link_init(). */
 void serve_receive(const struct frame *frame);

@@ -8,12 +8,9 @@
 #include "link/console.h"
 #include "link/pending.h"
 #include "link/shown.h"
+#include "link/typed.h"
 
-#define LINE_BYTES 1024u
 #define MAX_TOKENS 512u
-#define PROMPT     "> "
-
-enum { KEY_CTRL_C = 3, KEY_BACKSPACE = 8, KEY_CTRL_U = 21, KEY_ESCAPE = 27, KEY_DELETE = 127 };
 
 /* A host that is there is not silent for longer, and no frame is on the line for longer. */
 #define HOST_US  10000000u
@@ -23,7 +20,7 @@ enum { KEY_CTRL_C = 3, KEY_BACKSPACE = 8, KEY_CTRL_U = 21, KEY_ESCAPE = 27, KEY_
 
 enum mode { BETWEEN, FRAME, TEXT };
 
-_Static_assert(LINE_BYTES + IMAGE_MAX_ROLE_BYTES <= TOKENIZER_TEXT_BYTES, "a question must fit");
+_Static_assert(TYPED_BYTES + IMAGE_MAX_ROLE_BYTES <= TOKENIZER_TEXT_BYTES, "a question must fit");
 
 static struct {
     const struct port *port;
@@ -33,13 +30,8 @@ static struct {
     uint64_t typed_us;
     int shared; /* a host has used the session since */
     int active;
-    int answering;
-    int ended;    /* the line awaits its answer */
-    int foreign;  /* the line has bytes that nobody types */
-    int escape;   /* within a key's escape sequence: 1 behind ESC, 2 behind its second byte */
-    uint8_t last; /* key */
-    uint32_t size;
-    uint8_t line[LINE_BYTES];
+    const struct tokenizer *answering; /* whose tokens are shown; NULL: no answer is under way */
+    struct typed line;
     uint32_t length; /* of the session when the last answer ended; 0: no conversation */
     uint32_t token;  /* the last one of the last answer */
     /* Of the last answer: */
@@ -70,78 +62,46 @@ static void say(const char *words)
 
 static void begin_line(void)
 {
-    terminal.size = 0;
-    terminal.ended = terminal.foreign = terminal.escape = 0;
-    say("\r\n" PROMPT);
+    typed_begin(&terminal.line);
+    say("\r\n" TYPED_PROMPT);
 }
 
-/* What was typed is forgotten, and what was said: a host may use the session. */
-static void leave(void)
+static uint32_t own_session(const struct engine_info *model)
 {
-    terminal.active = terminal.ended = 0;
-    terminal.size = 0;
+    return model->sessions - 1;
+}
+
+static uint32_t session_length(const struct engine_info *model)
+{
+    return engine_length(own_session(model)) + pending_count(own_session(model));
+}
+
+static void empty_session(const struct engine_info *model)
+{
+    (void)engine_truncate(own_session(model), 0);
+    pending_keep(own_session(model), 0);
     terminal.length = 0;
 }
 
-/* ---- editing ---- */
-
-static void erase_character(void)
+/* What was typed is forgotten, and what was said: a host may use the session. An answer that is
+ * under way forgets it at its end. */
+static void leave(void)
 {
-    if (!terminal.size)
-        return;
-    while (terminal.size > 1 && (terminal.line[terminal.size - 1] & 0xc0u) == 0x80u)
-        terminal.size--;
-    terminal.size--;
-    say("\b \b");
+    const struct engine_info *model = serve_model();
+    terminal.active = 0;
+    typed_begin(&terminal.line);
+    if (model && terminal.length && !serve_job())
+        empty_session(model);
+    terminal.length = terminal.generated = 0;
 }
 
-static void append(uint8_t byte)
-{
-    if (terminal.size == LINE_BYTES) {
-        say("\a");
-        return;
-    }
-    terminal.line[terminal.size++] = byte;
-    (void)terminal.port->write(&byte, 1);
-}
-
-/* Arrow keys and their like send ESC, [ or O, parameters, and a letter or ~. */
-static int is_escaped(uint8_t byte)
-{
-    if (byte == KEY_ESCAPE) {
-        terminal.escape = 1;
-        return 1;
-    }
-    if (!terminal.escape)
-        return 0;
-    int introduces = terminal.escape == 1 && (byte == '[' || byte == 'O');
-    terminal.escape = introduces || (terminal.escape > 1 && byte < 0x40u) ? 2 : 0;
-    return 1;
-}
-
-static void edit(uint8_t byte)
-{
-    if (byte == '\r' || byte == '\n')
-        terminal.ended = 1;
-    else if (byte == KEY_BACKSPACE || byte == KEY_DELETE)
-        erase_character();
-    else if (byte == KEY_CTRL_U || byte == KEY_CTRL_C) {
-        say(byte == KEY_CTRL_C ? "^C" : "\r\x1b[K" PROMPT);
-        terminal.size = terminal.foreign = 0;
-        if (byte == KEY_CTRL_C)
-            begin_line();
-    } else if (byte >= ' ' || byte == '\t')
-        append(byte == '\t' ? ' ' : byte);
-    else
-        terminal.foreign = 1;
-}
+/* ---- keys ---- */
 
 static void receive(uint8_t byte)
 {
-    uint8_t last = terminal.last;
-    terminal.last = byte;
     if (terminal.answering) {
-        if (byte == KEY_CTRL_C)
+        terminal.line.last = byte;
+        if (byte == TYPED_CTRL_C)
             serve_cancel();
         return;
     }
@@ -149,11 +109,8 @@ static void receive(uint8_t byte)
         terminal.active = 1;
         begin_line();
     }
-    /* Some send CR LF for one key; and a line that was ended may still be taken back. */
-    if ((byte == '\n' && last == '\r') || (terminal.ended && byte != KEY_CTRL_C) ||
-        is_escaped(byte))
-        return;
-    edit(byte);
+    if (typed_key(&terminal.line, terminal.port, byte))
+        begin_line();
 }
 
 /* ---- text or frame ---- */
@@ -195,125 +152,92 @@ int terminal_takes(uint8_t byte)
 
 /* ---- questions ---- */
 
-static int line_is(const char *command)
-{
-    uint32_t i = 0;
-    while (i < terminal.size && command[i] && terminal.line[i] == (uint8_t)command[i])
-        i++;
-    return i == terminal.size && !command[i];
-}
-
-static void trim(void)
-{
-    uint32_t from = 0;
-    while (terminal.size && terminal.line[terminal.size - 1] == ' ')
-        terminal.size--;
-    while (from < terminal.size && terminal.line[from] == ' ')
-        from++;
-    terminal.size -= from;
-    memmove(terminal.line, terminal.line + from, terminal.size);
-}
-
 static uint32_t put(uint32_t at, const uint8_t *from, uint32_t size)
 {
     memcpy(text + at, from, size);
     return at + size;
 }
 
-static uint32_t own_session(void)
+void terminal_host_uses(const struct engine_info *model, uint32_t session)
 {
-    return engine_info()->sessions - 1;
-}
-
-static uint32_t session_length(void)
-{
-    return engine_length(own_session()) + pending_count(own_session());
-}
-
-void terminal_host_uses(uint32_t session)
-{
-    if (session == own_session())
+    if (session == own_session(model))
         terminal.shared = 1;
 }
 
 /* A host that goes on with what it believes is there would get other tokens than it should. */
-static void forget(void)
+static void forget(const struct engine_info *model)
 {
     if (terminal.shared)
         serve_drop_host();
     terminal.shared = 0;
-    (void)engine_truncate(own_session(), 0);
-    pending_keep(own_session(), 0);
-    terminal.length = 0;
+    empty_session(model);
 }
 
-static int is_stop(uint32_t token)
+static int is_stop(const uint32_t *stop_ids, uint32_t count, uint32_t token)
 {
-    const struct engine_info *info = engine_info();
-    for (uint32_t i = 0; i < info->stop_count; i++)
-        if (info->stop_ids[i] == token)
+    for (uint32_t i = 0; i < count; i++)
+        if (stop_ids[i] == token)
             return 1;
     return 0;
 }
 
 /* What comes before the question: of a conversation what closes the answer before it, too. */
-static uint32_t put_beginning(const struct tokenizer *t)
+static uint32_t put_beginning(const struct engine_info *model, const struct tokenizer *t)
 {
     int goes_on = t->flags & IMAGE_BPE_FLAG_TURNS && terminal.length;
-    if (!goes_on || terminal.length != session_length()) {
-        forget();
+    if (!goes_on || terminal.length != session_length(model)) {
+        forget(model);
         return put(0, t->first.at, t->first.size);
     }
     uint32_t at = 0;
     if (terminal.token != t->end_id) {
         /* Another end than the template's, still pending, is taken back. */
-        if (is_stop(terminal.token) && pending_count(own_session()))
-            pending_keep(own_session(), pending_count(own_session()) - 1);
+        uint32_t session = own_session(model), count = pending_count(session);
+        if (count && is_stop(model->stop_ids, model->stop_count, terminal.token))
+            pending_keep(session, count - 1);
         at = put(at, t->end.at, t->end.size);
     }
     return put(at, t->next.at, t->next.size);
 }
 
-static int push_tokens(const struct tokenizer *t)
+static int push_tokens(const struct engine_info *model, const struct tokenizer *t)
 {
-    uint32_t at = put_beginning(t);
-    at = put(at, terminal.line, terminal.size);
+    uint32_t session = own_session(model), at = put_beginning(model, t);
+    at = put(at, terminal.line.bytes, terminal.line.size);
     at = put(at, t->suffix.at, t->suffix.size);
     int count = tokenizer_encode(t, text, at, ids, sizeof ids / sizeof ids[0]);
-    if (count < 0 || (uint32_t)count > pending_room(own_session()))
+    if (count < 0 || (uint32_t)count > pending_room(session))
         return E_PENDING;
     for (int i = 0; i < count; i++)
-        (void)pending_push(own_session(), ids[i]);
+        (void)pending_push(session, ids[i]);
     return 0;
 }
 
-static void start_answer(void)
+static void start_answer(const struct engine_info *model, const struct tokenizer *t)
 {
-    const struct engine_info *info = engine_info();
-    struct job job = {.terminal = 1, .session = own_session(), .max_tokens = MAX_TOKENS};
+    struct job job = {
+        .terminal = 1, .model = model, .session = own_session(model), .max_tokens = MAX_TOKENS};
     job.sampler = (struct sampler_params){.top_p = 1.0f, .repeat_penalty = 1.0f};
-    job.stop_count = info->stop_count;
-    memcpy(job.stop_ids, info->stop_ids, sizeof job.stop_ids);
-    terminal.answering = 1;
-    shown_begin(terminal.port, engine_tokenizer()->flags & IMAGE_BPE_FLAG_PREPEND_SPACE);
+    job.stop_count = model->stop_count;
+    memcpy(job.stop_ids, model->stop_ids, sizeof model->stop_ids);
+    terminal.answering = t;
+    shown_begin(terminal.port, t->flags & IMAGE_BPE_FLAG_PREPEND_SPACE);
     serve_start(&job);
 }
 
-static void ask(void)
+static void ask(const struct engine_info *model)
 {
     const struct tokenizer *t = engine_tokenizer();
-    if (!engine_info())
-        say("no model is loaded: the boot report says why");
-    else if (engine_tokenizer_error())
+    if (engine_tokenizer_error())
         say("the tables to tokenize with are damaged: pack the image again, or use host chat");
     else if (!t)
         say("this image has no tables to tokenize with (host inspect says why): use host chat");
-    else if (terminal.foreign || !shown_is_text(terminal.line, terminal.size))
+    else if (terminal.line.foreign || !shown_is_text(terminal.line.bytes, terminal.line.size))
         say("that was no text, it is not answered");
-    else if (push_tokens(t))
+    else if (push_tokens(model, t))
         say("that is too long; /reset forgets what was said before");
     else
-        start_answer();
+        start_answer(model, t);
 }
 
 /* ---- commands ---- */
@@ -332,7 +256,7 @@ static void say_seconds(uint64_t us)
     console_u64(terminal.port, us / 100000u % 10u);
 }
 
-static void say_stats(void)
+static void say_stats(const struct engine_info *model)
 {
     if (!terminal.generated) {
         say("nothing was answered yet");
@@ -346,41 +270,71 @@ static void say_stats(void)
         say_number(", ", tenths / 10u, ".");
         say_number("", tenths % 10u, " tokens/s");
     }
-    say_number("; context ", session_length(), " of ");
-    console_u64(terminal.port, engine_info()->context);
+    say_number("; context ", session_length(model), " of ");
+    console_u64(terminal.port, model->context);
 }
 
-static void obey_command(void)
+static void say_help(const struct engine_info *model)
 {
-    if (line_is("/help"))
-        say("Type a question. Ctrl-C ends an answer, Ctrl-U the line.\r\n"
-            "/reset  forget the conversation\r\n"
-            "/stats  time and length of the last answer\r\n"
-            "More, and faster over a slow line: host chat on a computer.");
-    else if (line_is("/reset")) {
-        if (engine_info())
-            forget();
-        say("the conversation is forgotten");
-    } else if (line_is("/stats"))
-        say_stats();
+    (void)model;
+    say("Type a question. Ctrl-C ends an answer, Ctrl-U the line.\r\n"
+        "/reset  forget the conversation\r\n"
+        "/stats  time and length of the last answer\r\n"
+        "More, and faster over a slow line: host chat on a computer.");
+}
+
+static void reset(const struct engine_info *model)
+{
+    if (model)
+        forget(model);
+    say("the conversation is forgotten");
+}
+
+/* Without a model those that need one are refused, and the others get NULL. */
+static const struct command {
+    const char *name;
+    int needs_model;
+    void (*obey)(const struct engine_info *model);
+} commands[] = {{"/help", 0, say_help}, {"/reset", 0, reset}, {"/stats", 1, say_stats}};
+
+static void say_unknown(const struct engine_info *model)
+{
+    (void)model;
+    say("unknown command; /help lists them");
+}
+
+static struct command command_find(void)
+{
+    for (uint32_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+        if (typed_is(&terminal.line, commands[i].name))
+            return commands[i];
+    if (terminal.line.bytes[0] == '/')
+        return (struct command){"", 0, say_unknown};
+    return (struct command){"", 1, ask};
+}
+
+static void obey_line(void)
+{
+    const struct engine_info *model = serve_model();
+    struct command command = command_find();
+    if (command.needs_model && !model)
+        say("no model is loaded: the boot report says why, or a host has taken it away");
     else
-        say("unknown command; /help lists them");
+        command.obey(model);
 }
 
 int terminal_obey(void)
 {
-    if (!terminal.ended)
+    if (!terminal.line.ended)
         return 0;
-    terminal.ended = 0;
+    terminal.line.ended = 0;
     const struct tokenizer *t = engine_tokenizer();
     if (!t || t->flags & IMAGE_BPE_FLAG_CHAT)
-        trim();
-    if (terminal.size)
+        typed_trim(&terminal.line);
+    if (terminal.line.size) {
         say("\r\n");
-    if (terminal.size && terminal.line[0] == '/')
-        obey_command();
-    else if (terminal.size)
-        ask();
+        obey_line();
+    }
     if (!terminal.answering)
         begin_line();
     return 1;
@@ -388,16 +342,16 @@ int terminal_obey(void)
 
 /* ---- answers ---- */
 
-void terminal_token(uint32_t token)
+void terminal_token(const struct job *job, uint32_t token)
 {
     terminal.token = token;
-    if (!is_stop(token))
-        shown_put(tokenizer_decode(engine_tokenizer(), token));
+    if (terminal.answering && !is_stop(job->stop_ids, job->stop_count, token))
+        shown_put(tokenizer_decode(terminal.answering, token));
 }
 
 void terminal_end(const struct run *run, int error, uint32_t reason)
 {
-    terminal.answering = 0;
+    terminal.answering = NULL;
     terminal.evaluated = run->evaluated;
     terminal.generated = run->generated;
     terminal.prefill_us = run->first_us - run->job->started_us;
@@ -407,13 +361,13 @@ void terminal_end(const struct run *run, int error, uint32_t reason)
         say("\r\n[cancelled]");
     else if (error == E_CONTEXT_FULL)
         say("\r\n[the context is full: /reset begins anew]");
-    else if (error == E_NOT_READY)
-        say("no model is loaded: the boot report says why");
     else if (error)
         say_number("\r\n[error ", (uint64_t)-(int64_t)error, "]");
     else if (reason == WIRE_REASON_LENGTH)
         say("\r\n[cut off]");
-    terminal.length = terminal.active ? session_length() : 0;
+    terminal.length = session_length(run->job->model);
     if (terminal.active)
         begin_line();
+    else
+        empty_session(run->job->model);
 }

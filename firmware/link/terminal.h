@@ -28,14 +28,14 @@ void terminal_host_spoke(void);
 
 /* A host's request is about this session: if it is the terminal's, too, the next question drops the
  * host, which finds the device as after a restart. */
-void terminal_host_uses(uint32_t session);
+void terminal_host_uses(const struct engine_info *model, uint32_t session);
 
 /* Obeys a line that was ended: a command is answered, a question becomes the job. To be called
  * while there is no job. Returns whether there was a line. */
 int terminal_obey(void);
 
-/* Shows a token of an answer, as far as it completes characters. */
-void terminal_token(uint32_t token);
+/* Shows a token of the job's answer, as far as it completes characters. */
+void terminal_token(const struct job *job, uint32_t token);
 
 /* The answer is over: with a reason (WIRE_REASON_*), or an error other than E_OK. */
 void terminal_end(const struct run *run, int error, uint32_t reason);

@@ -18,6 +18,7 @@ struct range {
     uint32_t session;
     uint64_t offset;
     uint32_t size;
+    const struct engine_info *model; /* of a session, once range_check() has found one */
 };
 
 #define PIECE_BYTES 512u
@@ -32,7 +33,7 @@ void transfer_init(const struct port *the_port)
 }
 
 /* Whether the range is there. Returns 0, E_PARAMETER, E_NOT_READY, E_SESSION or E_RANGE. */
-static int range_check(const struct range *range)
+static int range_check(struct range *range)
 {
     uint64_t total = port->image_area ? port->image_area_size : 0;
     if (range->space > WIRE_SPACE_SLOT || (range->space == WIRE_SPACE_SLOT && !port->slot))
@@ -40,9 +41,10 @@ static int range_check(const struct range *range)
     if (range->space == WIRE_SPACE_SLOT)
         total = port->slot->bytes;
     if (range->space == WIRE_SPACE_SESSION) {
-        if (!engine_info())
+        range->model = serve_model();
+        if (!range->model)
             return E_NOT_READY;
-        if (range->session >= engine_info()->sessions)
+        if (range->session >= range->model->sessions)
             return E_SESSION;
         total = engine_state_bytes(range->session);
     }
@@ -106,15 +108,15 @@ static int tokens_check(const struct range *range, const uint8_t *from)
     if (range->offset % 4u || size % 4u)
         return E_RANGE;
     for (uint64_t i = 0; i < size; i += 4u)
-        if (le_u32(from + i) >= engine_info()->vocab)
+        if (le_u32(from + i) >= range->model->vocab)
             return E_TOKEN;
     return 0;
 }
 
-static int range_write(const struct range *range, const uint8_t *from)
+static int range_write(struct range *range, const uint8_t *from)
 {
     int error = range_check(range);
-    if (!error && range->space == WIRE_SPACE_IMAGE && engine_info())
+    if (!error && range->space == WIRE_SPACE_IMAGE && serve_model())
         error = E_LOADED;
     if (!error && range->space == WIRE_SPACE_SESSION)
         error = tokens_check(range, from);
@@ -133,7 +135,7 @@ void transfer_receive_read(const struct frame *frame)
 {
     const uint8_t *p = frame->payload;
     struct range range = {wire_read_space(p), wire_read_session(p), wire_read_offset(p),
-                          wire_read_size(p)};
+                          wire_read_size(p), NULL};
     uint32_t request = wire_read_request(p);
     int error = range.size > WIRE_MAX_DATA_BYTES ? E_PARAMETER : range_check(&range);
     if (!error)
@@ -152,7 +154,7 @@ void transfer_receive_write(const struct frame *frame)
 {
     const uint8_t *p = frame->payload;
     struct range range = {wire_write_space(p), wire_write_session(p), wire_write_offset(p),
-                          wire_write_count(p)};
+                          wire_write_count(p), NULL};
     int error = range_write(&range, p + WIRE_WRITE_SIZE);
     if (error)
         serve_refuse(wire_write_request(p), frame->type, error, range.offset);
@@ -164,7 +166,7 @@ void transfer_receive_sum(const struct frame *frame)
 {
     const uint8_t *p = frame->payload;
     struct range range = {wire_sum_space(p), wire_sum_session(p), wire_sum_offset(p),
-                          wire_sum_size(p)};
+                          wire_sum_size(p), NULL};
     uint32_t crc;
     int error = range.size > WIRE_SUM_BYTES ? E_PARAMETER : range_check(&range);
     if (!error)
@@ -175,10 +177,10 @@ void transfer_receive_sum(const struct frame *frame)
         serve_ok(wire_sum_request(p), crc);
 }
 
-void transfer_receive_state(const struct frame *frame)
+void transfer_receive_state(const struct frame *frame, const struct engine_info *model)
 {
     uint32_t session = wire_state_session(frame->payload), tokens[WIRE_MAX_STATE_TOKENS];
-    int error = session < engine_info()->sessions ? 0 : E_SESSION;
+    int error = session < model->sessions ? 0 : E_SESSION;
     if (!error && pending_count(session) > WIRE_MAX_STATE_TOKENS)
         error = E_PENDING;
     if (error) {

@@ -7,15 +7,16 @@
  * transfer goes on by comparing sums.
  */
 
+#include "engine/engine.h"
 #include "link/frame.h"
 #include "port/port.h"
 
 void transfer_init(const struct port *port);
 
-/* Each answers its request; STATE needs a model. */
+/* Each answers its request. */
 void transfer_receive_read(const struct frame *frame);
 void transfer_receive_write(const struct frame *frame);
 void transfer_receive_sum(const struct frame *frame);
-void transfer_receive_state(const struct frame *frame);
+void transfer_receive_state(const struct frame *frame, const struct engine_info *model);
 
 #endif

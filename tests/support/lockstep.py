@@ -37,6 +37,43 @@ _READ = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_uint8), ctypes.c_
 _TIME = ctypes.CFUNCTYPE(ctypes.c_uint64)
 _VOID = ctypes.CFUNCTYPE(None)
 _EXIT = ctypes.CFUNCTYPE(None, ctypes.c_int)
+_SLOT_IO = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint64, ctypes.c_void_p, ctypes.c_uint32)
+_SLOT_FINISH = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint64)
+_SLOT_CONFIRM = ctypes.CFUNCTYPE(ctypes.c_int)
+
+
+class _PortSlot(ctypes.Structure):
+    """struct port_slot."""
+
+    _fields_ = (
+        ("bytes", ctypes.c_uint64),
+        ("read", _SLOT_IO),
+        ("write", _SLOT_IO),
+        ("finish", _SLOT_FINISH),
+        ("confirm", _SLOT_CONFIRM),
+    )
+
+
+class _MemorySlot:
+    """A slot of a medium that is kept in memory and never fails."""
+
+    def __init__(self, data: bytes, size: int) -> None:
+        self._bytes = ctypes.create_string_buffer(data, size)
+        self.port = _PortSlot(
+            size,
+            _SLOT_IO(self._read),
+            _SLOT_IO(self._write),
+            _SLOT_FINISH(lambda _: 0),
+            _SLOT_CONFIRM(lambda: 0),
+        )
+
+    def _read(self, offset: int, to: int, size: int) -> int:
+        ctypes.memmove(to, ctypes.addressof(self._bytes) + offset, size)
+        return 0
+
+    def _write(self, offset: int, data: int, size: int) -> int:
+        ctypes.memmove(ctypes.addressof(self._bytes) + offset, data, size)
+        return 0
 
 
 class _Child:
@@ -60,10 +97,10 @@ class _Child:
             "exit": _EXIT(os._exit),
         }
 
-    def run(self, library: ctypes.CDLL, image: Path) -> NoReturn:
+    def run(self, library: ctypes.CDLL, image: Path | None, area: int, slot: int) -> NoReturn:
         """Be the device for ever."""
-        data = image.read_bytes()
-        size = -(-len(data) // mmap.PAGESIZE) * mmap.PAGESIZE
+        data = image.read_bytes() if image else b""
+        size = -(-max(len(data), area, 1) // mmap.PAGESIZE) * mmap.PAGESIZE
         places = [mmap.mmap(-1, size), mmap.mmap(-1, ARENA_BYTES)]
         places[0].write(data)
         port = Port(board=b"native", isa=b"native", harts=1)
@@ -73,7 +110,12 @@ class _Child:
         port.instret = port.cycles = COUNTER(lambda: 0)
         addresses = [ctypes.addressof(ctypes.c_uint8.from_buffer(place)) for place in places]
         port.memory.image, port.memory.arena = addresses
-        port.memory.image_limit, port.memory.arena_size = len(data), ARENA_BYTES
+        port.memory.image_limit, port.memory.arena_size = max(len(data), area), ARENA_BYTES
+        if area:
+            port.image_area, port.image_area_size = addresses[0], area
+        if slot:
+            medium = _MemorySlot(data, slot)
+            port.slot = ctypes.cast(ctypes.pointer(medium.port), ctypes.c_void_p)
         self._exchange()
         library.device_run(ctypes.byref(port))
         os._exit(0)
@@ -120,21 +162,26 @@ class LockstepLine:
 
     faults: of both ways, with seeds made from its own. baud: bits a second, 0 for a line without timing. op_seconds:
     what the device takes for an op. idle_seconds: how coarse its timers are. step_seconds: how often device and host
-    look at each other.
+    look at each other. area: bytes of an image area, which the image lies in. slot: bytes of a slot of a medium, which
+    has the image, too.
     """
 
     description = "the lockstep device"
 
     def __init__(
         self,
-        image: Path,
+        image: Path | None,
         faults: Faults | None = None,
         baud: float = 0,
         op_seconds: float = OP_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
         step_seconds: float = STEP_SECONDS,
+        area: int = 0,
+        slot: int = 0,
     ) -> None:
         self._image = image
+        self._area = area
+        self._slot = slot
         self._baud = baud
         self._op_seconds = op_seconds
         self._idle_seconds = idle_seconds
@@ -177,7 +224,7 @@ class LockstepLine:
                 ours.close()
                 # What the parent meant to flush is not the child's.
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
-                _Child(theirs, self._baud, self._op_seconds).run(self._library, self._image)
+                _Child(theirs, self._baud, self._op_seconds).run(self._library, self._image, self._area, self._slot)
             finally:
                 os._exit(70)
         gc.unfreeze()
