@@ -98,24 +98,6 @@ static uint64_t port_cycles(void)
     return read_counter(counter_fd[1]);
 }
 
-static void map_image(void)
-{
-    int fd = open(options.image, O_RDONLY | O_CLOEXEC);
-    struct stat facts;
-    if (fd < 0 || fstat(fd, &facts))
-        fail("cannot open image", options.image);
-    if (!S_ISREG(facts.st_mode) || facts.st_size == 0) {
-        errno = 0;
-        fail("not an image file:", options.image);
-    }
-    void *at = mmap(NULL, (size_t)facts.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (at == MAP_FAILED)
-        fail("cannot map image", options.image);
-    close(fd);
-    port.memory.image = at;
-    port.memory.image_limit = (uint64_t)facts.st_size;
-}
-
 static void *map_memory(uint64_t size, const char *option)
 {
     void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
@@ -125,15 +107,48 @@ static void *map_memory(uint64_t size, const char *option)
     return at;
 }
 
-/* What --image named becomes the area's first content. */
+/* All of the file, which may change or shrink meanwhile: a hash finds the one, the end of the file
+ * the other. */
+static void read_file(int fd, uint8_t *to, uint64_t size)
+{
+    while (size) {
+        ssize_t got = read(fd, to, size);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            fail("cannot read image", options.image);
+        if (got == 0)
+            fail("the file became shorter while it was read:", options.image);
+        to += got;
+        size -= (uint64_t)got;
+    }
+}
+
+/* The image is read, not mapped: what was checked once is trusted, and a mapped file would change
+ * or end (SIGBUS) whenever somebody writes to it. */
+static void read_image(void)
+{
+    int fd = open(options.image, O_RDONLY | O_CLOEXEC);
+    struct stat facts;
+    if (fd < 0 || fstat(fd, &facts))
+        fail("cannot open image", options.image);
+    errno = 0;
+    if (!S_ISREG(facts.st_mode) || facts.st_size == 0)
+        fail("not an image file:", options.image);
+    uint64_t size = (uint64_t)facts.st_size;
+    if (options.image_area && size > options.image_area)
+        fail("--image-area is smaller than", options.image);
+    uint8_t *at = options.image_area ? port.image_area : map_memory(size, "--image");
+    read_file(fd, at, size);
+    close(fd);
+    port.memory.image = at;
+    port.memory.image_limit = options.image_area ? options.image_area : size;
+}
+
 static void map_image_area(void)
 {
     port.image_area = map_memory(options.image_area, "--image-area");
     port.image_area_size = options.image_area;
-    if (port.memory.image_limit > options.image_area)
-        fail("--image-area is smaller than", options.image);
-    if (port.memory.image)
-        memcpy(port.image_area, port.memory.image, (size_t)port.memory.image_limit);
     port.memory.image = port.image_area;
     port.memory.image_limit = options.image_area;
 }
@@ -231,10 +246,10 @@ static uint32_t read_vlen(void)
 int main(int argc, char **argv)
 {
     parse_options(argc, argv);
-    if (options.image)
-        map_image();
     if (options.image_area)
         map_image_area();
+    if (options.image)
+        read_image();
     map_arena();
     counter_fd[0] = open_counter(PERF_COUNT_HW_INSTRUCTIONS);
     counter_fd[1] = open_counter(PERF_COUNT_HW_CPU_CYCLES);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "gen/errors.h"
@@ -35,7 +37,7 @@ static const char *open_tty(struct hosted_line *line, const char *path, uint32_t
     if (!found)
         return "this baud rate is not offered by Linux, for";
     struct termios mode;
-    line->in = line->out = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    line->in = line->out = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
     if (line->in < 0)
         return "cannot open serial line";
     if (tcgetattr(line->in, &mode))
@@ -89,6 +91,7 @@ static int line_lost(struct hosted_line *line)
     }
     close(line->in);
     line->in = line->out = -1;
+    line->stalled = false;
     return 0;
 }
 
@@ -98,12 +101,20 @@ static bool line_ready(int fd, short events, int ms)
     return poll(&wait, 1, ms) > 0;
 }
 
+/* A host that has vanished without a word is noticed, and little waits for one that does not read.
+ */
 static void line_accept(struct hosted_line *line)
 {
-    int on = 1;
+    int on = 1, idle = 20, interval = 5, tries = 3, buffer = 1 << 16;
     line->in = line->out = accept(line->listener, NULL, NULL);
-    if (line->in >= 0)
-        setsockopt(line->in, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (line->in < 0)
+        return;
+    setsockopt(line->in, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(line->in, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer);
+    setsockopt(line->in, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(line->in, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+    setsockopt(line->in, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+    setsockopt(line->in, IPPROTO_TCP, TCP_KEEPCNT, &tries, sizeof tries);
 }
 
 int line_read(struct hosted_line *line, uint8_t *to, uint32_t size)
@@ -120,20 +131,53 @@ int line_read(struct hosted_line *line, uint8_t *to, uint32_t size)
     return got < 0 && (errno == EINTR || errno == EAGAIN) ? 0 : line_lost(line);
 }
 
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* As much as fits without waiting. stdio's descriptors are others' too, so they stay blocking; a
+ * pipe that polls as writable takes PIPE_BUF bytes. */
+static ssize_t write_some(const struct hosted_line *line, const uint8_t *from, uint32_t size)
+{
+    ssize_t put = send(line->out, from, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (put >= 0 || errno != ENOTSOCK)
+        return put;
+    if (!line_ready(line->out, POLLOUT, 0)) {
+        errno = EAGAIN;
+        return -1;
+    }
+    return write(line->out, from, size < PIPE_BUF ? size : PIPE_BUF);
+}
+
+static int line_stalled(struct hosted_line *line)
+{
+    if (line->listener >= 0)
+        return line_lost(line);
+    line->stalled = true;
+    return 0;
+}
+
 int line_write(struct hosted_line *line, const uint8_t *from, uint32_t size)
 {
     if (line->gone)
         return E_IO;
-    while (size && line->out >= 0) {
-        ssize_t put = write(line->out, from, size);
+    for (int64_t began = now_ms(); size && line->out >= 0;) {
+        ssize_t put = write_some(line, from, size);
         if (put < 0 && errno != EINTR && errno != EAGAIN)
             return line_lost(line);
-        if (put < 0) {
-            line_ready(line->out, POLLOUT, -1);
+        if (put >= 0) {
+            line->stalled = false;
+            from += put;
+            size -= (uint32_t)put;
             continue;
         }
-        from += put;
-        size -= (uint32_t)put;
+        int64_t left = line->stalled ? 0 : LINE_STALL_MS - (now_ms() - began);
+        if (left <= 0)
+            return line_stalled(line);
+        line_ready(line->out, POLLOUT, (int)left);
     }
     return 0;
 }
