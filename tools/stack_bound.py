@@ -54,6 +54,7 @@ POINTERS = [
     ("link_poll", "serve_receive"),
     ("serve_receive", r"(transfer_)?receive_\w+"),
     ("serve_wait", "is_ready|has_room"),
+    ("obey_line|terminal_obey|device_run", "ask|reset|say_(help|stats|unknown)"),
     ("op_linear", KERNEL),
     (COMPUTE, r"(rvv|scalar)_(?!linear)\w+"),
     ("swar_linear(_packed)?", "run|run_q4m?"),
