@@ -112,6 +112,7 @@ def image_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section: Any) -> P
         section = zlib.compress(json.dumps(json.loads(zlib.decompress(made)) | section).encode())
     with monkeypatch.context() as patched:
         patched.setattr(writer, "tokenizer_section", lambda _: section)
+        patched.setattr(writer, "_made", [])  # the sections that it keeps are not these
         tiny_image(tmp_path / "bad.hsp", source)
     return tmp_path / "bad.hsp"
 
