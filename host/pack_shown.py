@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from host.errors import ImageError, UsageError
+from host.image.bpe import NOT_COMPOSED, may_differ
 from host.image.format import MAGIC
 from host.image.inspect import size_text
 from host.image.reader import Image
@@ -70,6 +71,8 @@ def plan_lines(packing: Packing) -> list[str]:
     f = packing.facts()
     limit = f["image_available"]
     advice = packing.advice()
+    tokenizer = packing.source.tokenizer
+    typed = [f"note: {NOT_COMPOSED}"] if tokenizer is not None and may_differ(tokenizer) else []
     return [
         f"{f['name']} for {f['board']}: {f['weights']} weights ({f['output_weights']} embedding and output), "
         f"{f['kv']} cache, {f['family']} layout",
@@ -82,5 +85,6 @@ def plan_lines(packing: Packing) -> list[str]:
         f"  room for             {f['max_sessions']:>12} session(s)",
         *([f"  speed                {bound.words()}"] if (bound := packing.bound) else []),
         *(f"note: {note}" for note in packing.source.notes),
+        *typed,
         *([f"note: {advice}"] if advice else []),
     ]

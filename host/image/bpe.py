@@ -39,6 +39,12 @@ MAX_IDS = 1 << 20
 """The largest known vocabularies have a quarter of it."""
 
 
+NOT_COMPOSED = (
+    "the device does no NFC, so typed lines with decomposed or compatibility letters (as U+0958) "
+    "may give other tokens than host run"
+)
+
+
 class Unsupported(Exception):
     """The tokenizer has something that the device does not know; the message says what."""
 
@@ -157,6 +163,12 @@ def why_no_terminal(tokenizer: Tokenizer) -> str | None:
     return None
 
 
+def may_differ(tokenizer: Tokenizer) -> bool:
+    """Whether lines that are not composed give other tokens on a device than on the host: the device does no NFC."""
+    normalizer = codec_of(tokenizer).facts().get("normalizer")
+    return isinstance(normalizer, dict) and normalizer.get("type") == "NFC"
+
+
 # ---- tables ----
 
 
@@ -170,7 +182,7 @@ def _split(facts: Mapping[str, Any]) -> tuple[Split, int]:
         if steps not in (first + rest, rest):
             raise Unsupported("its normalizer is not SentencePiece's")
         return Split.NONE, BpeFlag.CHARACTERS | (BpeFlag.PREPEND_SPACE if len(steps) == 2 else 0)
-    # NFC is taken as done: what a terminal sends is composed.
+    # The device does no NFC: may_differ() says so to who packs and inspects.
     if normalizer is not None and normalizer["type"] != "NFC":
         raise Unsupported(f"its normalizer is {normalizer['type']}")
     steps = pre["pretokenizers"] if pre and pre["type"] == "Sequence" else [pre]

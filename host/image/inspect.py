@@ -10,7 +10,7 @@ from typing import Any
 from construct import ConstructError
 
 from host.errors import ImageError
-from host.image.bpe import why_no_terminal
+from host.image.bpe import NOT_COMPOSED, may_differ, why_no_terminal
 from host.image.format import (
     ARENA_UNIT,
     NO_TENSOR,
@@ -67,7 +67,7 @@ def session_bytes(image: Image) -> int:
 def _terminal(image: Image) -> str:
     """Whether somebody with nothing but a terminal gets an answer."""
     if SectionId.BPE in image.sections:
-        return f"answers typed lines, with tables of {size_text(image.sections[SectionId.BPE][1])}"
+        return f"answers typed lines, with tables of {size_text(image.sections[SectionId.BPE][1])}{_composed(image)}"
     if SectionId.TOKENIZER not in image.sections:
         return "answers no typed lines: the image has no tokenizer"
     try:
@@ -75,6 +75,14 @@ def _terminal(image: Image) -> str:
     except ImageError as error:  # a stranger's tokenizer: the rest of the image is shown all the same
         reason = str(error)
     return f"answers no typed lines: {reason or 'packed before it could'}"
+
+
+def _composed(image: Image) -> str:
+    """What to know of typed lines that are not composed, where it matters."""
+    try:
+        return f"; {NOT_COMPOSED}" if may_differ(image.tokenizer) else ""
+    except ImageError:  # a stranger's tokenizer, as below
+        return ""
 
 
 def _named(op: OpEntry) -> dict[str, Any]:
