@@ -289,6 +289,8 @@ static void receive_truncate(const struct frame *frame, const struct engine_info
     }
     if (!error)
         pending_keep(session, length - engine_length(session));
+    if (!error && !length)
+        stream_forget(session);
     if (error)
         serve_refuse(request, frame->type, error, detail);
     else

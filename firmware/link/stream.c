@@ -97,6 +97,13 @@ void stream_detach(void)
     stream.attached = 0;
 }
 
+void stream_forget(uint32_t session)
+{
+    int heard = !stream.attached || (stream.end_type && stream.end_sent);
+    if (stream.facts.session == session && heard)
+        stream_init();
+}
+
 int stream_resume(uint32_t request, uint32_t index)
 {
     uint32_t made = stream.facts.made;

@@ -42,6 +42,10 @@ void stream_detach(void);
  * Returns 0, or E_RUN where there is no such run or token. */
 int stream_resume(uint32_t request, uint32_t index);
 
+/* The session has been emptied: nobody may take up what was answered there. A record that the host
+ * of this epoch has yet to hear stays. */
+void stream_forget(uint32_t session);
+
 struct stream_facts stream_facts(void);
 
 #endif

@@ -288,6 +288,22 @@ def test_a_new_host_takes_up_the_answer_of_the_one_before(device: Open, tmp_path
         latest.resume(61)
 
 
+def test_an_answer_is_gone_with_the_session_that_was_emptied(device: Open) -> None:
+    first = device()
+    first.prompt([1, 2, 3])
+    answer = first.generate(5)
+    assert [token.id for token in answer] == list(range(4, 9))
+    other = Client(first.stream, patience=20)
+    assert other.connect(resume=True).run_tokens == 5
+    other.truncate(0)
+    last = Client(first.stream, patience=20)
+    info = last.connect(resume=True)
+    assert (info.run, info.run_tokens) == (0, 0)
+    with pytest.raises(TargetError, match="no answer"):
+        last.resume()
+
+
+
 def test_the_engine_does_not_wait_for_a_host_that_does_not_listen(device: Open, tmp_path: Path) -> None:
     client = device(context=256, mark=tmp_path / "done", mark_at=250)
     client.prompt([1])
