@@ -8,6 +8,7 @@ import signal
 import pytest
 from hypothesis import settings
 
+from tests.support.commands import HostCommand, host_command
 from tests.support.native import Native
 
 # A shell's background job ignores Ctrl-C, and so would every process that a test starts.
@@ -41,3 +42,9 @@ def native() -> Native:
 def native4() -> Native:
     """The same with four harts."""
     return Native(4)
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> HostCommand:
+    """Runs ``host`` with these words in this process."""
+    return host_command(monkeypatch, capsys)

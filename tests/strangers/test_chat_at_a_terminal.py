@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import pty
@@ -23,7 +22,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from prompt_toolkit.utils import get_cwidth
 
-from host import cli
 from host.commands import chat
 from host.compiler.compile import Options
 from host.errors import UsageError
@@ -31,10 +29,10 @@ from host.image.reader import Image
 from host.importer.source import Tokenizer
 from host.talk import Speaker
 from host.terminal import Wrapper
+from tests.support.commands import HostCommand
 from tests.support.fake_device import FakeServer
 from tests.support.tiny import tiny_image, tiny_llama
 
-HostCommand = Callable[..., tuple[int, str, str]]
 CONTEXT = 128
 EDITING = b"of 128"
 """In the status below the line that is edited."""
@@ -144,20 +142,6 @@ def serve(image: Path) -> Iterator[Callable[..., str]]:
     yield start
     for server in servers:
         server.close()
-
-
-@pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> HostCommand:
-    def run(*words: object, typed: str = "") -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["host", *map(str, words)])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return int(ended.value.code or 0), out, err
-
-    return run
 
 
 def test_a_conversation_is_saved_and_nothing_foreign_is_replaced(

@@ -303,7 +303,6 @@ def test_an_answer_is_gone_with_the_session_that_was_emptied(device: Open) -> No
         last.resume()
 
 
-
 def test_the_engine_does_not_wait_for_a_host_that_does_not_listen(device: Open, tmp_path: Path) -> None:
     client = device(context=256, mark=tmp_path / "done", mark_at=250)
     client.prompt([1])

@@ -7,7 +7,6 @@ it goes on with the alphabet.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import pty
@@ -36,13 +35,13 @@ from host.link.frames import Damaged, Frame, Text
 from host.link.runs import Generation
 from host.talk import _overlap
 from host.terminal import printable
+from tests.support.commands import HostCommand
 from tests.support.fake_device import FakeServer
 from tests.support.tiny import tiny_image, tiny_llama, tiny_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 
 Serve = Callable[..., str]
-HostCommand = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -63,20 +62,6 @@ def serve(image: Path) -> Iterator[Serve]:
     yield start
     for server in servers:
         server.close()
-
-
-@pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> HostCommand:
-    def run(*words: object, typed: str = "") -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["host", *map(str, words)])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return int(ended.value.code or 0), out, err
-
-    return run
 
 
 def test_run_prints_the_answer_and_the_boot_report_apart(host: HostCommand, serve: Serve, image: Path) -> None:
