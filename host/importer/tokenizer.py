@@ -209,7 +209,11 @@ ADDED_FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
 
 
 def _completed(facts: dict[str, Any], tokens: Mapping[str, dict[str, Any]], named: Iterable[str]) -> bool:
-    """Add the tokens that tokenizer.json lacks, at their ids, and those named special. Returns whether any."""
+    """Add the tokens that tokenizer.json lacks, at their ids, and those named special. Returns whether any.
+
+    Not added are END, which classes name by default, where the vocabulary does not have it, and tokens that are only
+    named where the others' ids leave gaps.
+    """
     vocab = facts["model"].get("vocab")
     if not isinstance(vocab, dict):
         return False  # a Unigram's: a list of scored pieces, with nothing to add to
@@ -233,9 +237,13 @@ def _completed(facts: dict[str, Any], tokens: Mapping[str, dict[str, Any]], name
         have[content] = token | {"id": vocab.get(content, token["id"])}
         changed = True
     for content in named:
-        if content in vocab and content not in have:
-            have[content] = _added(vocab[content], content, special=True)
-            changed = True
+        if content in have or (content not in vocab and (content == END or not in_order)):
+            continue
+        # Where nothing says its id it is the next one, in this order, as in transformers.
+        behind_all = max(len(vocab), 1 + max((token["id"] for token in have.values()), default=-1))
+        index = vocab.get(content, behind_all)
+        have[content] = _added(index, content, special=True)
+        changed = True
     facts["added_tokens"] = sorted(have.values(), key=lambda token: int(token["id"]))
     return changed
 

@@ -145,6 +145,31 @@ def test_a_named_token_of_the_vocabulary_is_found_whole(tmp_path: Path) -> None:
     assert tokenizer.stop_ids[0] == end
 
 
+NAMED = {
+    "additional_special_tokens": ["<|user|>", "<|im_end|>"],
+    "pad_token": "[PAD]",
+    "eos_token": {"content": "<|bot|>"},
+    "unk_token": "<un>",
+}
+ORDER = ["<|bot|>", "<un>", "[PAD]", "<|user|>"]
+"""That of the new ones of NAMED in transformers: by their keys, then the lists."""
+
+
+def test_named_tokens_that_no_file_gives_an_id_come_next(tmp_path: Path) -> None:
+    size = copy().get_vocab_size()
+    tokenizer = written(tmp_path, copy(), tokenizer_config=NAMED)
+    assert codec_of(tokenizer).encode("".join(ORDER)) == list(range(size, size + 4))
+    assert tokenizer.stop_ids[0] == size
+    assert len(drop_beyond(tokenizer, size + 3)) == 1
+    assert codec_of(tokenizer).encode("[PAD]") == [size + 2]
+
+
+def test_in_old_folders_named_tokens_come_next(tmp_path: Path) -> None:
+    tokenizer, size = old(tmp_path, special_tokens_map={"eos_token": "<|bot|>", "pad_token": "[PAD]"})
+    assert codec_of(tokenizer).encode("<|bot|>[PAD]") == [size, size + 1]
+    assert tokenizer.stop_ids[0] == size
+
+
 def test_tokens_of_the_config_join_those_of_tokenizer_json(tmp_path: Path) -> None:
     size = copy().get_vocab_size()
     more = {str(size): {"content": "<|tool|>", "special": True, "lstrip": False, "rstrip": False, "normalized": False}}
