@@ -89,6 +89,7 @@ def main() -> NoReturn:
     streams.prepare()
     try:
         code = _run(sys.argv[1:])
+        _take_back()
     except OSError as error:
         code = _unforeseen(error)
     failed = streams.finish()
@@ -132,11 +133,20 @@ def _unforeseen(error: OSError) -> int:
     return _say(f"{place}{error.strerror or error}; check free space and permissions there", 1)
 
 
+def _take_back() -> None:
+    """Take the progress that a command has left from the terminal. What no command has imported has shown nothing."""
+    if "host.terminal" in sys.modules:
+        from host.terminal import take_back
+
+        take_back()
+
+
 def _say(words: str, code: int) -> int:
     """Print an error; returns its exit code."""
     from host.words import shown_lines
 
     try:
+        _take_back()
         print(f"error: {shown_lines(words)}", file=sys.stderr, flush=True)
     except OSError:
         streams.finish()

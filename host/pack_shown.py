@@ -39,7 +39,9 @@ def pack_image(
     packing.check_fit()
     path = out if out is not None else Path(f"{file_name(packing.source.name)}.{packing.board.name}{SUFFIX}")
     if out is None:
-        check_output(path, lambda found: is_same_product(found, packing), force, "the image's name", "name it by -o")
+        check_output(path, is_image, force, "the image's name", "name it by -o")
+        if not force and is_image(path) and not is_same_product(path, packing):
+            raise UsageError(f"{path} exists and is the image of another model; name this one by -o, or give --force")
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -125,6 +125,13 @@ def held_echo() -> Iterator[None]:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
 
+def take_back() -> None:
+    """Have what comes next begin a line of its own: an error's words, or the shell after Ctrl-C."""
+    while _showing:
+        _showing.pop().clear()
+    end_line()
+
+
 @dataclass
 class Notices:
     """What the device prints, what is waited for, and progress, on stderr; progress only where that is a terminal."""
@@ -172,6 +179,7 @@ class Notices:
         room = shutil.get_terminal_size().columns - 1
         print(f"\r\x1b[K{shown(text, room)[:room]}", end="", file=sys.stderr, flush=True)
         self.shown = True
+        _showing[:] = [self]
 
     def progress(self, done: int, total: int) -> None:
         """Show how much of a prompt was read."""
@@ -194,3 +202,7 @@ class Notices:
     def answered(self) -> None:
         """An answer has ended: what the device prints next is about something else."""
         self.lines = 0
+
+
+_showing: list[Notices] = []
+"""Whose progress stands on the terminal, if any does."""

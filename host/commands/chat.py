@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -368,7 +369,9 @@ def register(app: typer.Typer) -> None:
             restore=True,
             baud=baud,
         )
-        with opened as talk:
+        with ExitStack() as stack:
+            with held_echo():  # what is typed while the device starts waits for the first prompt
+                talk = stack.enter_context(opened)
             talk.client.stats(enable=True, reset=True)
             conversation = Conversation(talk, params, max_tokens, tuple(stop or ()), system)
             console = Console(conversation, pipe_reader, notices)

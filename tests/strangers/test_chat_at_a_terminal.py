@@ -11,6 +11,7 @@ import random
 import re
 import select
 import signal
+import socket
 import stat
 import sys
 import time
@@ -342,3 +343,23 @@ def test_typing_ahead_waits_and_ctrl_c_warns_first(serve: Callable[..., str], im
         os.close(terminal.fd)
         with contextlib.suppress(ProcessLookupError):
             os.kill(terminal.pid, signal.SIGKILL)
+
+
+def test_what_is_typed_while_the_device_starts_waits_for_the_prompt(image: Path, tmp_path: Path) -> None:
+    """Nothing shows before the editor does: the line is silent until then."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        target = f"socket://127.0.0.1:{server.getsockname()[1]}"
+        terminal = Terminal(
+            [sys.executable, "-m", "host", "chat", str(image), "-t", target, "--patience", "4"], tmp_path
+        )
+        try:
+            terminal.until(b"no answer on")
+            terminal.type(b"early\r")
+            shown = terminal.until(b"error: no answer from")
+            assert b"early" not in shown
+            assert shown.endswith(b"\r\x1b[K")
+            assert terminal.ended() == 6
+        finally:
+            os.close(terminal.fd)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(terminal.pid, signal.SIGKILL)

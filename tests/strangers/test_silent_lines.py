@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from host import terminal
+from host import cli, terminal
 from host.errors import TargetError
 from host.link.client import Client
 from host.link.messages import DeviceState, Type
@@ -200,3 +200,34 @@ def test_no_notice_is_written_into_a_line_of_the_answer(
     captured = capsys.readouterr()
     assert captured.out == "half a line\n"
     assert "no answer" in captured.err
+
+
+def fails(_words: list[str]) -> int:
+    Notices().waiting("no answer on X yet", 50, "press reset")
+    raise OSError(28, "No space left on device")
+
+
+def test_an_error_begins_a_line_of_its_own(
+    terminals: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminals(True)
+    monkeypatch.setattr(cli, "_run", fails)
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "press reset\r\x1b[Kerror: No space left" in capsys.readouterr().err
+
+
+def waits(_words: list[str]) -> int:
+    Notices().waiting("no answer on X yet", 50, "press reset")
+    return 6
+
+
+def test_after_ctrl_c_the_shell_begins_a_line_of_its_own(
+    terminals: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminals(True)
+    monkeypatch.setattr(cli, "_run", lambda words: waits(words) and 130)
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 130
+    assert capsys.readouterr().err.endswith("press reset\r\x1b[K")
