@@ -62,7 +62,8 @@ class ChatTemplate:
         except SandboxError as error:
             does = "refuses" if error.kind == "refused" else "fails on"
             raise self._refusal(
-                f"the model's chat template {does} this conversation: {shown(str(error))}; host run --raw needs none"
+                f"the model's chat template {does} this conversation: {shown(str(error) or 'it gives no reason')}; "
+                "host run --raw needs none"
             ) from error
 
 

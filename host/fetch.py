@@ -160,10 +160,14 @@ def download_sdist(package: Package, folder: Path, failure: type[HostError]) -> 
 
 def _pip_settings() -> dict[str, str]:
     """What pip's files and PIP_... say for all commands and for download, the latter last: option to its words."""
-    done = subprocess.run(
-        [*_pip(), "config", "list"], capture_output=True, text=True, errors="replace", timeout=READ_SECONDS, check=False
-    )
     found: dict[str, str] = {}
+    command = [*_pip(), "config", "list"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=READ_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return found
     for rank in ("global", "download", ":env:"):
         for line in done.stdout.splitlines():
             key, _, value = line.partition("=")
@@ -238,7 +242,8 @@ def _read(url: str, settings: dict[str, str], limit: int) -> bytes:
     request = urllib.request.Request(_without_password(url), headers={"Accept": ACCEPT, "User-Agent": "hartspeak"})
     if parts.username:
         login = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
-        request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+        # Not for whom the index redirects to: that may be another's server.
+        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
     context = ssl.create_default_context(cafile=settings.get("cert") or None) if parts.scheme == "https" else None
     return _limited(urllib.request.urlopen(request, timeout=READ_SECONDS, context=context), limit)
 

@@ -27,6 +27,9 @@ MEMORY = 512 << 20
 """Address space at first, in bytes; a tokenizer adds MEMORY_A_BYTE for each byte of its JSON, up to MAX_MEMORY. One of
 262,144 tokens and 510,000 merges takes 30 a byte."""
 MEMORY_A_BYTE = 40
+MEMORY_A_CHARACTER = 600
+"""And a text for each of its characters while it is encoded: a long one does no harm, and where each character is a
+token it takes some 400."""
 MAX_MEMORY = 3 << 30
 FUEL = 20_000_000
 SHOWN = 64
@@ -264,7 +267,12 @@ class Worker:
 
     def encode(self, key: str, text: str) -> list[int]:
         """Ids of a text."""
-        return self._get(key).encode(text)  # type: ignore[no-any-return]
+        tokenizer, kept = self._get(key), sum(self.sizes.values())
+        allow_memory(kept, MEMORY_A_CHARACTER * len(text))
+        try:
+            return tokenizer.encode(text)  # type: ignore[no-any-return]
+        finally:
+            allow_memory(kept)
 
     def decode(self, key: str, lists: list[list[int]], skip: bool) -> list[str]:
         """The texts of lists of ids."""
@@ -297,13 +305,13 @@ class Worker:
         return self._get(key).render(values)  # type: ignore[no-any-return]
 
 
-def allow_memory(size: int) -> None:
-    """The limit for tokenizers of so many characters. Where the system has no such limit, nothing happens."""
+def allow_memory(size: int, more: int = 0) -> None:
+    """The limit for tokenizers of so many characters, and ``more`` bytes. Without such a limit nothing happens."""
     if resource is None:
         return
     with contextlib.suppress(ValueError, OSError):
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        wanted = min(MAX_MEMORY, MEMORY + MEMORY_A_BYTE * size)
+        wanted = min(MAX_MEMORY, MEMORY + MEMORY_A_BYTE * size + more)
         resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
 
 

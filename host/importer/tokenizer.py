@@ -21,6 +21,8 @@ MAX_TEMPLATE_BYTES = 1 << 20
 MAX_STOP_IDS = 8
 MAX_PREFIX = 16
 """Tokens before every text."""
+MAX_TEXT = 4 << 20
+"""Characters that are tokenized at once: no context holds as many, and the memory for them is there."""
 END_TOKENS = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<|end_of_text|>", "<|endoftext|>", "<end_of_turn>")
 """Special tokens that end an answer wherever they occur."""
 SPECIAL_KEYS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -67,7 +69,11 @@ class Codec:
             raise self._refusal(f"{self._where} cannot be read: {error}; copy or download it again") from error
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text, nothing added. Raises UsageError for a text that is no Unicode."""
+        """Ids of a text, nothing added. Raises UsageError for a text that is no Unicode or too long."""
+        if len(text) > MAX_TEXT:
+            raise UsageError(
+                f"the text has {len(text)} characters, at most {MAX_TEXT} are tokenized at once; give less of it"
+            )
         if not is_unicode(text):
             raise UsageError("the text has bytes that are no UTF-8, so it cannot be tokenized; give it as UTF-8")
         return list(self._ask("encode", text=text))

@@ -19,7 +19,7 @@ from host.errors import ImageError, SourceError, UsageError
 from host.image import writer
 from host.image.reader import Image
 from host.importer.source import Tokenizer
-from host.importer.tokenizer import Codec, codec_of, load_tokenizer, parse
+from host.importer.tokenizer import MAX_TEXT, Codec, codec_of, load_tokenizer, parse
 from host.sandbox import SANDBOX, WORKER, Sandbox, SandboxError
 from tests.support.device_tokenizer import image_source
 from tests.support.texts import described, trained
@@ -94,6 +94,13 @@ def test_a_folder_ends_in_the_sources_error(tmp_path: Path) -> None:
     with pytest.raises(SourceError) as caught:
         encode_prompt(tokenizer, LONG)
     assert caught.value.exit_code == 3
+
+
+def test_a_long_text_does_no_harm_and_one_beyond_any_context_is_a_usage_error() -> None:
+    codec = Codec(json.dumps(json.loads(trained("gpt2").to_str()) | {"normalizer": None}))
+    assert len(codec.encode("\x01" * 2_000_000)) == 2_000_000
+    with pytest.raises(UsageError, match="4194305 characters"):
+        codec.encode("a" * (MAX_TEXT + 1))
 
 
 def test_texts_that_are_no_unicode_are_a_usage_error() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from host.targets.hooks import Hooks
 from host.targets.lock import BoardLock
 from host.targets.simulators import Firmware, open_spike, option_value, qemu_command, uboot_command
 from host.targets.spec import parse_spec
-from host.trust.keys import PRIME, is_sound, load_public, public_bytes
+from host.trust.keys import PRIME, is_locked, is_sound, load_private, load_public, public_bytes
 from tools.scons import variant
 
 SQUARE_ROOT = pow(2, (PRIME - 1) // 4, PRIME)
@@ -65,6 +66,15 @@ def test_a_key_of_small_order_is_refused(tmp_path: Path, y: int, sign: int) -> N
 
 def test_points_of_order_eight_are_among_them() -> None:
     assert len(BAD) == 7
+
+
+@pytest.mark.parametrize("load", [load_public, load_private, is_locked])
+def test_what_is_no_file_or_endless_is_no_key(load: Callable[[Path], object], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "long").write_bytes(b"-" * (1 << 17))
+    for path in (tmp_path / "fifo", tmp_path / "long", Path("/dev/zero"), tmp_path / "none", tmp_path):
+        with pytest.raises(UsageError, match="cannot read key"):
+            load(path)
 
 
 def test_good_keys_are_taken_and_what_is_no_point_is_not() -> None:

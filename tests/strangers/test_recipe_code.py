@@ -6,12 +6,14 @@ Nothing here needs a network: a folder stands for the index, as PIP_FIND_LINKS.
 
 from __future__ import annotations
 
+import email.message
 import hashlib
 import io
 import os
 import struct
 import subprocess
 import tarfile
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -201,6 +203,33 @@ def test_a_page_from_the_network_names_no_file_of_this_machine() -> None:
         assert fetch._link(f'<a href="{link}">', "https://example.org/simple/grim/", "grim-1.0.tar.gz") is None
     found = fetch._link('<a href="../../p/grim-1.0.tar.gz#sha256=1">', "https://example.org/s/grim/", "grim-1.0.tar.gz")
     assert found == "https://example.org/p/grim-1.0.tar.gz"
+
+
+def test_an_indexs_password_is_not_for_whom_it_redirects_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[urllib.request.Request] = []
+
+    def urlopen(request: urllib.request.Request, **_: object) -> io.BytesIO:
+        seen.append(request)
+        return io.BytesIO(b"page")
+
+    monkeypatch.setattr(fetch.urllib.request, "urlopen", urlopen)
+    assert fetch._read("http://me:secret@index.invalid/simple/grim/", {}, 10) == b"page"
+    (request,) = seen
+    assert request.get_header("Authorization") == "Basic bWU6c2VjcmV0"
+    head, body = email.message.Message(), io.BytesIO()
+    moved = urllib.request.HTTPRedirectHandler().redirect_request(
+        request, body, 302, "moved", head, "http://other.invalid/"
+    )
+    assert moved is not None
+    assert not moved.has_header("Authorization")
+
+
+def test_a_pip_that_does_not_answer_has_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(command: list[str], **_: object) -> None:
+        raise subprocess.TimeoutExpired(command, 60)
+
+    monkeypatch.setattr(fetch.subprocess, "run", run)
+    assert fetch._pip_settings() == {}
 
 
 def test_libsodium_comes_without_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
