@@ -24,11 +24,13 @@ def check_output(
     force: bool = False,
     flag: str = "-o",
     way: str = "give --force",
+    instead: str = "name a file",
 ) -> None:
     """Raise UsageError where ``path`` must not be written: before anything long is begun.
 
     It must be new or a regular file. An existing file must be ``ours`` (the same product) unless ``force``.
-    ``flag`` is the option that named it, and ``way`` what overrides this check, for the message.
+    ``flag`` is the option that named it, and ``way`` what overrides this check, for the message;
+    ``instead`` is what to do where the name is a device's or the like.
     """
     try:
         mode = path.lstat().st_mode
@@ -43,7 +45,7 @@ def check_output(
     if stat.S_ISLNK(mode):
         raise UsageError(f"{flag} {path} is a link; name the file that it points to, {os.path.realpath(path)}")
     if not stat.S_ISREG(mode):
-        raise UsageError(f"{flag} {path} is {_kind(mode)}, no file: it would be replaced; name a file")
+        raise UsageError(f"{flag} {path} is {_kind(mode)}, no file: it would be replaced; {instead}")
     if ours is not None and not force and not ours(path):
         raise UsageError(f"{flag} {path} exists and is nothing that this command makes; move it away, or {way}")
 

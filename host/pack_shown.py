@@ -32,7 +32,7 @@ def pack_image(
     if out is not None and (out.is_dir() or not out.name):
         raise UsageError(f"-o {out} is a directory; name the image's file, such as {out / f'model{SUFFIX}'}")
     if out is not None:
-        check_output(out, is_image, force)
+        check_output(out, is_image, force, instead="name a file, or give --dry-run, which only says whether it fits")
     packing = prepare(request)
     for line in plan_lines(packing):
         console.print(line, soft_wrap=True, markup=False)

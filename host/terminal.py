@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -92,6 +93,16 @@ def say(piece: str) -> None:
     print(piece, end="", flush=True)
 
 
+def folded(text: str) -> str:
+    """A line for stderr; on a terminal as lines that break between words. Not for commands, which may be copied."""
+    if not sys.stderr.isatty():
+        return text
+    width = max(shutil.get_terminal_size().columns - 1, 20)
+    if len(text) <= width:
+        return text
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False, subsequent_indent="  ")
+
+
 def end_line() -> None:
     """Have what comes next begin a line of its own, where a model's text on a terminal stands in the middle of one."""
     if _wrapper.column and sys.stdout.isatty():
@@ -157,7 +168,7 @@ class Notices:
     def _print(self, text: str) -> None:
         self.clear()
         end_line()
-        print(text, file=sys.stderr, flush=True)
+        print(folded(text), file=sys.stderr, flush=True)
 
     def waiting(self, what: str, seconds: float, hint: str = "") -> None:
         """Show what is waited for, for how long already, and what may help."""

@@ -48,7 +48,7 @@ from host.link.messages import Reason
 from host.link.records import MAX_TOKENS, Done, SamplerParams
 from host.output import check_output, replacing
 from host.talk import Answer, Conversation, open_talk
-from host.terminal import Notices, held_echo
+from host.terminal import Notices, folded, held_echo
 from host.words import shown_lines
 
 if TYPE_CHECKING:
@@ -149,7 +149,8 @@ class Console:
     def _say_full(self) -> None:
         """All of it once, until there is room again."""
         words = context_words(self.conversation.talk)
-        typer.echo("[the context is full]" if self.full else f"[{words}; /reset forgets all and goes on]", err=True)
+        said = "[the context is full]" if self.full else f"[{words}; /reset forgets all and goes on]"
+        typer.echo(folded(said), err=True)
         self.full = True
 
     def _reset(self, _words: list[str]) -> None:

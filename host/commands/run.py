@@ -17,7 +17,7 @@ from host.link.interrupts import deferred_interrupts
 from host.link.messages import Reason
 from host.link.records import MAX_TOKENS, DeviceStats, Done, SamplerParams
 from host.talk import Answer, Conversation, Speaker, Talk, open_talk
-from host.terminal import Notices, end_line, say, start_line
+from host.terminal import Notices, end_line, folded, say, start_line
 
 INTERRUPTED = 130
 
@@ -159,9 +159,9 @@ def show(answer: Answer, notices: Notices, json_: bool = False) -> None:
 def note_end(answer: Answer, talk: Talk, max_tokens: int) -> None:
     """Say why an answer ended where it did not end by itself."""
     if answer.done.reason == Reason.LENGTH:
-        typer.echo(f"[stopped at --max-tokens {max_tokens}; a larger one lets it go on]", err=True)
+        typer.echo(folded(f"[stopped at --max-tokens {max_tokens}; a larger one lets it go on]"), err=True)
     elif answer.done.reason == Reason.CONTEXT_FULL:
-        typer.echo(f"[{context_words(talk)}]", err=True)
+        typer.echo(folded(f"[{context_words(talk)}]"), err=True)
 
 
 def context_words(talk: Talk) -> str:

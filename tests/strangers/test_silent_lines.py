@@ -146,6 +146,20 @@ def test_what_is_long_stays_in_one_line_of_a_terminal(
     assert len(capsys.readouterr().err) < 100
 
 
+def test_lines_of_the_device_break_between_words_on_a_terminal(
+    terminals: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    text = "image 9be9db45: 95.6 MiB, weights 93.7 MiB, vocabulary 49152, 30 layers, context 2048"
+    for real in (True, False):
+        terminals(real)
+        Notices().line(text)
+        lines = capsys.readouterr().err.splitlines()
+        assert " ".join(map(str.strip, lines)) == f"| {text}"
+        assert all(len(line) < 40 for line in lines) == real
+        assert (len(lines) > 1) == real
+
+
 def test_a_pipe_gets_a_plain_line_after_some_seconds_and_one_a_minute(
     terminals: Callable[[bool], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
