@@ -23,6 +23,7 @@ PICTURES = {".svg": (b"<?xml", b"<svg"), ".png": (b"\x89PNG",), ".pdf": (b"%PDF"
 """What is drawn, and how such files begin."""
 COLOURS = ("blue", "cyan", "green", "yellow", "magenta", "red", "bright_blue", "bright_green", "white")
 BAR_WIDTH = 60
+INDENT = " " * len("prefill ")
 
 
 def phase_facts(phase: Phase, roofline: Roofline | None, harts: int, measured: bool) -> dict[str, Any]:
@@ -140,11 +141,20 @@ def stack_bars(result: Result) -> list[Text]:
             bar.append("█" * width, COLOURS[n % len(COLOURS)])
             drawn += width
         lines.append(bar)
-    legend = Text("        ")
-    for n, name in enumerate(values):
-        legend.append("█ ", COLOURS[n % len(COLOURS)])
-        legend.append(f"{name}  ")
-    return [*lines, legend]
+    return [*lines, *_legend(list(values))]
+
+
+def _legend(names: list[str]) -> list[Text]:
+    """Each colour with its name, in lines as wide as the bars: none stands apart from its name."""
+    lines = [Text(INDENT)]
+    for n, name in enumerate(names):
+        if len(lines[-1]) + len(f"█ {name}") > len(INDENT) + BAR_WIDTH and lines[-1].plain.strip():
+            lines.append(Text(INDENT))
+        lines[-1].append("█ ", COLOURS[n % len(COLOURS)])
+        lines[-1].append(f"{name}  ")
+    for line in lines:
+        line.rstrip()
+    return lines
 
 
 def print_report(result: Result, facts: dict[str, Any], console: Console) -> None:

@@ -12,7 +12,7 @@ import pytest
 from host import cli
 from host.bench.bound import bound_seconds
 from host.bench.measure import OpShare, Phase, Plan, Result, group_ops, percentiles
-from host.bench.report import stack
+from host.bench.report import BAR_WIDTH, INDENT, _legend, stack
 from host.bench.traffic import Traffic, total_traffic, traffic_by_group, visible_positions
 from host.boards import Roofline, load_board
 from host.compiler.compile import Options
@@ -133,3 +133,12 @@ def test_command_refuses(
 ) -> None:
     assert run(monkeypatch, image.path, *words) == 2
     assert said in capsys.readouterr().err
+
+
+def test_no_colour_stands_apart_from_its_name() -> None:
+    names = ["linear output", "linear qkv", "linear down_proj", "linear gate_up", "linear o_proj", "norm", "x" * 99]
+    lines = [line.plain for line in _legend(names)]
+    assert len(lines) == 3
+    assert all(len(line) <= len(INDENT) + BAR_WIDTH for line in lines[:-1])
+    assert [entry.strip() for line in lines for entry in line.split("█") if entry.strip()] == names
+    assert not any(line.endswith("█") for line in lines)
