@@ -12,10 +12,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from host.errors import UsageError
-from host.foreign import read_bytes
+from host.foreign import open_regular
 
 KEY_ID_BYTES = 8
 MAX_KEY_BYTES = 1 << 16
+"""More is read of no file: it is no key then."""
 PRIME = (1 << 255) - 19
 CURVE_D = -121665 * pow(121666, -1, PRIME) % PRIME
 """Of edwards25519: -x^2 + y^2 = 1 + d x^2 y^2 (RFC 8032, 5.1)."""
@@ -62,9 +63,12 @@ def _pem(key: Ed25519PublicKey) -> bytes:
 
 def _read(path: Path) -> bytes:
     try:
-        return read_bytes(path, MAX_KEY_BYTES, UsageError)
+        with open_regular(path, UsageError, "key") as file:
+            return file.read(MAX_KEY_BYTES)
     except UsageError as error:
-        raise UsageError(f"cannot read key: {error}; `host keygen` makes one") from None
+        raise UsageError(f"{error}; `host keygen` makes one") from None
+    except OSError as error:
+        raise UsageError(f"cannot read key {path}: {error.strerror}") from None
 
 
 def is_locked(path: Path) -> bool:

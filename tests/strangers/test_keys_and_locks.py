@@ -71,8 +71,7 @@ def test_points_of_order_eight_are_among_them() -> None:
 @pytest.mark.parametrize("load", [load_public, load_private, is_locked])
 def test_what_is_no_file_or_endless_is_no_key(load: Callable[[Path], object], tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    (tmp_path / "long").write_bytes(b"-" * (1 << 17))
-    for path in (tmp_path / "fifo", tmp_path / "long", Path("/dev/zero"), tmp_path / "none", tmp_path):
+    for path in (tmp_path / "fifo", Path("/dev/zero"), tmp_path / "none", tmp_path):
         with pytest.raises(UsageError, match="cannot read key"):
             load(path)
 
