@@ -73,16 +73,19 @@ def _integer(digits: str) -> int:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"{shown(twice, 80)!r} stands there twice, and which of the two counts would be chance")
+        seen: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in seen and seen[key] != value:
+                raise ValueError(f"{shown(key, 80)!r} stands there twice, and which of the two counts would be chance")
+            seen[key] = value
     return made
 
 
 def parse_json(data: bytes | str, limit: int = MAX_JSON) -> Any:
     """A JSON value of at most ``limit`` bytes, ``MAX_DEPTH`` levels and numbers of ``MAX_DIGITS`` digits.
 
-    No key may stand in an object twice, and texts are Unicode. Raises ValueError that says what is wrong.
+    No key may stand in an object twice with another value, and texts are Unicode. Raises ValueError that says what is
+    wrong.
     """
     if len(data) > limit:
         raise ValueError(f"it has {len(data)} bytes, more than the {limit} allowed")

@@ -74,6 +74,12 @@ def test_json_that_is_refused_in_words(data: bytes, said: str) -> None:
         parse_json(data)
 
 
+def test_a_key_that_stands_twice_with_one_value_is_that_value() -> None:
+    assert parse_json(b'{"a": [1], "b": 2, "a": [1]}') == {"a": [1], "b": 2}
+    with pytest.raises(ValueError, match="'a' stands there twice"):
+        parse_json(b'{"a": [1], "a": [1], "a": [2]}')
+
+
 @given(st.binary(max_size=40))
 def test_bytes_end_in_a_value_or_a_value_error(data: bytes) -> None:
     with contextlib.suppress(ValueError):
