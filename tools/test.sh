@@ -42,4 +42,5 @@ wait "$fetching"
 .venv/bin/python -m ruff format --check .
 .venv/bin/python -m mypy
 find firmware tests tools -name '*.[ch]' -exec .venv/bin/clang-format --dry-run -Werror {} +
-exec .venv/bin/python -m pytest -n "$jobs" --dist loadfile "$@"
+# Files begin in their own order: those of the docs first, which take longest. xdist would begin with the files of most tests.
+exec .venv/bin/python -m pytest -n "$jobs" --dist loadfile --no-loadscope-reorder "$@"
