@@ -19,8 +19,7 @@ from host.boards import Board
 from host.choices import choices
 from host.errors import HostError, UsageError
 from host.places import PACKAGE
-from host.terminal import printable
-from host.words import shown
+from host.words import shown, shown_lines
 from tools.scons import sodium
 from tools.scons.settings import check_path, literal, read_switch, word
 from tools.scons.toolchain import COMMON, FREESTANDING, Toolchain, choose
@@ -404,5 +403,5 @@ def near(path: Path) -> str:
 
 def stop(error: HostError | OSError | ValueError) -> None:
     """End the build with one line for a user's mistake, and its exit code."""
-    sys.stderr.write(f"scons: {printable(str(error))}\n")
+    sys.stderr.write(f"scons: {shown_lines(str(error))}\n")
     sys.exit(error.exit_code if isinstance(error, HostError) else UsageError.exit_code)
