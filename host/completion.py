@@ -52,7 +52,7 @@ def image_files(incomplete: str) -> list[str]:
 
 def recipes(incomplete: str) -> list[str]:
     """Recipes that come with the project."""
-    from host.importer.recipe import models_folder
+    from host.files.recipe import models_folder
 
     return _beginning(incomplete, sorted(path.stem for path in models_folder().glob("*.toml")))
 

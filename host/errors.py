@@ -53,7 +53,7 @@ DEVICE_ERRORS: tuple[DeviceError, ...] = (
         11,
         "IMAGE_LIMIT",
         "the model is larger than this firmware was built for",
-        "raise the limit in firmware/engine/limits.h and build again",
+        "raise the limit in firmware/common/limits.h and build again",
     ),
     DeviceError(
         12,

@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from host.errors import HostError, TargetError
-from host.image.format import HEADER_BYTES, SectionId
 from host.image.reader import Image
 from host.places import build_root
+from host.schema.image import HEADER_BYTES, SectionId
 from host.trust.keys import load_private, make_keys
 from host.trust.signing import sign_image
 

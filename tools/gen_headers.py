@@ -106,7 +106,7 @@ def module_header(module: ModuleType, prefix: str, source: str) -> str:
         f"#define {guard}",
         "",
     ]
-    lines += ['#include "engine/le.h"', ""]
+    lines += ['#include "common/le.h"', ""]
     lines += constants(module, prefix)
     for name, value in vars(module).items():
         if isinstance(value, Struct):
@@ -146,13 +146,13 @@ def main(argv: list[str]) -> int:
     if kind == "errors":
         text = errors_header()
     elif kind == "image":
-        from host.image import format as image_format
+        from host.schema import image as image_format
 
-        text = module_header(image_format, "IMAGE", "host/image/format.py")
+        text = module_header(image_format, "IMAGE", "host/schema/image.py")
     elif kind == "wire":
-        from host.link import messages
+        from host.schema import wire as messages
 
-        text = module_header(messages, "WIRE", "host/link/messages.py")
+        text = module_header(messages, "WIRE", "host/schema/wire.py")
     elif kind == "selector":
         from host.medium import selector
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write the tables of docs/protocol.md from the declarations in host/link/messages.py and host/errors.py.
+"""Write the tables of docs/protocol.md from the declarations in host/schema/wire.py and host/errors.py.
 
 usage: python -m tools.gen_protocol [--check]; --check only tells, by its exit code, whether the document is up to date.
 """
@@ -16,7 +16,7 @@ from construct import Array, Bytes, FormatField, Padded, Renamed, Struct
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from host.errors import DEVICE_ERRORS
-from host.link import messages
+from host.schema import wire as messages
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "protocol.md"
 TYPES = {"B": "u8", "H": "u16", "L": "u32", "I": "u32", "Q": "u64", "f": "f32"}

@@ -27,7 +27,7 @@ SOURCES = (
     "tools/powercut_board.c",
     "firmware/flash/selector.c",
     "firmware/flash/update.c",
-    "firmware/link/crc32c.c",
+    "firmware/common/crc32c.c",
 )
 COPY_SECTORS = COPY_STRIDE // SECTOR_BYTES
 SLOT_SECTORS = 3

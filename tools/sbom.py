@@ -20,7 +20,7 @@ from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
-from host.pack import tool_version
+from host.packing.pack import tool_version
 from tools.scons import sodium
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -21,7 +21,7 @@ fetch() {
     sh tools/qemu.sh --tests || echo "test: without QEMU; the tests that need it will be skipped"
     .venv/bin/python -c 'from host.targets.spike_tool import find_spike; find_spike(print)' ||
         echo "test: without Spike; the tests that need it will fail"
-    .venv/bin/python -c 'from host.importer import load_source; load_source("smollm2-135m-instruct")' ||
+    .venv/bin/python -c 'from host.model import load_source; load_source("smollm2-135m-instruct")' ||
         echo "test: without SmolLM2; the tests that need it will be skipped"
 }
 fetch &

@@ -2,10 +2,10 @@
 /* Loading: the image checked part by part, the arena carved up. */
 #include <string.h>
 
-#include "engine/checked.h"
+#include "common/checked.h"
 #include "engine/pool.h"
 #include "engine/private.h"
-#include "engine/sha256.h"
+#include "common/sha256.h"
 #include "gen/errors.h"
 
 struct engine engine;
@@ -25,7 +25,7 @@ static void *carve(struct carver *carver, uint64_t bytes)
     return part;
 }
 
-/* The order and sizes of runtime_bytes() in host/image/format.py. */
+/* The order and sizes of runtime_bytes() in host/schema/image.py. */
 static void carve_runtime(void)
 {
     struct carver carver = {engine.port->memory.arena + engine.plan.arena_bytes};

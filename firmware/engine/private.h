@@ -5,9 +5,9 @@
 /* What the engine's own files share: the one engine of the device. */
 
 #include "engine/engine.h"
-#include "engine/image.h"
+#include "image/image.h"
 #include "engine/session.h"
-#include "engine/tokenizer.h"
+#include "tokenizer/tokenizer.h"
 
 struct engine {
     const struct port *port;

@@ -12,9 +12,9 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "engine/checked.h"
-#include "engine/image.h"
-#include "engine/sha256.h"
+#include "common/checked.h"
+#include "image/image.h"
+#include "common/sha256.h"
 #include "flash/handoff.h"
 #include "flash/selector.h"
 #include "gen/board.h"

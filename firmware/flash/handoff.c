@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "link/crc32c.h"
+#include "common/crc32c.h"
 
 #define SLOT_OFFSET     8u
 #define SELECTOR_OFFSET 12u

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "link/crc32c.h"
+#include "common/crc32c.h"
 
 static int is_record(const uint8_t *sector)
 {

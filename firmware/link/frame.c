@@ -3,7 +3,7 @@
 
 #include "gen/errors.h"
 #include "link/cobs.h"
-#include "link/crc32c.h"
+#include "common/crc32c.h"
 
 /*@ requires \valid_read(frame) && frame->length <= WIRE_MAX_PAYLOAD;
     requires \valid_read(frame->payload + (0 .. frame->length - 1));

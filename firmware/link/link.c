@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "gen/errors.h"
-#include "link/terminal.h"
+#include "terminal/terminal.h"
 #include "link/window.h"
 
 #define READ_BYTES   64u

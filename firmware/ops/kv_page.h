@@ -13,7 +13,7 @@
  * - keys, f32 [kv_heads][64][head_dim]
  * - values, f32 [kv_heads][64][head_dim]
  *
- * The size is page_bytes() of host/image/format.py. head_dim is a multiple of 8, so all parts are
+ * The size is page_bytes() of host/schema/image.py. head_dim is a multiple of 8, so all parts are
  * aligned to 64 bytes and rows of int8 to 8.
  */
 

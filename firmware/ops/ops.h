@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/limits.h"
+#include "common/limits.h"
 #include "kernels/kernels.h"
 
 /* ---- the step ---- */
@@ -28,7 +28,7 @@ struct step_row {
 };
 
 /* Keys and values of one layer. A page holds 64 positions of all KV heads; what lies where within a
- * page is known to kv_store and attention alone (its size is page_bytes() of host/image/format.py).
+ * page is known to kv_store and attention alone (its size is page_bytes() of host/schema/image.py).
  */
 struct step_state {
     uint32_t format; /* IMAGE_FORMAT_F32 or IMAGE_FORMAT_KV8 */

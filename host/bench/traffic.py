@@ -12,8 +12,8 @@ from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 from host.errors import ImageError
-from host.image.format import NO_TENSOR, TILE_ROWS, Domain, Format, Layout, OpId, align
 from host.image.reader import OpEntry, TensorEntry
+from host.schema.image import NO_TENSOR, TILE_ROWS, Domain, Format, Layout, OpId, align
 
 VECTORS = ("bias", "frequencies")
 """Fields of ops that name a tensor which is read whole; so are a NORM's weight and an ELTWISE's tensor."""

@@ -16,7 +16,7 @@ from host.bench.report import bench_facts, check_picture, plot, print_report
 from host.boards import board_names, load_board
 from host.commands.run import BoardOption, ImageArgument, LogOption, PatienceOption, TargetOption
 from host.link.interrupts import deferred_interrupts
-from host.talk import open_talk
+from host.talk.talk import open_talk
 from host.targets import parse_spec
 from host.terminal import Notices
 from host.words import shown

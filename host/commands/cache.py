@@ -21,10 +21,10 @@ def register(app: typer.Typer) -> None:
         json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     ) -> None:
         """Show what is kept in your cache: fetched models, packed images, tools. With --prune, remove it."""
-        from host import kept
         from host.cache import cache_directory
         from host.errors import UsageError
         from host.image.inspect import size_text
+        from host.talk import kept
         from host.words import shown
 
         found = kept.entries()

@@ -42,12 +42,12 @@ from host.commands.run import (
     summary,
 )
 from host.errors import DeviceFailure, HostError, ImageError, SourceError, UsageError
-from host.importer.recipe import cache_folder
+from host.files.recipe import cache_folder
 from host.link.interrupts import deferred_interrupts
-from host.link.messages import Reason
 from host.link.records import MAX_TOKENS, Done, SamplerParams
 from host.output import check_output, replacing
-from host.talk import Answer, Conversation, open_talk
+from host.schema.wire import Reason
+from host.talk.talk import Answer, Conversation, open_talk
 from host.terminal import Notices, folded, held_echo
 from host.words import shown_lines
 

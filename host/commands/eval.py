@@ -13,11 +13,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from host.bench.evaluate import Quality, evaluate, text_windows
 from host.commands.run import BoardOption, ImageArgument, LogOption, PatienceOption, TargetOption
 from host.errors import UsageError
-from host.evaluate import Quality, evaluate, text_windows
 from host.link.interrupts import deferred_interrupts
-from host.talk import open_talk
+from host.talk.talk import open_talk
 from host.terminal import Notices
 
 

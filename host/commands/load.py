@@ -14,7 +14,7 @@ from host.completion import image_files
 from host.image.fitness import check_device
 from host.image.reader import Image
 from host.link.transfer import send_image
-from host.talk import open_device
+from host.talk.talk import open_device
 from host.terminal import Notices
 
 

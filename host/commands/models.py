@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from host.importer.recipe import Recipe
+    from host.files.recipe import Recipe
 
 
 def recipe_facts(recipe: Recipe) -> dict[str, Any]:
     """What a recipe says, and whether its model is in the cache."""
-    from host.importer.recipe import kept_path
+    from host.files.recipe import kept_path
 
     kept = kept_path(recipe) if recipe.package else None
     cached = kept is not None and kept.is_file()
@@ -61,7 +61,7 @@ def register(app: typer.Typer) -> None:
         """List the recipes: models that can be named wherever a command takes one."""
         from host.choices import choices
         from host.errors import UsageError
-        from host.importer.recipe import find_recipe, recipes
+        from host.files.recipe import find_recipe, recipes
         from host.words import shown
 
         found = recipes()

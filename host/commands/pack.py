@@ -13,7 +13,7 @@ from host import completion
 from host.completion import one_of
 
 if TYPE_CHECKING:
-    from host.pack import Packing, PackRequest
+    from host.packing.pack import Packing, PackRequest
 
 FORMATS = one_of("q4", "q4m", "q8", "bf16", "f32")
 
@@ -79,8 +79,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Pack a model into an image that a board executes in place."""
         from host.image.inspect import size_text
-        from host.pack import PackRequest
-        from host.pack_shown import pack_image
+        from host.packing.pack import PackRequest
+        from host.packing.shown import pack_image
 
         request = PackRequest(
             source=source,
@@ -108,8 +108,8 @@ def register(app: typer.Typer) -> None:
 
 def plan(request: PackRequest, quiet: bool) -> Packing:
     """What the image would need, shown unless ``quiet``. FitError where it does not fit."""
-    from host.pack import prepare
-    from host.pack_shown import plan_lines
+    from host.packing.pack import prepare
+    from host.packing.shown import plan_lines
 
     packing = prepare(request)
     for line in [] if quiet else plan_lines(packing):

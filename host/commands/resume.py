@@ -10,7 +10,7 @@ import typer
 from host.commands.run import ImageArgument, LogOption, PatienceOption, QuietOption, TargetOption, record, show
 from host.link.interrupts import deferred_interrupts
 from host.link.records import MAX_TOKENS, SamplerParams
-from host.talk import Speaker, open_talk
+from host.talk.talk import Speaker, open_talk
 from host.terminal import Notices
 
 

@@ -14,9 +14,9 @@ import typer
 from host import completion
 from host.errors import UsageError
 from host.link.interrupts import deferred_interrupts
-from host.link.messages import Reason
 from host.link.records import MAX_TOKENS, DeviceStats, Done, SamplerParams
-from host.talk import Answer, Conversation, Speaker, Talk, open_talk
+from host.schema.wire import Reason
+from host.talk.talk import Answer, Conversation, Speaker, Talk, open_talk
 from host.terminal import Notices, end_line, folded, say, start_line
 
 INTERRUPTED = 130
@@ -205,7 +205,7 @@ def _report(talk: Talk, answer: Answer, costs: DeviceStats | None, json_: bool) 
 
 def cost_lines(stats: DeviceStats, counters: bool) -> list[str]:
     """Instructions and cycles by kind of op, the costliest first."""
-    from host.image.format import OpId
+    from host.schema.image import OpId
 
     if not counters:
         return ["this target does not count instructions and cycles"]

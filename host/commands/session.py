@@ -13,7 +13,7 @@ from host.commands.run import BaudOption, LogOption, PatienceOption, QuietOption
 from host.errors import UsageError
 from host.link.transfer import SESSION_MAGIC, SavedSession, restore_session, save_session
 from host.output import begins_with, check_output, replacing
-from host.talk import open_device
+from host.talk.talk import open_device
 from host.terminal import Notices
 
 SessionOption = Annotated[int, typer.Option("-s", "--session", min=0, help="Session number.")]

@@ -20,7 +20,7 @@ from host.completion import image_files
 from host.image.inspect import signed_by
 from host.image.reader import Image
 from host.output import check_output
-from host.pack_shown import is_image
+from host.packing.shown import is_image
 
 
 def register(app: typer.Typer) -> None:

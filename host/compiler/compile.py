@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from host.arch import build_graph
-from host.compiler.graph import Attention, Embed, Graph, Linear
 from host.compiler.lower import Lowered, Lowering, Shape, TensorSpec
 from host.compiler.passes import run_passes
 from host.errors import SourceError, UsageError
-from host.image.format import MAX_STOP_IDS, NO_TENSOR, Format, Layout, Overflow, runtime_bytes
-from host.importer.source import Source
+from host.families import build_graph
+from host.files.source import Source
+from host.ir.graph import Attention, Embed, Graph, Linear
+from host.schema.image import MAX_STOP_IDS, NO_TENSOR, Format, Layout, Overflow, runtime_bytes
 
 WEIGHT_FORMATS = {"f32": Format.F32, "bf16": Format.BF16, "q8": Format.Q8, "q4": Format.Q4, "q4m": Format.Q4M}
 KV_FORMATS = {"f32": Format.F32, "int8": Format.KV8}
@@ -35,7 +35,7 @@ LIMIT_TEXT_BYTES = 1 << 26
 LIMIT_ADDED = 32768
 LIMIT_ADDED_BYTES = 512
 LIMIT_TOKEN_BYTES = 4096
-"""What firmware/engine/limits.h allows as shipped (a test compares them): refused here, where it can be explained."""
+"""What firmware/common/limits.h allows as shipped (a test compares them): refused here, where it can be explained."""
 HEAD_DIM_STEP = 8
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from host.compiler.graph import (
+from host.compiler.memory import Buffer, plan_arena
+from host.ir.graph import (
     Attention,
     Elementwise,
     Embed,
@@ -26,8 +27,7 @@ from host.compiler.graph import (
     Vector,
     Weight,
 )
-from host.compiler.memory import Buffer, plan_arena
-from host.image.format import (
+from host.schema.image import (
     ARENA_UNIT,
     NO_TENSOR,
     OP_BYTES,

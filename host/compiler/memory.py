@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from host.image.format import ARENA_UNIT, align
+from host.schema.image import ARENA_UNIT, align
 
 
 @dataclass

@@ -13,7 +13,8 @@ from dataclasses import fields
 
 import numpy as np
 
-from host.compiler.graph import (
+from host.errors import UsageError
+from host.ir.graph import (
     Attention,
     Elementwise,
     Embed,
@@ -28,8 +29,7 @@ from host.compiler.graph import (
     Vector,
     Weight,
 )
-from host.errors import UsageError
-from host.image.format import HART_ROWS, Activation, Eltwise, Format
+from host.schema.image import HART_ROWS, Activation, Eltwise, Format
 
 GATE_ROWS = HART_ROWS // 2
 QUANTIZED = (Format.Q8, Format.Q4, Format.Q4M)

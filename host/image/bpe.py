@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from host.chat_template import ChatTemplate
 from host.compiler.compile import LIMIT_ADDED, LIMIT_ADDED_BYTES, LIMIT_MERGES, LIMIT_TEXT_BYTES, LIMIT_TOKEN_BYTES
 from host.errors import HostError
-from host.image.format import (
+from host.files.source import Tokenizer
+from host.schema.image import (
     BPE_BYTES,
     MAX_ROLE_BYTES,
     NO_TENSOR,
@@ -26,11 +26,11 @@ from host.image.format import (
     BpeFlag,
     Split,
 )
-from host.importer.gguf_tokenizer import MAX_MERGES_A_PIECE
-from host.importer.source import Tokenizer
-from host.importer.splits import LLAMA3, QWEN2, SPACE
-from host.importer.tokenizer import Codec, codec_of
-from host.sandbox import SandboxError
+from host.tokens.chat_template import ChatTemplate
+from host.tokens.gguf_tokenizer import MAX_MERGES_A_PIECE
+from host.tokens.sandbox import SandboxError
+from host.tokens.splits import LLAMA3, QWEN2, SPACE
+from host.tokens.tokenizer import Codec, codec_of
 
 PATTERNS = {LLAMA3: Split.LLAMA3, QWEN2: Split.QWEN2}
 

@@ -11,7 +11,8 @@ from construct import ConstructError
 
 from host.errors import ImageError
 from host.image.bpe import NOT_COMPOSED, may_differ, why_no_terminal
-from host.image.format import (
+from host.image.reader import Image, OpEntry
+from host.schema.image import (
     ARENA_UNIT,
     NO_TENSOR,
     Domain,
@@ -21,7 +22,6 @@ from host.image.format import (
     Space,
     runtime_bytes,
 )
-from host.image.reader import Image, OpEntry
 from host.words import shown
 
 TENSOR_FIELDS = ("table", "positions", "weight", "bias", "tensor", "frequencies")

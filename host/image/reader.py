@@ -18,8 +18,11 @@ import numpy.typing as npt
 from construct import ConstructError, Container, ListContainer, Struct
 
 from host.errors import ImageError
+from host.files.fields import is_unicode
+from host.files.source import Tokenizer
 from host.foreign import open_regular, parse_json
-from host.image.format import (
+from host.quant.layout import unpack_float, unpack_plain, unpack_quantized
+from host.schema.image import (
     HASH_BYTES,
     HEADER_BYTES,
     HEADER_DIGEST_OFFSET,
@@ -53,10 +56,7 @@ from host.image.format import (
     align,
     tensor_bytes,
 )
-from host.importer.fields import is_unicode
-from host.importer.source import Tokenizer
-from host.importer.tokenizer import MAX_PREFIX, MAX_STOP_IDS
-from host.quant.layout import unpack_float, unpack_plain, unpack_quantized
+from host.tokens.tokenizer import MAX_PREFIX, MAX_STOP_IDS
 from host.words import shown
 
 REQUIRED = (

@@ -15,11 +15,15 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from host.compiler.compile import Compiled
-from host.compiler.graph import Vector
 from host.compiler.lower import TensorSpec
 from host.errors import HostError
+from host.files.source import Source, Tokenizer
 from host.image.bpe import Unsupported, bpe_section
-from host.image.format import (
+from host.ir.graph import Vector
+from host.output import replacing
+from host.quant.encode import encode_weight
+from host.quant.layout import pack_plain
+from host.schema.image import (
     HASH_BYTES,
     HEADER_BYTES,
     HEADER_DIGEST_OFFSET,
@@ -37,10 +41,6 @@ from host.image.format import (
     Tensor,
     align,
 )
-from host.importer.source import Source, Tokenizer
-from host.output import replacing
-from host.quant.encode import encode_weight
-from host.quant.layout import pack_plain
 
 Progress = Callable[[int, int], None]
 """Called with (bytes of weights written, bytes of weights in all)."""

@@ -17,13 +17,14 @@ import numpy as np
 from construct import Struct
 
 from host.errors import DeviceFailure, DeviceFaulty, DeviceRestarted, TargetError, UsageError
-from host.link import limits, messages
+from host.link import limits
 from host.link.endpoint import PING_SECONDS, POLL_SECONDS, Endpoint
 from host.link.frames import Damaged, Frame, Text
-from host.link.messages import DeviceState, Failure, RunFlag, Space, StatsFlag, Type
 from host.link.records import DeviceInfo, DeviceStats, Done, OpCost, SamplerParams, SessionState
 from host.link.runs import Again, Generation, Run, Scoring
 from host.link.stream import ByteStream, SerialStream, has_rate
+from host.schema import wire as messages
+from host.schema.wire import DeviceState, Failure, RunFlag, Space, StatsFlag, Type
 
 BAUD_TRY_SECONDS = messages.BAUD_TRY_US / 1e6 * 0.8
 """Less than the device waits, so that it does not go back behind a PING that came through."""

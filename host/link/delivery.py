@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from host.link import messages
 from host.link.frames import Frame, encode
-from host.link.messages import FrameFlag, Type
+from host.schema import wire as messages
+from host.schema.wire import FrameFlag, Type
 
 REPEAT_SECONDS = messages.REPEAT_US / 1e6
 REPEAT_MAX_SECONDS = messages.REPEAT_MAX_US / 1e6

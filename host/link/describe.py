@@ -9,7 +9,7 @@ from construct import ConstructError
 
 from host.errors import BY_NUMBER
 from host.link.frames import Damaged, Frame, Text
-from host.link.messages import MESSAGES, Type
+from host.schema.wire import MESSAGES, Type
 
 
 def describe(item: Frame | Text | Damaged) -> str:

@@ -15,13 +15,14 @@ from typing import Any
 from construct import Struct
 
 from host.errors import DeviceFailure, DeviceFaulty, DeviceRestarted, TargetError
-from host.link import limits, messages
+from host.link import limits
 from host.link.delivery import Delivery
 from host.link.frames import Damaged, Decoder, Frame, Text
-from host.link.messages import DeviceState, Type
 from host.link.records import DeviceInfo
 from host.link.shape import is_well_formed
 from host.link.stream import ByteStream, SerialStream
+from host.schema import wire as messages
+from host.schema.wire import DeviceState, Type
 from host.words import shown
 
 POLL_SECONDS = 0.2

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import google_crc32c
 from cobs import cobs
 
-from host.link import messages
+from host.schema import wire as messages
 
 HEADER = messages.flat(messages.Frame)
 DELIMITER = b"\x00"

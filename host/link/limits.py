@@ -2,7 +2,7 @@
 """What a device may say, and for how long it is believed without a result.
 
 A device is a stranger: it may be broken, or lie. What it says is held against what the host has asked for, against
-the image where that is known, and against limits that no firmware of ours exceeds (firmware/engine/limits.h has
+the image where that is known, and against limits that no firmware of ours exceeds (firmware/common/limits.h has
 the firmware's own). Whoever says something else is DeviceFaulty.
 
 A device that keeps talking, but has no result, is believed for a time that follows from the work: patience once, and
@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 from host.errors import DeviceFaulty
-from host.link.messages import DeviceState
+from host.schema.wire import DeviceState
 from host.words import shown
 
 BYTES_CHECKED = 128 << 20

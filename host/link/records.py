@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from host.errors import UsageError
-from host.link.messages import Reason
+from host.schema.wire import Reason
 
 MAX_TOKENS = 0xFFFFFFFF
 """The longest answer that can be asked for."""

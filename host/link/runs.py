@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from host.errors import DeviceFailure, DeviceRestarted, TargetError
-from host.link import messages
 from host.link.frames import Frame
-from host.link.messages import Reason, Type
 from host.link.records import MAX_TOKENS, Done, ScoreRow, Token
+from host.schema import wire as messages
+from host.schema.wire import Reason, Type
 
 if TYPE_CHECKING:
     from host.link.client import Client

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from construct import Struct
 
-from host.link.messages import MESSAGES, Message, Reason, Type
+from host.schema.wire import MESSAGES, Message, Reason, Type
 
 
 @dataclass(frozen=True)

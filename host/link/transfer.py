@@ -17,10 +17,10 @@ import google_crc32c
 from construct import Bytes, Const, ConstructError, Int32ul, Int64ul, Struct
 
 from host.errors import FitError, TargetError, UsageError
-from host.link import messages
 from host.link.client import Client
-from host.link.messages import Space
 from host.link.records import DeviceInfo
+from host.schema import wire as messages
+from host.schema.wire import Space
 
 Progress = Callable[[int, int], None]
 

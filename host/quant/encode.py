@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from host.compiler.graph import Weight
 from host.errors import SourceError
-from host.image.format import TILE_ROWS, Format, Layout
+from host.ir.graph import Weight
 from host.quant.layout import pack_float, pack_plain, pack_quantized
 from host.quant.quantize import Quantized, from_blocks, quantize
+from host.schema.image import TILE_ROWS, Format, Layout
 
 BATCH_VALUES = 1 << 22
 """Values packed at a time; bounds the temporaries of a large matrix."""

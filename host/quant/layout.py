@@ -19,9 +19,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from host.image.format import GROUP, TENSOR_ALIGN, TILE_ROWS, Format, Layout, align, record_bytes
 from host.quant.bf16 import from_bf16, to_bf16
 from host.quant.quantize import Quantized
+from host.schema.image import GROUP, TENSOR_ALIGN, TILE_ROWS, Format, Layout, align, record_bytes
 
 U8Array = npt.NDArray[np.uint8]
 F32Array = npt.NDArray[np.float32]

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from host.errors import SourceError
-from host.image.format import GROUP, Format, align
-from host.importer.source import Blocks
+from host.files.source import Blocks
 from host.quant.bf16 import from_bf16, round_bf16, to_bf16
+from host.schema.image import GROUP, Format, align
 
 F32Array = npt.NDArray[np.float32]
 I8Array = npt.NDArray[np.int8]

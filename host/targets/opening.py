@@ -37,7 +37,7 @@ def is_stale(board: Board, program: Path) -> bool:
         return False
     parts = [TREE / "firmware", TREE / "linker"]
     sources = [path for part in parts for path in part.rglob("*") if path.suffix in (".c", ".h", ".S", ".in")]
-    sources += [board.file, *(PACKAGE / name for name in ("image/format.py", "link/messages.py"))]
+    sources += [board.file, *(PACKAGE / name for name in ("schema/image.py", "schema/wire.py"))]
     built = program.stat().st_mtime
     return any(path.stat().st_mtime > built for path in sources if path.is_file())
 

@@ -11,7 +11,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from host.errors import HostError, ImageError
-from host.image.format import (
+from host.image.reader import Image
+from host.image.writer import header_page
+from host.output import replacing
+from host.schema.image import (
     HEADER_BYTES,
     SECTION_ALIGN,
     SECTION_TABLE_OFFSET,
@@ -21,9 +24,6 @@ from host.image.format import (
     SignatureAlgorithm,
     align,
 )
-from host.image.reader import Image
-from host.image.writer import header_page
-from host.output import replacing
 from host.trust.keys import key_id, public_bytes
 
 

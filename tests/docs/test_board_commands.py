@@ -26,8 +26,8 @@ from host.boards import board_names
 from host.cli import create_app
 from host.image.reader import Image
 from host.medium import disk
-from host.pack import PackRequest
-from host.pack_shown import pack_image
+from host.packing.pack import PackRequest
+from host.packing.shown import pack_image
 from host.places import build_root
 from tests.docs.test_commands import ALL, Command
 from tests.support.model_files import write_folder

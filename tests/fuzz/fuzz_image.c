@@ -13,10 +13,10 @@
 #include <string.h>
 
 #include "engine/engine.h"
-#include "engine/limits.h"
+#include "common/limits.h"
 #include "engine/pool.h"
-#include "engine/sha256.h"
-#include "engine/tokenizer.h"
+#include "common/sha256.h"
+#include "tokenizer/tokenizer.h"
 #include "gen/image_format.h"
 #include "kernels/kernels.h"
 

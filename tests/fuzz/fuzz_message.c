@@ -12,7 +12,7 @@
 
 #include "gen/errors.h"
 #include "link/cobs.h"
-#include "link/crc32c.h"
+#include "common/crc32c.h"
 #include "link/frame.h"
 #include "port/port.h"
 

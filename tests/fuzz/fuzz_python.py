@@ -26,26 +26,26 @@ from gguf import GGUFWriter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 with atheris.instrument_imports(
-    include=["host.importer", "host.foreign", "host.link.frames", "host.image.bpe", "host.image.inspect"]
+    include=["host.model", "host.foreign", "host.link.frames", "host.image.bpe", "host.image.inspect"]
 ):
     from host.errors import HostError
+    from host.families.gpt2_source import GPT2
+    from host.families.llama_source import LLAMA
+    from host.families.names import Config, Family, canonical_safetensors
+    from host.files.recipe import PACK_KEYS, cache_folder, kept_path, models_folder, read_recipe
+    from host.files.safetensors import check_dtypes, open_safetensors
     from host.image.bpe import why_no_terminal
     from host.image.inspect import image_facts, summary
     from host.image.reader import Image
-    from host.importer.family import Config, Family, canonical_safetensors
-    from host.importer.gpt2 import GPT2
-    from host.importer.llama import LLAMA
-    from host.importer.load import load_source
-    from host.importer.recipe import PACK_KEYS, cache_folder, kept_path, models_folder, read_recipe
-    from host.importer.safetensors_file import check_dtypes, open_safetensors
-    from host.importer.tokenizer import load_tokenizer
     from host.link import frames
     from host.link.frames import Damaged, Decoder, Frame, Text, encode
+    from host.model.load import load_source
+    from host.tokens.tokenizer import load_tokenizer
 
-from host.chat_template import encode_prompt
 from host.compiler.compile import Options, compile_model
-from host.importer import splits
-from host.link.messages import MESSAGES
+from host.schema.wire import MESSAGES
+from host.tokens import splits
+from host.tokens.chat_template import encode_prompt
 from host.words import shown
 from tests.fuzz.mutators import mutate_frames, mutate_gguf, mutate_json, mutate_lines, mutate_safetensors
 from tests.support.model_files import write_folder, write_gguf

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from host.errors import BY_NUMBER, DeviceFailure
-from host.image.format import HEADER_BYTES, OPS, SECTION_TABLE_OFFSET, OpHead, Section, SectionId, Tensor
+from host.schema.image import HEADER_BYTES, OPS, SECTION_TABLE_OFFSET, OpHead, Section, SectionId, Tensor
 from tests.support.images import ImageEditor
 from tests.support.native import Native, params
 

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-from host.image.format import (
+from host.schema.image import (
     OP_BYTES,
     Format,
     Layout,

@@ -14,7 +14,8 @@ from construct import Struct
 
 from host.compiler.compile import Options
 from host.compiler.passes import PASSES
-from host.image.format import (
+from host.files.source import Source
+from host.schema.image import (
     HEADER_BYTES,
     HEADER_DIGEST_OFFSET,
     LEAF_BYTES,
@@ -37,7 +38,6 @@ from host.image.format import (
     Tensor,
     align,
 )
-from host.importer.source import Source
 from tests.fuzz.images import SMALL, WRITERS
 from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama
 

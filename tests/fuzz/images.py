@@ -10,7 +10,7 @@ from tokenizers import Tokenizer as Library
 
 from host.compiler.compile import Options
 from host.compiler.passes import PASSES
-from host.image.format import Format, Layout, Overflow
+from host.schema.image import Format, Layout, Overflow
 from tests.support.texts import described
 from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama
 

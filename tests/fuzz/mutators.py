@@ -18,9 +18,9 @@ import google_crc32c
 from cobs import cobs
 from gguf import GGMLQuantizationType
 
-from host.importer.tensor import PLAIN, block_size
+from host.files.tensor import PLAIN, block_size
 from host.link.frames import HEADER
-from host.link.messages import CRC_BYTES, MAX_PAYLOAD
+from host.schema.wire import CRC_BYTES, MAX_PAYLOAD
 
 STRING, ARRAY = 8, 9
 WIDTHS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}

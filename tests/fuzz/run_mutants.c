@@ -23,12 +23,12 @@
 #endif
 
 #include "engine/engine.h"
-#include "engine/limits.h"
+#include "common/limits.h"
 #include "engine/pool.h"
-#include "engine/tokenizer.h"
+#include "tokenizer/tokenizer.h"
 #include "gen/image_format.h"
-#include "link/crc32c.h"
-#include "link/run.h"
+#include "common/crc32c.h"
+#include "jobs/job.h"
 #include "port/hosted_harts.h"
 
 #define MAX_PAIRS    4u

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host.errors import HostError
-from host.link import messages
 from host.link.client import Client
 from host.link.describe import describe
 from host.link.endpoint import HELLO_HEAD
 from host.link.frames import Damaged, Decoder, Frame, Text, encode
-from host.link.messages import MESSAGES, Space, Type
 from host.link.records import SamplerParams
 from host.link.shape import SHAPES, Shape
+from host.schema import wire as messages
+from host.schema.wire import MESSAGES, Space, Type
 from tests.support.link import hello_payload
 
 ANSWERS = [kind for kind, message in MESSAGES.items() if message.sender == "device"]

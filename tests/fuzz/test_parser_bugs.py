@@ -17,15 +17,15 @@ import numpy as np
 import pytest
 from gguf import GGUFWriter
 
-from host.chat_template import ChatTemplate
 from host.errors import BY_NUMBER, DeviceFailure, HostError, SourceError
-from host.image.format import Format, OpId, SectionId
-from host.importer import load_source
-from host.importer.gguf_file import open_gguf
-from host.importer.safetensors_file import open_safetensors
+from host.files.gguf import open_gguf
+from host.files.safetensors import open_safetensors
 from host.link.client import Client
 from host.link.frames import Damaged, Decoder, Frame, encode
-from host.link.messages import Space, Type
+from host.model import load_source
+from host.schema.image import Format, OpId, SectionId
+from host.schema.wire import Space, Type
+from host.tokens.chat_template import ChatTemplate
 from tests.fuzz.images import write_bpe, write_gpt2, write_llama
 from tests.support.fake_device import FakeDevice
 from tests.support.images import ImageEditor

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from host.errors import SourceError
-from host.importer import Source, load_source
+from host.model import Source, load_source
 
 REASON = "the float reference needs torch and transformers: pip install 'hartspeak[reference]'"
 

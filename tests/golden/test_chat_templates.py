@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from host.chat_template import ChatTemplate
-from host.importer import Source
+from host.model import Source
+from host.tokens.chat_template import ChatTemplate
 
 SPECIAL = {"bos_token": "<s>", "eos_token": "</s>"}
 TALK = [

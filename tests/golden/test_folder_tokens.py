@@ -11,8 +11,8 @@ import pytest
 from tokenizers import Tokenizer as Library
 from tokenizers import processors
 
-from host.chat_template import encode_prompt
-from host.importer.tokenizer import load_tokenizer
+from host.tokens.chat_template import encode_prompt
+from host.tokens.tokenizer import load_tokenizer
 from tests.support.strings import random_texts
 from tests.support.texts import trained
 

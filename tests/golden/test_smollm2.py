@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pytest
 from tokenizers import Tokenizer
 
-from host.chat_template import ChatFormatter
 from host.compiler.compile import KV_FORMATS, WEIGHT_FORMATS, Options
-from host.image.format import Layout
-from host.importer import Source
+from host.model import Source
+from host.schema.image import Layout
+from host.tokens.chat_template import ChatFormatter
 from tests.golden.conftest import torch_llama
 from tests.support.native import Native
 from tests.support.tiny import tiny_image

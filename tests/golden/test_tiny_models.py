@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from host.compiler.compile import Options
-from host.image.format import Format, Layout
-from host.importer import load_source
+from host.model import load_source
+from host.schema.image import Format, Layout
 from tests.support.native import Native
 from tests.support.tiny import tiny_image
 

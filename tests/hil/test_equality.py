@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from host.compiler.compile import Options
-from host.image.format import Format, Layout
 from host.link.client import Client
 from host.link.records import SamplerParams
 from host.pytest_device import Device
+from host.schema.image import Format, Layout
 from host.targets import open_target
 from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama
 

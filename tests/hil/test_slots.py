@@ -10,7 +10,6 @@ import pytest
 from host.boards import load_board
 from host.errors import TargetError
 from host.image.reader import Image
-from host.link import messages
 from host.link.client import Client
 from host.link.transfer import flash_image
 from host.medium.console import UBoot
@@ -19,6 +18,7 @@ from host.medium.flash import BoardDisk
 from host.medium.selector import COPIES, COPY_STRIDE, NO_SLOT, SECTOR_BYTES, Selection, newest, plan_update
 from host.medium.uboot import disk_chunks
 from host.places import build_root
+from host.schema import wire as messages
 from host.targets import parse_spec
 from host.targets.opening import build_firmware, open_target
 from host.targets.process import ProcessTarget

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from host.chat_template import ChatFormatter
 from host.errors import SourceError
 from host.image.reader import Image
 from host.link.client import Client
-from host.pack import PackRequest, prepare
+from host.packing.pack import PackRequest, prepare
 from host.pytest_device import Device
 from host.targets import open_target
+from host.tokens.chat_template import ChatFormatter
 
 RECIPE = "smollm2-135m-instruct"
 TOKENS = 32

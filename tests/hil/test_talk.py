@@ -14,10 +14,10 @@ import pytest
 
 from host import cli
 from host.compiler.compile import Options
-from host.image.format import Format, OpId
 from host.image.reader import Image
 from host.link.client import Client
-from host.link.messages import Reason
+from host.schema.image import Format, OpId
+from host.schema.wire import Reason
 from host.targets import open_target
 from tests.support.model_files import write_folder
 from tests.support.tiny import tiny_image, tiny_llama

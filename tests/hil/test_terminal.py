@@ -17,12 +17,12 @@ import pytest
 
 from host.boards import load_board
 from host.compiler.compile import Options
-from host.image.format import Format, Layout
 from host.link.client import Client
-from host.link.messages import Reason
 from host.link.records import SamplerParams
 from host.places import build_root
-from host.talk import Conversation, Speaker, open_talk
+from host.schema.image import Format, Layout
+from host.schema.wire import Reason
+from host.talk.talk import Conversation, Speaker, open_talk
 from host.targets import Target, open_target, simulators
 from host.terminal import printable
 from tests.support.lockstep import LockstepLine

@@ -13,7 +13,8 @@ import pytest
 
 from host.compiler.compile import Options
 from host.errors import BY_NUMBER, DeviceFailure, ImageError
-from host.image.format import (
+from host.image.reader import Image
+from host.schema.image import (
     HEADER_BYTES,
     HEADER_DIGEST_OFFSET,
     SECTION_ALIGN,
@@ -25,7 +26,6 @@ from host.image.format import (
     Signature,
     align,
 )
-from host.image.reader import Image
 from tests.support.images import ImageEditor
 from tests.support.native import Native
 from tests.support.tiny import tiny_image, tiny_llama

@@ -19,13 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host.errors import HostError, ImageError, SourceError
+from host.files.gguf import MAX_ARRAY, MAX_SMALL_ARRAY, Skipped, open_gguf
+from host.files.recipe import read_recipe
+from host.files.safetensors import MAX_HEADER, open_safetensors
 from host.foreign import MAX_DEPTH, _depth, open_regular, parse_json, read_bytes, words
-from host.image.format import SectionId
 from host.image.reader import Image
-from host.importer import load_source
-from host.importer.gguf_file import MAX_ARRAY, MAX_SMALL_ARRAY, Skipped, open_gguf
-from host.importer.recipe import read_recipe
-from host.importer.safetensors_file import MAX_HEADER, open_safetensors
+from host.model import load_source
+from host.schema.image import SectionId
 from tests.support.model_files import write_folder
 from tests.support.tiny import tiny_image, tiny_llama
 
@@ -257,7 +257,7 @@ MEASURE = """
 import resource, sys
 from pathlib import Path
 from host.errors import HostError
-from host.importer import load_source
+from host.model import load_source
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     load_source(Path(sys.argv[1]))

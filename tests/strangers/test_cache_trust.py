@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from host import cache, talk
+from host import cache
 from host.cache import forget, is_kept, private_folder, remember, remembered
 from host.digest import sha256_file
 from host.errors import HostError, TargetError, UsageError
+from host.files import recipe
 from host.image.reader import Image
-from host.importer import recipe
-from host.pack import PackRequest
+from host.packing.pack import PackRequest
+from host.talk import talk
 from host.targets import spike_tool
 from tests.support.model_files import write_folder
 from tests.support.tiny import tiny_llama

@@ -26,9 +26,9 @@ from prompt_toolkit.utils import get_cwidth
 from host.commands import chat
 from host.compiler.compile import Options
 from host.errors import UsageError
+from host.files.source import Tokenizer
 from host.image.reader import Image
-from host.importer.source import Tokenizer
-from host.talk import Speaker
+from host.talk.talk import Speaker
 from host.terminal import Wrapper
 from tests.support.commands import HostCommand
 from tests.support.fake_device import FakeServer

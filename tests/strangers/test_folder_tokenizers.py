@@ -11,14 +11,14 @@ import pytest
 from tokenizers import Tokenizer as Library
 from tokenizers import normalizers, processors
 
-from host.chat_template import encode_prompt
 from host.errors import SourceError
+from host.files.source import Tokenizer
 from host.image.bpe import bpe_section, find_roles, why_no_terminal
 from host.image.reader import Image
-from host.importer import load_source
-from host.importer.source import Tokenizer
-from host.importer.tokenizer import codec_of, load_tokenizer
-from host.importer.vocabulary import drop_beyond
+from host.model import load_source
+from host.tokens.chat_template import encode_prompt
+from host.tokens.tokenizer import codec_of, load_tokenizer
+from host.tokens.vocabulary import drop_beyond
 from tests.support.device_tokenizer import image_source
 from tests.support.model_files import write_folder
 from tests.support.texts import trained

@@ -18,9 +18,9 @@ from host import cli
 from host.cli import create_app
 from host.errors import HostError, SourceError, UsageError
 from host.image.reader import Image
-from host.importer import load_source
-from host.pack import PackRequest
-from host.pack_shown import pack_image
+from host.model import load_source
+from host.packing.pack import PackRequest
+from host.packing.shown import pack_image
 from host.words import MAX_NAME, file_name, shown, shown_lines
 from tests.support.model_files import write_folder, write_gguf, write_vocabulary
 from tests.support.tiny import tiny_llama

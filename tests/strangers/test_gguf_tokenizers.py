@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer as Library
 
-from host.chat_template import encode_prompt
 from host.errors import SourceError
+from host.files.source import Tokenizer
 from host.image.bpe import why_no_terminal
-from host.importer.gguf_tokenizer import gguf_tokenizer
-from host.importer.source import Tokenizer
-from host.importer.splits import GPT2, SPLITS, Split
-from host.importer.tokenizer import codec_of
+from host.tokens.chat_template import encode_prompt
+from host.tokens.gguf_tokenizer import gguf_tokenizer
+from host.tokens.splits import GPT2, SPLITS, Split
+from host.tokens.tokenizer import codec_of
 from tests.support.device_tokenizer import Device, image_source
 from tests.support.native import Native
 from tests.support.strings import (

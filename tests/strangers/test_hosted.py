@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from host.boards import load_board
-from host.link import messages
 from host.link.client import Client
 from host.link.frames import Frame, encode
-from host.link.messages import FrameFlag, Type
 from host.places import build_root
+from host.schema import wire as messages
+from host.schema.wire import FrameFlag, Type
 from host.targets import open_target, simulators
 from tests.support.tiny import tiny_image, tiny_llama
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from host.chat_template import ChatFormatter, ChatTemplate
 from host.errors import HostError, ImageError, SourceError
 from host.image.bpe import bpe_section, find_roles, why_no_terminal
 from host.image.inspect import summary
 from host.image.reader import Image
-from host.sandbox import SANDBOX
+from host.tokens.chat_template import ChatFormatter, ChatTemplate
+from host.tokens.sandbox import SANDBOX
 from tests.support.device_tokenizer import image_source
 from tests.support.texts import described
 from tests.support.tiny import tiny_image, tiny_llama

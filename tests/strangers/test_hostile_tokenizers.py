@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from host.chat_template import ChatFormatter, encode_prompt
 from host.errors import ImageError, SourceError, UsageError
+from host.files.source import Tokenizer
 from host.image import writer
 from host.image.reader import Image
-from host.importer.source import Tokenizer
-from host.importer.tokenizer import MAX_TEXT, Codec, codec_of, load_tokenizer, parse
-from host.sandbox import SANDBOX, WORKER, Sandbox, SandboxError
+from host.tokens.chat_template import ChatFormatter, encode_prompt
+from host.tokens.sandbox import SANDBOX, WORKER, Sandbox, SandboxError
+from host.tokens.tokenizer import MAX_TEXT, Codec, codec_of, load_tokenizer, parse
 from tests.support.device_tokenizer import image_source
 from tests.support.texts import described, trained
 from tests.support.tiny import tiny_image
@@ -183,7 +183,7 @@ def test_the_child_is_limited() -> None:
 
 def test_the_child_ends_with_its_parent() -> None:
     program = (
-        "from host.sandbox import SANDBOX, SandboxError\n"
+        "from host.tokens.sandbox import SANDBOX, SandboxError\n"
         "try: SANDBOX.request('ids', key='x', tokens=['a'])\n"
         "except SandboxError: print(SANDBOX._process.pid, flush=True)\n"
         "import os; os.kill(os.getpid(), 9)"
@@ -217,7 +217,7 @@ def test_a_child_that_answers_nonsense_or_nothing_is_an_error(monkeypatch: pytes
     ):
         worker = tmp_path / "worker.py"
         worker.write_text(program)
-        monkeypatch.setattr("host.sandbox.WORKER", worker)
+        monkeypatch.setattr("host.tokens.sandbox.WORKER", worker)
         sandbox = Sandbox()
         with pytest.raises(SandboxError, match=words):
             sandbox.request("ids", key="x", tokens=["a" * 100_000])
@@ -232,14 +232,14 @@ def test_the_worker_imports_nothing_of_the_product() -> None:
 
 def test_nothing_of_the_libraries_is_imported_here() -> None:
     program = (
-        "import sys, host.talk, host.pack, host.commands.run, host.image.bpe\n"
+        "import sys, host.talk.talk, host.packing.pack, host.commands.run, host.image.bpe\n"
         "assert not {'tokenizers', 'minijinja'} & set(sys.modules), 'imported'"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 
 
 def test_the_worker_serves_until_its_input_ends() -> None:
-    from host.sandbox_worker import serve
+    from host.tokens.sandbox_worker import serve
 
     def frame(**request: Any) -> bytes:
         data = json.dumps({"limit": 1000, "seconds": 600} | request).encode()
@@ -248,7 +248,7 @@ def test_the_worker_serves_until_its_input_ends() -> None:
     sink = io.BytesIO()
     monkey = pytest.MonkeyPatch()
     with monkey.context() as patched:
-        patched.setattr("host.sandbox_worker.resource", None)  # this process keeps its limits
+        patched.setattr("host.tokens.sandbox_worker.resource", None)  # this process keeps its limits
         serve(io.BytesIO(frame(op="ids", key="x", tokens=["a"]) + frame(op="nope") + b"\x01"), sink)
     first = int.from_bytes(sink.getvalue()[:4], "little")
     assert json.loads(sink.getvalue()[4 : 4 + first])["kind"] == "absent"

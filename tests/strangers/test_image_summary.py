@@ -16,7 +16,7 @@ from host.cli import create_app
 from host.errors import HostError, ImageError
 from host.image.inspect import bits_per_weight, image_facts, summary
 from host.image.reader import Image
-from host.pack import PackRequest, prepare
+from host.packing.pack import PackRequest, prepare
 from tests.support.images import ImageEditor
 from tests.support.model_files import write_folder
 from tests.support.tiny import tiny_llama

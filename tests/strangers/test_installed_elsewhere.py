@@ -29,7 +29,7 @@ import os
 from typer.testing import CliRunner
 from host import boards, places
 from host.cli import create_app
-from host.importer.recipe import recipes
+from host.files.recipe import recipes
 
 def test_what_came_along():
     assert places.INSTALLED

@@ -10,7 +10,7 @@ import pytest
 
 from host.compiler.compile import Options
 from host.errors import DeviceFailure
-from host.image.format import Format
+from host.schema.image import Format
 from tests.support.native import Native
 from tests.support.tiny import tiny_image, tiny_llama
 

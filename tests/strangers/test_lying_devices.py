@@ -17,16 +17,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from host.bench.evaluate import evaluate
 from host.errors import DeviceFaulty, HostError, TargetError
-from host.evaluate import evaluate
 from host.image.reader import Image
-from host.link import limits, messages
+from host.link import limits
 from host.link.client import Client
 from host.link.frames import MAX_LINE, Decoder, Frame, Text, encode
-from host.link.messages import DeviceState, Space, Type
 from host.link.shape import SHAPES
 from host.link.transfer import save_session
-from host.talk import Talk, state_bytes
+from host.schema import wire as messages
+from host.schema.wire import DeviceState, Space, Type
+from host.talk.talk import Talk, state_bytes
 from tests.support.liar import VOCABULARY, Liar, Said, done, message, tokens
 from tests.support.link import MODEL, Scripted, hello_reply
 from tests.support.tiny import tiny_image, tiny_llama

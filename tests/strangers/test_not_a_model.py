@@ -11,8 +11,8 @@ import pytest
 from gguf import GGUFWriter
 
 from host.errors import SourceError
-from host.importer import load_source
-from host.importer.hub import WANTED, is_hub_name
+from host.files.hub import WANTED, is_hub_name
+from host.model import load_source
 from tests.support.model_files import write_folder
 from tests.support.tiny import tiny_llama
 

@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pytest
 
 from host.compiler.compile import Options
-from host.image.format import Format, OpId, SectionId
 from host.link.client import Client
+from host.schema.image import Format, OpId, SectionId
 from host.targets import open_target
 from tests.support.images import ImageEditor
 from tests.support.native import Native

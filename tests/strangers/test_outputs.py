@@ -18,12 +18,12 @@ from typer.testing import CliRunner
 from host.boards import load_board
 from host.cli import create_app
 from host.errors import ImageError, UsageError
-from host.image.format import MAGIC
 from host.image.reader import Image
 from host.medium import disk, flash
 from host.output import check_output, open_log, replacing
-from host.pack import PackRequest
-from host.pack_shown import is_image, pack_image
+from host.packing.pack import PackRequest
+from host.packing.shown import is_image, pack_image
+from host.schema.image import MAGIC
 from host.trust.keys import make_keys
 from tests.support.fake_device import FakeServer
 from tests.support.model_files import write_folder

@@ -19,8 +19,8 @@ import pytest
 from host.compiler.compile import Options
 from host.compiler.passes import PASSES
 from host.errors import BY_NUMBER, DeviceFailure
-from host.image.format import OP_BYTES, Domain, Format, Layout, OpId, Overflow
-from host.importer.source import Source
+from host.files.source import Source
+from host.schema.image import OP_BYTES, Domain, Format, Layout, OpId, Overflow
 from tests.fuzz.image_parts import set_plan, set_program, take_apart
 from tests.support.images import ImageEditor
 from tests.support.native import Native

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from host import fetch
 from host.errors import SourceError, UsageError
 from host.fetch import Package, download_sdist, download_wheel
-from host.importer import recipe
+from host.files import recipe
 from tools.scons import sodium
 
 HEX = "5" * 64

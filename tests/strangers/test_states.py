@@ -18,10 +18,10 @@ import pytest
 from construct import Renamed, Struct
 
 from host.compiler.compile import Options
-from host.image.format import Format, Layout
-from host.link import messages
 from host.link.frames import Decoder, Frame, encode
-from host.link.messages import MESSAGES, FrameFlag, Space, Type
+from host.schema import wire as messages
+from host.schema.image import Format, Layout
+from host.schema.wire import MESSAGES, FrameFlag, Space, Type
 from tests.support.link import NUMBERS
 from tests.support.lockstep import LockstepLine
 from tests.support.texts import described, trained

@@ -19,7 +19,7 @@ import pytest
 from host.compiler import compile as limits
 from host.errors import DEVICE_ERRORS
 from host.image.bpe import why_no_terminal
-from host.image.format import BPE_BYTES, NO_TENSOR, Bpe, SectionId
+from host.schema.image import BPE_BYTES, NO_TENSOR, Bpe, SectionId
 from tests.support.texts import described
 from tests.unit.test_firmware_parts import compile_c
 
@@ -97,7 +97,7 @@ class Counted:
 def counted(tmp_path_factory: pytest.TempPathFactory) -> Counted:
     folder = tmp_path_factory.mktemp("work")
     (folder / "counter.c").write_text(COUNTER)
-    sources = [f"firmware/engine/tokenizer{part}.c" for part in ("", "_added", "_merge", "_split")]
+    sources = [f"firmware/tokenizer/{part}.c" for part in ("tables", "added", "merge", "split")]
     flags = ["-Dmemcmp=counted_memcmp", "-fno-builtin", "-fPIC", "-shared"]
     return Counted(ctypes.CDLL(str(compile_c(folder / "work.so", [*sources, str(folder / "counter.c")], *flags))))
 

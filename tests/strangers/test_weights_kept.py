@@ -16,13 +16,13 @@ from gguf import GGUFWriter
 
 from host.compiler.compile import Options
 from host.errors import SourceError
-from host.image.format import Activation, Format, Layout
-from host.importer import load_source
-from host.importer.activation import ACTIVATIONS
-from host.importer.fields import Fields
-from host.importer.llama import from_config, from_mistral
-from host.importer.source import Source
-from host.pack import PackRequest, prepare
+from host.families.activation import ACTIVATIONS
+from host.families.llama_source import from_config, from_mistral
+from host.files.fields import Fields
+from host.files.source import Source
+from host.model import load_source
+from host.packing.pack import PackRequest, prepare
+from host.schema.image import Activation, Format, Layout
 from tests.support.model_files import stored_arrays, write_folder, write_gguf, write_vocabulary
 from tests.support.native import Native
 from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama

@@ -11,8 +11,8 @@ import pytest
 from host.boards import Board
 from host.cli import create_app
 from host.errors import FitError
-from host.fit import CONTEXT_STEP, Asked, Changes, Room, alternatives
-from host.pack import PackRequest, command, prepare
+from host.packing.fit import CONTEXT_STEP, Asked, Changes, Room, alternatives
+from host.packing.pack import PackRequest, command, prepare
 from tests.support.model_files import write_folder
 from tests.support.tiny import tiny_llama
 

@@ -21,8 +21,8 @@ from host.errors import FitError, ImageError
 from host.image.fitness import check_board, check_device, device_notes
 from host.image.reader import Image
 from host.link.records import DeviceInfo
-from host.pack import PackRequest
-from host.pack_shown import pack_image
+from host.packing.pack import PackRequest
+from host.packing.shown import pack_image
 from tests.support.model_files import write_folder
 from tests.support.native import ROOT, build_library
 from tests.support.tiny import tiny_image, tiny_llama

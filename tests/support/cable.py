@@ -11,9 +11,9 @@ import time
 import tty
 from pathlib import Path
 
-from host.link import messages
 from host.link.frames import Decoder, Frame
-from host.link.messages import Type
+from host.schema import wire as messages
+from host.schema.wire import Type
 from tests.support.fake_device import FakeDevice
 
 TICK_SECONDS = 0.01

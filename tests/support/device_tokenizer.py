@@ -10,7 +10,7 @@ from typing import Any
 from tokenizers import Tokenizer as Library
 
 from host.errors import DeviceFailure
-from host.importer.source import Tokenizer
+from host.files.source import Tokenizer
 from tests.support.native import Native
 from tests.support.tiny import tiny_llama
 

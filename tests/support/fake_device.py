@@ -30,7 +30,8 @@ FLAGS = [
     "-Werror",
     "-ffp-contract=off",
 ]
-CODEC = [f"firmware/link/{name}.c" for name in ("frame", "cobs", "crc32c", "ring", "validate", "pending")]
+CODEC = [f"firmware/link/{name}.c" for name in ("frame", "cobs", "ring", "validate")]
+CODEC += ["firmware/common/crc32c.c", "firmware/jobs/pending.c"]
 
 
 def _compile(name: str, sources: list[Path], extra: list[str]) -> Path:
@@ -55,7 +56,9 @@ def _compile(name: str, sources: list[Path], extra: list[str]) -> Path:
 def build_device() -> Path:
     """An executable that is a device on stdin and stdout."""
     firmware = ROOT / "firmware"
-    sources = [*sorted((firmware / "link").glob("*.c")), *sorted((firmware / "engine").glob("tokenizer*.c"))]
+    folders = ("link", "jobs", "serve", "terminal", "tokenizer")
+    sources = [path for folder in folders for path in sorted((firmware / folder).glob("*.c"))]
+    sources += [firmware / "common/crc32c.c", firmware / "common/console.c"]
     sources += [firmware / "flash" / f"{name}.c" for name in ("selector", "update", "update_slot")]
     support = ROOT / "tests" / "support"
     return _compile("device", [*sources, support / "fake_engine.c", support / "fake_port.c"], [])

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "engine/engine.h"
-#include "engine/limits.h"
+#include "common/limits.h"
 #include "gen/errors.h"
 #include "gen/image_format.h"
 #include "kernels/kernels.h"

@@ -9,7 +9,7 @@ from typing import Any
 
 from construct import Container, Struct
 
-from host.image.format import (
+from host.schema.image import (
     HASH_BYTES,
     HEADER_BYTES,
     HEADER_DIGEST_OFFSET,

@@ -9,10 +9,10 @@ from typing import Any
 import google_crc32c
 import numpy as np
 
-from host.link import messages
 from host.link.client import Client
 from host.link.frames import Decoder, Frame, encode
-from host.link.messages import MESSAGES, FrameFlag, Type
+from host.schema import wire as messages
+from host.schema.wire import MESSAGES, FrameFlag, Type
 from tests.support.link import MODEL, hello_payload
 
 Said = list[tuple[Type, bytes]]

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from host.errors import DEVICE_ERRORS, DeviceFailure
-from host.link import messages
 from host.link.client import Client
 from host.link.frames import Decoder, Frame, encode
-from host.link.messages import FrameFlag, Type
 from host.link.stream import ByteStream
+from host.schema import wire as messages
+from host.schema.wire import FrameFlag, Type
 from tests.support.fake_device import FakeDevice
 
 NUMBERS = {error.name: error.number for error in DEVICE_ERRORS}

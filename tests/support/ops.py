@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from host.image.format import (
+from host.quant.layout import pack_float, pack_plain, pack_quantized
+from host.quant.quantize import Quantized
+from host.schema.image import (
     GROUP,
     PAGE_TOKENS,
     Domain,
@@ -22,8 +24,6 @@ from host.image.format import (
     q8a_row_bytes,
     record_bytes,
 )
-from host.quant.layout import pack_float, pack_plain, pack_quantized
-from host.quant.quantize import Quantized
 from tests.support.native import Native
 from tests.support.reference import Q8A
 

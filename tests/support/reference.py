@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from host.image.format import GROUP, PAGE_TOKENS, PARTIAL_TOKENS
 from host.quant.bf16 import from_bf16
 from host.quant.quantize import Quantized
+from host.schema.image import GROUP, PAGE_TOKENS, PARTIAL_TOKENS
 
 f32 = np.float32
 F32 = npt.NDArray[np.float32]

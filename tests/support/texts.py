@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from host.importer.source import Tokenizer as Described
-from host.importer.splits import LLAMA3, QWEN2
+from host.files.source import Tokenizer as Described
+from host.tokens.splits import LLAMA3, QWEN2
 
 CORPUS = [
     "The quick brown fox jumps over the lazy dog's back, and they'll say: it isn't true!\n\n    def f(x):\n",

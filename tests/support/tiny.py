@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from host.compiler.compile import Compiled, Options, compile_model
+from host.files.source import Blocks, Source, Tokenizer
 from host.image.writer import write_image
-from host.importer.source import Blocks, Source, Tokenizer
 
 
 @dataclass

@@ -16,9 +16,9 @@ from host.bench.report import BAR_WIDTH, INDENT, _legend, stack
 from host.bench.traffic import Traffic, total_traffic, traffic_by_group, visible_positions
 from host.boards import Roofline, load_board
 from host.compiler.compile import Options
-from host.image.format import Format, Layout, OpId
 from host.image.reader import Image
 from host.link.records import DeviceStats, OpCost
+from host.schema.image import Format, Layout, OpId
 from tests.support.tiny import tiny_image, tiny_llama
 
 

@@ -15,15 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Library
 
-from host.chat_template import ChatFormatter
 from host.errors import DeviceFailure, SourceError
+from host.files.source import Tokenizer
 from host.image.bpe import Unsupported, bpe_section, find_roles, why_no_terminal
-from host.image.format import Bpe, BpeFlag, SectionId
 from host.image.inspect import summary
 from host.image.reader import Image
-from host.importer import load_source
-from host.importer.source import Tokenizer
+from host.model import load_source
+from host.schema.image import Bpe, BpeFlag, SectionId
 from host.terminal import printable
+from host.tokens.chat_template import ChatFormatter
 from tests.support.device_tokenizer import Device, Text, image_source
 from tests.support.images import ImageEditor
 from tests.support.native import Native, Port

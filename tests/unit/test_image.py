@@ -18,12 +18,12 @@ from typer.testing import CliRunner, Result
 from host.cli import create_app
 from host.compiler.compile import Options, compile_model
 from host.errors import FitError, HostError, ImageError, SourceError, UsageError
-from host.image.format import HEADER_BYTES, HEADER_DIGEST_OFFSET, LEAF_BYTES, Format, Layout, SectionId
+from host.files.source import Source
 from host.image.inspect import image_facts, image_text, session_bytes, size_text, summary
 from host.image.reader import Image
 from host.image.writer import LeafHasher, write_image
-from host.importer.source import Source
-from host.pack import PackRequest, default_weights, prepare
+from host.packing.pack import PackRequest, default_weights, prepare
+from host.schema.image import HEADER_BYTES, HEADER_DIGEST_OFFSET, LEAF_BYTES, Format, Layout, SectionId
 from tests.support.model_files import write_folder, write_gguf
 from tests.support.native import Native
 from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama

@@ -13,13 +13,13 @@ import pytest
 from gguf import GGMLQuantizationType, GGUFReader, quants
 from safetensors.numpy import save_file
 
-from host.arch.rope import rope_frequencies
 from host.errors import SourceError
-from host.importer import load_source
-from host.importer.fields import Fields
-from host.importer.llama import from_config, from_gguf
-from host.importer.source import Source
-from host.importer.tensor import PLAIN, StoredTensor, block_size
+from host.families.llama_source import from_config, from_gguf
+from host.families.rope import rope_frequencies
+from host.files.fields import Fields
+from host.files.source import Source
+from host.files.tensor import PLAIN, StoredTensor, block_size
+from host.model import load_source
 from tests.support.model_files import interleaved, stored_arrays, write_folder, write_gguf
 from tests.support.tiny import tiny_gpt2, tiny_llama
 

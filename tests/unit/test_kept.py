@@ -13,8 +13,8 @@ from typer.testing import CliRunner, Result
 from host.cache import cache_directory, private_folder, remember
 from host.cli import create_app
 from host.errors import HostError
+from host.files.recipe import find_recipe, kept_path
 from host.image.reader import Image
-from host.importer.recipe import find_recipe, kept_path
 from tests.support.tiny import tiny_image, tiny_llama
 
 

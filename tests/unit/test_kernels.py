@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from host.image.format import Format, Layout
 from host.quant.bf16 import round_bf16, to_bf16
 from host.quant.quantize import Quantized
+from host.schema.image import Format, Layout
 from tests.support import reference
 from tests.support.native import Native
 from tests.support.ops import F32, KernelQ8a, QuantizedRows, Weight, aligned

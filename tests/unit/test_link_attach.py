@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from host.bench.evaluate import evaluate
 from host.errors import DeviceRestarted, TargetError
-from host.evaluate import evaluate
-from host.link import messages
 from host.link.client import Client
 from host.link.frames import Damaged, Decoder, Frame, Text, encode
-from host.link.messages import DeviceState, Reason, Type
+from host.schema import wire as messages
+from host.schema.wire import DeviceState, Reason, Type
 from tests.support.link import Open, Scripted, fake_clients, fake_of, hello_reply, refused
 from tests.support.lockstep import LockstepLine
 from tests.support.tiny import tiny_image, tiny_llama

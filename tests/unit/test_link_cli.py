@@ -23,17 +23,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from host import cli, talk
+from host import cli
+from host.bench.evaluate import kl_divergence, text_windows
 from host.compiler.compile import Options
 from host.errors import DeviceFailure
-from host.evaluate import kl_divergence, text_windows
+from host.files.source import Tokenizer
 from host.image.reader import Image
-from host.importer.source import Tokenizer
-from host.link import messages
 from host.link.describe import describe
 from host.link.frames import Damaged, Frame, Text
 from host.link.runs import Generation
-from host.talk import _overlap
+from host.schema import wire as messages
+from host.talk import talk
+from host.talk.talk import _overlap
 from host.terminal import printable
 from tests.support.commands import HostCommand
 from tests.support.fake_device import FakeServer

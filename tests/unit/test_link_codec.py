@@ -11,8 +11,8 @@ from cobs import cobs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from host.link import messages
 from host.link.frames import Damaged, Decoder, Frame, Text, decode, encode
+from host.schema import wire as messages
 from tests.support.fake_device import load_codec
 
 FRAMES = st.builds(

@@ -14,11 +14,11 @@ import pytest
 from host import pytest_device
 from host.compiler.compile import Options
 from host.errors import TargetError, UsageError
-from host.link import messages
 from host.link.client import Client
 from host.link.frames import Decoder, Frame, Text, encode
-from host.link.messages import Type
 from host.link.rate import line_rate
+from host.schema import wire as messages
+from host.schema.wire import Type
 from host.targets import parse_spec
 from host.targets.hooks import Hooks
 from tests.support.fake_device import FakeDevice

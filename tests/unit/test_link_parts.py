@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from host.errors import BY_NUMBER
-from host.link import messages
 from host.link.frames import decode
-from host.link.messages import MESSAGES, VERSION_MAX, VERSION_MIN, Type
+from host.schema import wire as messages
+from host.schema.wire import MESSAGES, VERSION_MAX, VERSION_MIN, Type
 from tests.support.fake_device import load_codec
 
 RING_BYTES = 4096

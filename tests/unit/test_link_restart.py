@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 
 from host.errors import DeviceRestarted, TargetError
-from host.link import messages
 from host.link.client import Client
+from host.schema import wire as messages
 
 REPORT = f"{messages.RELEASE} on visionfive2: rv64gc, 4 harts\r\n".encode()
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from host.errors import DeviceFailure
-from host.link import messages
 from host.link.client import Client
-from host.link.messages import Reason, Type
 from host.link.records import SamplerParams
+from host.schema import wire as messages
+from host.schema.wire import Reason, Type
 from tests.support.link import Open, ask, fake_clients, refused
 
 

@@ -15,12 +15,12 @@ from host.compiler.compile import Options
 from host.errors import DeviceFailure, UsageError
 from host.faults.pty_line import PtyLine
 from host.image.reader import Image
-from host.link import messages
 from host.link.client import Client
-from host.link.messages import DeviceState, Space
 from host.link.transfer import SavedSession, restore_session, save_session, send_image
 from host.places import build_root
 from host.pytest_device import Device
+from host.schema import wire as messages
+from host.schema.wire import DeviceState, Space
 from host.targets import open_target, parse_spec, simulators
 from host.targets.hooks import Hooks
 from host.targets.process import ProcessTarget

@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 from serial.tools.list_ports_common import ListPortInfo
 
-from host import cli, talk
+from host import cli
 from host.compiler.compile import Options
 from host.errors import TargetError
 from host.image.reader import Image
 from host.link import endpoint
-from host.link.messages import Reason
-from host.talk import Talk, open_talk
+from host.schema.wire import Reason
+from host.talk import talk
+from host.talk.talk import Talk, open_talk
 from host.targets import serial_line
 from tests.support.cable import Cable
 from tests.support.fake_device import FakeDevice

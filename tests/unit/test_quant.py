@@ -10,10 +10,9 @@ from gguf import GGMLQuantizationType as Kind
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from host.compiler.graph import Weight
 from host.errors import SourceError
-from host.image.format import Format, Layout, tensor_bytes
-from host.importer.source import Blocks
+from host.files.source import Blocks
+from host.ir.graph import Weight
 from host.quant.bf16 import from_bf16, round_bf16, to_bf16
 from host.quant.encode import encode_weight, quantized_rows
 from host.quant.layout import (
@@ -25,6 +24,7 @@ from host.quant.layout import (
     unpack_quantized,
 )
 from host.quant.quantize import from_blocks, quantize
+from host.schema.image import Format, Layout, tensor_bytes
 from tests.support.tiny import MemoryTensor
 
 QUANTIZED = [Format.Q8, Format.Q4, Format.Q4M]

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from host.errors import SourceError
-from host.importer import load_source, recipe
+from host.files import recipe
+from host.model import load_source
 from tests.support.model_files import write_folder, write_gguf
 from tests.support.tiny import tiny_gpt2, tiny_llama
 

@@ -11,7 +11,7 @@ import pytest
 
 from host.compiler.compile import Options
 from host.errors import BY_NUMBER, DeviceFailure
-from host.image.format import Format, Overflow
+from host.schema.image import Format, Overflow
 from tests.support.native import Native, Params, params
 from tests.support.tiny import tiny_image, tiny_llama
 

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer as Library
 
-from host.chat_template import ChatFormatter, ChatTemplate, TextStream, encode_prompt
 from host.errors import SourceError
-from host.importer import load_source
-from host.importer.gguf_tokenizer import gguf_tokenizer
-from host.importer.source import Tokenizer
-from host.importer.splits import BY_NAME
-from host.importer.tokenizer import load_tokenizer
+from host.files.source import Tokenizer
+from host.model import load_source
+from host.tokens.chat_template import ChatFormatter, ChatTemplate, TextStream, encode_prompt
+from host.tokens.gguf_tokenizer import gguf_tokenizer
+from host.tokens.splits import BY_NAME
+from host.tokens.tokenizer import load_tokenizer
 from tests.support.model_files import write_folder, write_gguf
 from tests.support.tiny import tiny_llama
 

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from host.cli import create_app
 from host.errors import BY_NUMBER, DeviceFailure, ImageError, TargetError, UsageError
-from host.image.format import HEADER_BYTES, OP_BYTES, Header, SectionId, Signature
 from host.image.reader import Image
+from host.schema.image import HEADER_BYTES, OP_BYTES, Header, SectionId, Signature
 from host.trust.keys import key_id, load_private, load_public, make_keys
 from host.trust.signing import check_signature, sign_image
 from tests.support.images import ImageEditor

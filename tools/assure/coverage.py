@@ -11,7 +11,7 @@ import sys
 
 from tools.assure.common import CLANG_HINT, GENERATED, ROOT, WORK, Failed, Row, find_tool, run
 
-SOURCES = ["cobs.c", "crc32c.c", "frame.c", "ring.c", "validate.c"]
+SOURCES = ["link/cobs.c", "common/crc32c.c", "link/frame.c", "link/ring.c", "link/validate.c"]
 TESTS = ["tests/unit/test_link_codec.py", "tests/unit/test_link_parts.py"]
 KINDS = ("mcdc", "branches", "lines")
 
@@ -22,7 +22,7 @@ def measure() -> dict[str, tuple[int, int]]:
     library, profile = WORK / "codec.so", WORK / "codec.profdata"
     for old in WORK.glob("codec-*.profraw"):
         old.unlink()
-    paths = [ROOT / "firmware" / "link" / source for source in (*SOURCES, "pending.c")]
+    paths = [ROOT / "firmware" / source for source in (*SOURCES, "jobs/pending.c")]
     flags = ["-fprofile-instr-generate", "-fcoverage-mapping", "-fcoverage-mcdc", "-g", "-shared", "-fPIC"]
     WORK.mkdir(parents=True, exist_ok=True)
     run([clang, "-std=c11", *flags, "-Ifirmware", f"-I{GENERATED}", *paths, "-o", library], 120, log="coverage-build")

@@ -52,7 +52,7 @@ def build_native() -> Path:
     sources += [ROOT / "tests/fuzz" / name for name in ("run_mutants.c", "fibers.c")]
     objects = compile_objects([clang], sources, WORK / "mutants", [*arch_flags(), *SANITIZE, "-DMUTANTS_ASAN=1"])
     # Others watch over it, and it would take a sixth of the time.
-    objects += compile_objects([clang], [ROOT / "firmware/engine/sha256.c"], WORK / "mutants", arch_flags())
+    objects += compile_objects([clang], [ROOT / "firmware/common/sha256.c"], WORK / "mutants", arch_flags())
     program = WORK / "run_mutants"
     run([clang, *SANITIZE, *objects, "-o", program], 120, log="link-mutants")
     return program

@@ -13,23 +13,23 @@ from pathlib import Path
 from tools.assure.common import FRAMA_HINT, GENERATED, Failed, Missing, Row, run
 
 UNITS = {
-    "codec": ["cobs.c", "crc32c.c", "frame.c"],
-    "ring": ["ring.c"],
-    "validator": ["validate.c"],
+    "codec": ["link/cobs.c", "common/crc32c.c", "link/frame.c"],
+    "ring": ["link/ring.c"],
+    "validator": ["link/validate.c"],
 }
 PROVER_SECONDS = 300
 LIMIT_SECONDS = 7200
 
 
 def prove(name: str, sources: list[str]) -> tuple[int, int]:
-    """Goals proven and goals, of files in firmware/link. Raises Failed with the goals that are not proven."""
+    """Goals proven and goals, of files below firmware/. Raises Failed with the goals that are not proven."""
     text = run(
         [
             *("frama-c", "-machdep", "gcc_x86_64", f"-cpp-extra-args=-Ifirmware -I{GENERATED}"),
             *("-inline-calls", "@inline", "-remove-inlined", "@inline"),
             *("-wp", "-wp-rte", "-wp-prover", "z3,cvc4", "-wp-timeout", str(PROVER_SECONDS)),
             *("-wp-par", "2", "-wp-cache", "none"),
-            *(Path("firmware/link") / source for source in sources),
+            *(Path("firmware") / source for source in sources),
         ],
         LIMIT_SECONDS,
         log=f"proof-{name}",

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from host.files.source import Tokenizer
 from host.image.bpe import why_no_terminal
-from host.importer.gguf_tokenizer import gguf_tokenizer
-from host.importer.source import Tokenizer
-from host.importer.splits import GPT2, SPLITS, Split
-from host.importer.tokenizer import codec_of
+from host.tokens.gguf_tokenizer import gguf_tokenizer
+from host.tokens.splits import GPT2, SPLITS, Split
+from host.tokens.tokenizer import codec_of
 from tests.support.device_tokenizer import Device, image_source
 from tests.support.native import Native
 from tests.support.strings import ByteReference, PieceReference, gguf_bytes, gguf_pieces, random_texts

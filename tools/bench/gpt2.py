@@ -14,9 +14,9 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from host.importer.fields import Fields
-from host.importer.gpt2 import CONV1D, from_config, shapes
-from host.pack import PackRequest, prepare
+from host.families.gpt2_source import CONV1D, from_config, shapes
+from host.files.fields import Fields
+from host.packing.pack import PackRequest, prepare
 
 CONFIG: dict[str, Any] = {
     "model_type": "gpt2",

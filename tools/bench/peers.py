@@ -24,9 +24,9 @@ from pathlib import Path
 from host.bench.measure import Plan, bench_tokens, measure
 from host.boards import load_board
 from host.errors import HostError, TargetError, UsageError
-from host.importer.recipe import fetch, find_recipe
+from host.files.recipe import fetch, find_recipe
 from host.places import build_root
-from host.talk import open_client, open_talk, resolve_image
+from host.talk.talk import open_client, open_talk, resolve_image
 from host.targets import parse_spec
 from host.targets.opening import build_firmware
 from host.targets.process import ProcessTarget

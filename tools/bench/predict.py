@@ -25,9 +25,9 @@ from rich.table import Table
 from host.bench.measure import OpShare, Plan, measure
 from host.bench.traffic import Traffic, op_group
 from host.errors import HostError, UsageError
-from host.image.format import Activation, Format, OpId
 from host.image.reader import Image
-from host.talk import open_talk
+from host.schema.image import Activation, Format, OpId
+from host.talk.talk import open_talk
 from tools.bench.cores import GELU_WIDTH, Core, Cycles, core_names, load_core, measure_core
 from tools.bench.gpt2 import gpt2_image
 from tools.bench.llama import work_folder

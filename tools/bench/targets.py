@@ -21,9 +21,9 @@ from pathlib import Path
 from host.bench.measure import Plan, bench_tokens, measure
 from host.bench.traffic import op_group
 from host.errors import HostError, TargetError
-from host.image.format import OpId
 from host.link.transfer import SavedSession, save_session
-from host.talk import open_talk, resolve_image
+from host.schema.image import OpId
+from host.talk.talk import open_talk, resolve_image
 from tools.bench import peers
 from tools.bench.bare import BARE, CASES, bare_toolchain, compile_kernels
 from tools.bench.cores import Cycles, load_core, measure_core

@@ -23,7 +23,7 @@ from tools.scons import media
 from tools.scons.settings import literal
 from tools.scons.variant import ROOT, Options, near, short_line
 
-PACKERS = ("arch", "compiler", "quant", "image", "importer")
+PACKERS = ("schema", "files", "tokens", "ir", "families", "model", "compiler", "quant", "image", "packing")
 """Parts of host/ that an image depends on."""
 
 
@@ -36,8 +36,7 @@ def model_node(env: Any, options: Options) -> Any:
         check_board(Image(path), options.board, options.kernels)
         return env.File(literal(path))
     image = options.place(f"{file_name(path.stem)}.hsp")
-    packers = [PACKAGE / "pack.py"]
-    packers += [p for folder in PACKERS for p in sorted((PACKAGE / folder).rglob("*.py"))]
+    packers = [p for folder in PACKERS for p in sorted((PACKAGE / folder).rglob("*.py"))]
     sources = [literal(path), *map(near, packers), env.Value(f"{options.board.name} {options.kernels}")]
     return env.Command(image, sources, Action(pack, short_line(env, "PACK") or None), OPTIONS=options)[0]
 

@@ -26,13 +26,13 @@ from tools.scons.toolchain import COMMON, FREESTANDING, Toolchain, choose
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATED = {
-    "image": ("image_format.h", PACKAGE / "image/format.py"),
-    "wire": ("wire.h", PACKAGE / "link/messages.py"),
+    "image": ("image_format.h", PACKAGE / "schema/image.py"),
+    "wire": ("wire.h", PACKAGE / "schema/wire.py"),
     "errors": ("errors.h", PACKAGE / "errors.py"),
     "selector": ("selector.h", PACKAGE / "medium/selector.py"),
     "unicode": ("unicode.h", ROOT / "tools/gen_unicode.py"),
 }
-CORE = ("engine", "ops", "link", "kernels")
+CORE = ("common", "image", "engine", "ops", "tokenizer", "link", "jobs", "serve", "terminal", "kernels")
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def defines(options: Options) -> list[str]:
     return [f"-D{name}={int(value)}" for name, value in flags.items()]
 
 
-ASKS_FOR_SIGNATURES = "firmware/engine/image_header.c"
+ASKS_FOR_SIGNATURES = "firmware/image/header.c"
 """The one file that differs in a firmware with a key: all others are what they are without, and not compiled again."""
 
 
@@ -367,8 +367,8 @@ def build_shim(env: Any, options: Options) -> list[Any]:
 
 def build_applet(env: Any, options: Options, flags: list[str]) -> list[Any]:
     """The selector as a program of U-Boot: its flat binary, ``selector.bin``."""
-    named = ["flash/applet.c", "flash/selector.c", "flash/handoff.c", "link/crc32c.c"]
-    named += ["engine/image_header.c", "engine/sha256.c", "boot/memory.c"]
+    named = ["flash/applet.c", "flash/selector.c", "flash/handoff.c", "common/crc32c.c"]
+    named += ["image/header.c", "common/sha256.c", "boot/memory.c"]
     nodes = objects(env, options, [Path("firmware") / name for name in named], "applet", CCFLAGS=flags)
     nodes += trust_objects(env, options, "applet", CCFLAGS=flags)
     return flat_binary(env, options, link_bare(env, options, nodes, "applet"), "selector.bin")

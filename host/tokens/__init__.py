@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tokenizers, splits and chat templates, which run in a child process with limits."""
