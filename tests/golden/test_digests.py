@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The logits of fixed models and tokens are those in digests.json, bit for bit, in this version and on every target.
+
+Where they change on purpose, ``python -m tools.digests --write`` writes the file anew, and the commit says why. The
+other targets and SmolLM2 run with --slow.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from host.errors import SourceError
+from host.pytest_device import Device
+from tests.support import digests
+
+REAL = [name for name, case in digests.CASES.items() if case.family == digests.RECIPE]
+SMALL = [name for name in digests.CASES if name not in REAL]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def reference() -> None:
+    """These tests need neither torch nor transformers: the file is the reference."""
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> digests.Images:
+    return digests.Images(tmp_path_factory.mktemp("digests"))
+
+
+@pytest.fixture(scope="session")
+def known() -> dict[str, str]:
+    return digests.read_digests()
+
+
+@pytest.fixture(scope="session")
+def built() -> set[str]:
+    """Targets whose firmware was built in this session."""
+    return set()
+
+
+def check(device: Device, names: list[str], known: dict[str, str], images: digests.Images, built: set[str]) -> None:
+    """Every case gives the digest in the file."""
+    if device.spec.text not in built:
+        digests.build_target(device.spec)
+        built.add(device.spec.text)
+    found: dict[str, set[str]] = {}
+    for name in names:
+        case = digests.CASES[name]
+        for layout in digests.layouts(case, device.spec):
+            client = device.connect(images.path(name, layout))
+            found.setdefault(name, set()).add(digests.digest(client, case.script))
+    assert found == {name: {known[name]} for name in names}
+
+
+@pytest.mark.targets(digests.REFERENCE)
+@pytest.mark.parametrize("part", sorted({name.split("/")[0] for name in SMALL}))
+def test_small_models(
+    device: Device, part: str, known: dict[str, str], images: digests.Images, built: set[str]
+) -> None:
+    check(device, [name for name in SMALL if name.startswith(f"{part}/")], known, images, built)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.targets(*digests.TARGETS[1:])
+def test_small_models_elsewhere(device: Device, known: dict[str, str], images: digests.Images, built: set[str]) -> None:
+    check(device, SMALL, known, images, built)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.targets(*digests.TARGETS)
+def test_smollm2(device: Device, known: dict[str, str], images: digests.Images, built: set[str]) -> None:
+    try:
+        images.path(REAL[0], digests.layouts(digests.CASES[REAL[0]], device.spec)[0])
+    except SourceError as error:
+        pytest.skip(f"SmolLM2 cannot be fetched: {error}")
+    check(device, REAL, known, images, built)
+
+
+def test_the_file_is_whole(known: dict[str, str]) -> None:
+    """A digest for each case; twins share theirs, and no others do: none is of logits that say nothing."""
+    assert list(known) == list(digests.CASES)
+    twins = {name: case.twin for name, case in digests.CASES.items() if case.twin}
+    assert {name: known[name] for name in twins} == {name: known[twin] for name, twin in twins.items()}
+    alone = Counter(digest for name, digest in known.items() if name not in twins)
+    assert set(alone.values()) == {1}
