@@ -22,11 +22,11 @@ import numpy.typing as npt
 from host.boards import load_board
 from host.compiler.compile import KV_FORMATS, LAYOUTS, WEIGHT_FORMATS, Options
 from host.compiler.passes import PASSES
-from host.image.format import Layout, Overflow
-from host.importer import load_source
-from host.importer.source import Source
+from host.files.source import Source
 from host.link.client import Client
-from host.pack import PackRequest, prepare
+from host.model import load_source
+from host.packing.pack import PackRequest, prepare
+from host.schema.image import Layout, Overflow
 from host.targets import TargetSpec
 from host.targets.opening import build_firmware
 from tests.support.model_files import write_folder, write_gguf
