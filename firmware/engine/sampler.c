@@ -7,10 +7,10 @@
  */
 #include <string.h>
 
+#include "common/math.h"
 #include "engine/philox.h"
 #include "engine/private.h"
 #include "gen/errors.h"
-#include "ops/math.h"
 
 /* ---- parameters ---- */
 

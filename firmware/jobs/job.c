@@ -4,13 +4,13 @@
 #include <string.h>
 
 #include "common/limits.h"
+#include "common/math.h"
 #include "gen/errors.h"
 #include "common/crc32c.h"
 #include "link/link.h"
 #include "jobs/pending.h"
 #include "jobs/stream.h"
 #include "terminal/terminal.h"
-#include "ops/math.h"
 
 static uint32_t tokens[LIMIT_ROWS];
 static struct engine_row rows[LIMIT_ROWS];

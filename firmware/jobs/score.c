@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common/limits.h"
+#include "common/math.h"
 #include "gen/errors.h"
 #include "kernels/kernels.h"
 #include "link/link.h"
 #include "jobs/pending.h"
 #include "jobs/job.h"
-#include "ops/math.h"
 
 static uint8_t message[WIRE_MAX_PAYLOAD];
 

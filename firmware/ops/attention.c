@@ -8,10 +8,10 @@
  * result, so that a model with few KV heads keeps all harts busy.
  */
 
+#include "common/math.h"
 #include "engine/pool.h"
 #include "gen/image_format.h"
 #include "ops/kv_page.h"
-#include "ops/math.h"
 #include "ops/ops.h"
 
 #define PARTIAL_TOKENS 256u

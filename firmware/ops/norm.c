@@ -2,8 +2,8 @@
 
 /* RMS and layer norm of the segments of a row, to f32 or quantized at once. */
 
+#include "common/math.h"
 #include "gen/image_format.h"
-#include "ops/math.h"
 #include "ops/ops.h"
 
 #define CHUNK 256u /* columns normalized on the stack before they are quantized */

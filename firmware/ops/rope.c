@@ -2,8 +2,8 @@
 
 /* Rotary position embedding, in place. */
 
+#include "common/math.h"
 #include "gen/image_format.h"
-#include "ops/math.h"
 #include "ops/ops.h"
 
 /* The pair (x[i * step], x[i * step + apart]) for i below half. */

@@ -2,7 +2,7 @@
 
 /* Cosines and sines of the rows' positions, once a step for all layers. */
 
-#include "ops/math.h"
+#include "common/math.h"
 #include "ops/ops.h"
 
 #define CHUNK 16u /* frequencies that a hart takes at a time */

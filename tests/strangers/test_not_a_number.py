@@ -41,7 +41,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def functions(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     folder = tmp_path_factory.mktemp("functions")
     lines = [f"float f_{name}(float x) {{ return math_{name}(x); }}" for name in ("tanh", "erf")]
-    (folder / "functions.c").write_text("\n".join(['#include "ops/math.h"', *lines, ""]))
+    (folder / "functions.c").write_text("\n".join(['#include "common/math.h"', *lines, ""]))
     flags = ["-ffp-contract=off", "-fno-math-errno", "-fPIC", "-shared"]
     return ctypes.CDLL(str(compile_c(folder / "functions.so", [str(folder / "functions.c")], *flags)))
 

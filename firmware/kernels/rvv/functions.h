@@ -2,7 +2,7 @@
 #ifndef KERNELS_RVV_FUNCTIONS_H
 #define KERNELS_RVV_FUNCTIONS_H
 
-/* The functions of ops/math.h, lane by lane, the same bits. exp holds four values at a time,
+/* The functions of common/math.h, lane by lane, the same bits. exp holds four values at a time,
  * which may take eight registers each; the others take four, or they would spill. */
 
 #include <riscv_vector.h>

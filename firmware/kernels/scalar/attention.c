@@ -2,11 +2,11 @@
 
 /* Scores and values of one page and one KV head. */
 
+#include "common/math.h"
 #include "kernels/load.h"
 #include "kernels/quantize.h"
 #include "kernels/scalar/scalar.h"
 #include "kernels/swar/swar.h"
-#include "ops/math.h"
 
 #define CHUNK     8u /* dimensions whose accumulators stay in registers */
 #define MAX_WIDTH 16u

@@ -2,11 +2,11 @@
 
 /* Rows of floats; sums in 32 virtual lanes. */
 
+#include "common/math.h"
 #include "gen/image_format.h"
 #include "kernels/load.h"
 #include "kernels/quantize.h"
 #include "kernels/scalar/scalar.h"
-#include "ops/math.h"
 
 #define BLOCK 8u
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/test/cases.h"
 
+#include "common/math.h"
 #include "gen/image_format.h"
 #include "kernels/load.h"
-#include "ops/math.h"
 
 #define MAX_GROUPS   18u
 #define MAX_COUNT    9u

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef OPS_MATH_H
-#define OPS_MATH_H
+#ifndef COMMON_MATH_H
+#define COMMON_MATH_H
 
 /* Elementary functions in f32, the same bits on every target.
  *
