@@ -111,9 +111,20 @@ def module_header(module: ModuleType, prefix: str, source: str) -> str:
     for name, value in vars(module).items():
         if isinstance(value, Struct):
             lines += accessors(prefix, name, value)
+    if hasattr(module, "OPS"):
+        lines += ops(module)
     if hasattr(module, "MESSAGES"):
         lines += requests(module)
     return "\n".join([*lines, "", "#endif", ""])
+
+
+def ops(module: ModuleType) -> list[str]:
+    """``IMAGE_OPS(X)``: X(name, NAME) for each op, and IMAGE_OP_VERSION_<NAME>; their sizes are accessors()."""
+    lines = ["", "#define IMAGE_OPS(X) \\"]
+    lines += [f"    X({op.name.lower()}, {op.name}) \\" for op in module.OPS]
+    lines.append("")
+    lines += [f"#define IMAGE_OP_VERSION_{op.name} {version}u" for op, version in module.OP_VERSIONS.items()]
+    return lines
 
 
 def requests(module: ModuleType) -> list[str]:
