@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#include "port/port.h"
+#include "common/port.h"
 
 void console_text(const struct port *port, const char *text);
 void console_u64(const struct port *port, uint64_t value);

@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-#include "port/port.h"
+#include "common/port.h"
 
 struct engine_row {
     uint32_t session;

@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-#include "port/port.h"
+#include "common/port.h"
 
 #define POOL_MAX_HARTS 16u
 

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#include "port/port.h"
+#include "common/port.h"
 
 /* Takes U-Boot's handoff and looks for the board's block device. Returns what can be done with the
  * slots, or NULL. */

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "flash/selector.h"
-#include "port/port.h"
+#include "common/port.h"
 
 /* A disk of sectors of SELECTOR_SECTOR_BYTES. All operations return 0 or a negative error. */
 struct update_medium {

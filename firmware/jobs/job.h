@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "serve/serve.h"
-#include "port/port.h"
+#include "common/port.h"
 
 struct run {
     const struct port *port;

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#include "port/port.h"
+#include "common/port.h"
 
 void baud_init(const struct port *port);
 

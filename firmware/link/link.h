@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "link/frame.h"
-#include "port/port.h"
+#include "common/port.h"
 
 struct link_counters {
     uint32_t received;

@@ -11,7 +11,7 @@
 #include "gen/wire.h"
 #include "link/ring.h"
 #include "port/bare_machine.h"
-#include "port/port.h"
+#include "common/port.h"
 #include "port/vector.h"
 
 #define START_TICKS    BOARD_TIMER_HZ /* a second for the harts to come up */

@@ -4,7 +4,7 @@
 
 /* Harts as threads, for Linux and native and for the library that tests load. */
 
-#include "port/port.h"
+#include "common/port.h"
 
 /* Sets the port's hart and time operations and starts harts 1 to port->harts - 1 in pool_worker();
  * the caller is hart 0. Once in a process. Returns 0, or E_HART where a thread did not start. */

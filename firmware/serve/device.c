@@ -8,7 +8,7 @@
 #include "jobs/job.h"
 #include "serve/serve.h"
 #include "terminal/terminal.h"
-#include "port/port.h"
+#include "common/port.h"
 
 #define SLOT_PIECE 65536u /* between two looks at the line */
 

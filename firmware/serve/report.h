@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "engine/engine.h"
-#include "port/port.h"
+#include "common/port.h"
 
 void report_machine(const struct port *port);
 void report_model(const struct port *port, const struct engine_info *info);

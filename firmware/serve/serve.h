@@ -15,7 +15,7 @@
 #include "engine/engine.h"
 #include "gen/wire.h"
 #include "link/frame.h"
-#include "port/port.h"
+#include "common/port.h"
 
 struct job {
     uint32_t request;

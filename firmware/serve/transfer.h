@@ -9,7 +9,7 @@
 
 #include "engine/engine.h"
 #include "link/frame.h"
-#include "port/port.h"
+#include "common/port.h"
 
 void transfer_init(const struct port *port);
 

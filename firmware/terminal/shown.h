@@ -6,7 +6,7 @@
  * over tokens whole, what is no UTF-8 as U+FFFD, and nothing that steers the terminal. */
 
 #include "tokenizer/tokenizer.h"
-#include "port/port.h"
+#include "common/port.h"
 
 /* Begins an answer; `strip`: less one space at its start. */
 void shown_begin(const struct port *port, uint32_t strip);

@@ -11,7 +11,7 @@
  */
 
 #include "jobs/job.h"
-#include "port/port.h"
+#include "common/port.h"
 
 /* Nobody is there yet. */
 void terminal_init(const struct port *port);

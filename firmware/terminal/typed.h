@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-#include "port/port.h"
+#include "common/port.h"
 
 #define TYPED_BYTES  1024u
 #define TYPED_CTRL_C 3

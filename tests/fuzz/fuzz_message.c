@@ -14,7 +14,7 @@
 #include "link/cobs.h"
 #include "common/crc32c.h"
 #include "link/frame.h"
-#include "port/port.h"
+#include "common/port.h"
 
 enum {
     RAW = 1,      /* the payload goes onto the line as it is */

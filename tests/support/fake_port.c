@@ -10,7 +10,7 @@
 
 #include "flash/update.h"
 #include "gen/errors.h"
-#include "port/port.h"
+#include "common/port.h"
 
 /* FAKE_SLOW is how many times slower than the machine's the device's clock runs. */
 static uint64_t now_us(void)

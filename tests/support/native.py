@@ -91,7 +91,7 @@ COUNTER = ctypes.CFUNCTYPE(ctypes.c_uint64)
 
 
 class Port(ctypes.Structure):
-    """struct port of firmware/port/port.h."""
+    """struct port of firmware/common/port.h."""
 
     _fields_ = (
         ("board", ctypes.c_char_p),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef PORT_PORT_H
-#define PORT_PORT_H
+#ifndef COMMON_PORT_H
+#define COMMON_PORT_H
 
 /* What the firmware needs of the machine below it: one struct of operations and facts.
  *
