@@ -15,40 +15,13 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from host import __version__, streams
+from host.command_line.listing import TITLE, root_help
 
 if TYPE_CHECKING:
     import typer
 
-TITLE = "Language models on RISC-V boards: pack, inspect, run and measure them."
-CODES = (
-    "Exit codes: 0 success, 1 other errors, 2 usage, 3 source, 4 image, 5 does not fit, 6 target, 7 device,\n"
-    "130 Ctrl-C, 141 what reads the output has gone."
-)
-OPTIONS = (
-    ("--version", "Print it."),
-    ("--install-completion", "Install completion for the shell that runs."),
-    ("--show-completion", "Print that completion's script."),
-    ("-h, --help", "Show this message; host COMMAND --help shows a command's."),
-)
 COMPLETE = "_HOST_COMPLETE"
 """Set by a shell that asks for completion."""
-
-
-def root_help() -> str:
-    """What ``host --help`` prints."""
-    from host.commands import command_lines
-
-    rows = [(name, line.help) for name, line in command_lines().items()]
-    width = max(len(name) for name, _ in (*rows, *OPTIONS)) + 2
-    listed = {title: [f"  {name:<{width}}{text}" for name, text in part] for title, part in _parts(rows)}
-    lines = ["Usage: host [OPTIONS] COMMAND [ARGS]...", "", f"  {TITLE}"]
-    for title, part in listed.items():
-        lines += ["", f"{title}:", *part]
-    return "\n".join([*lines, "", CODES])
-
-
-def _parts(rows: list[tuple[str, str]]) -> tuple[tuple[str, list[tuple[str, str]]], ...]:
-    return ("Commands", rows), ("Options", list(OPTIONS))
 
 
 def create_app() -> typer.Typer:

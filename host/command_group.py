@@ -12,7 +12,7 @@ import typer
 import typer.core
 import typer.main
 
-from host.commands import command_lines
+from host.command_line.listing import command_lines, root_help
 from host.errors import UsageError
 
 
@@ -91,8 +91,6 @@ class CommandGroup(typer.core.TyperGroup):
 
     def get_help(self, ctx: Any) -> str:  # noqa: ARG002
         """The list of commands, for which none is imported."""
-        from host.cli import root_help
-
         return root_help()
 
     def shell_complete(self, ctx: Any, incomplete: str) -> Any:

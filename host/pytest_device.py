@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from host.errors import HostError
 from host.faults import BrokenStream
 from host.image.reader import Image
 from host.link.client import Client
@@ -128,3 +129,11 @@ class Device:
         """End the target, where it was started."""
         if self._target:
             self._target.close()
+
+
+def connect_or_fail(device: Device, image: Path | None) -> Client:
+    """Connect to a device. A HostError fails the test with its words, without a traceback."""
+    try:
+        return device.connect(image)
+    except HostError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None

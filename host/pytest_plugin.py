@@ -249,14 +249,6 @@ def _hold_board(config: pytest.Config, port: str, test: contextlib.ExitStack) ->
 @pytest.fixture
 def hart_client(hart_device: Device, hart_image: Path | None) -> Client:
     """A connection to the started target, with an empty session."""
-    return connect(hart_device, hart_image)
+    from host.pytest_device import connect_or_fail
 
-
-def connect(device: Device, image: Path | None) -> Client:
-    """The same for any device: an error of ours fails the test in a line."""
-    from host.errors import HostError
-
-    try:
-        return device.connect(image)
-    except HostError as error:
-        raise pytest.fail.Exception(str(error), pytrace=False) from None
+    return connect_or_fail(hart_device, hart_image)

@@ -39,6 +39,6 @@ def device(hart_device: Device) -> Device:
 @pytest.fixture
 def client(device: Device, image: Path | None) -> Client:
     """A connection to the started target, with an empty session."""
-    from host.pytest_plugin import connect
+    from host.pytest_device import connect_or_fail
 
-    return connect(device, image)
+    return connect_or_fail(device, image)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from host.boards import Board, board_names, load_board
-from host.completion import boards as complete_boards
+from host.command_line.completion import boards as complete_boards
 
 MIB = 1 << 20
 

@@ -13,7 +13,7 @@ import typer
 
 from host.boards import load_board
 from host.choices import choices
-from host.completion import boards
+from host.command_line.completion import boards
 from host.errors import UsageError
 from host.places import TREE, build_root
 from host.words import shown

@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from host import completion
 from host.boards import Board, load_board, parse_size
+from host.command_line import completion
 from host.commands.run import BaudOption
 from host.errors import TargetError, UsageError
 from host.image.fitness import check_board, check_memory

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from host.completion import image_files
+from host.command_line.completion import image_files
 
 if TYPE_CHECKING:
     from host.errors import ImageError

@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
+from host.command_line.completion import image_files
 from host.commands.run import BaudOption, LogOption, PatienceOption, QuietOption, TargetOption
-from host.completion import image_files
-from host.image.fitness import check_device
 from host.image.reader import Image
 from host.link.transfer import send_image
+from host.talk.fitness import check_device
 from host.talk.talk import open_device
 from host.terminal import Notices
 

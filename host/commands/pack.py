@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from host import completion
-from host.completion import one_of
+from host.command_line import completion
+from host.command_line.completion import one_of
 
 if TYPE_CHECKING:
     from host.packing.pack import Packing, PackRequest

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from host import completion
+from host.command_line import completion
 from host.errors import UsageError
 from host.link.interrupts import deferred_interrupts
 from host.link.records import MAX_TOKENS, DeviceStats, Done, SamplerParams

@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from host.completion import image_files
+from host.command_line.completion import image_files
 from host.image.inspect import signed_by
 from host.image.reader import Image
 from host.output import check_output

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from host.boards import Board, board_names, load_board
+from host.boards import Board
 from host.errors import FitError, ImageError
 from host.image.inspect import size_text
 from host.image.reader import Image
-from host.link.records import DeviceInfo
 from host.words import shown
 
 FAMILIES = ("rvv", "swar")
@@ -73,31 +72,3 @@ def check_memory(image: Image, name: str, arena: int, area: int | None) -> None:
                 f"{image.path} does not fit {name}: {what} {size_text(used)}, it has {size_text(limit)}, "
                 f"{size_text(used - limit)} too little; {hint}"
             )
-
-
-def device_notes(image: Image, info: DeviceInfo) -> list[str]:
-    """What to say of an image on a device that answers: another board's name, a layout that is slow there."""
-    facts, name = image_facts(image), shown(info.board, 60)
-    if facts.family and facts.family != device_family(info):
-        return [
-            f"{image.path.name} has its weights in the order of {facts.family} kernels, {name} runs "
-            f"{shown(info.kernels, 60)}: the answers are the same, but slower; "
-            f"host pack MODEL --board {name if info.board in board_names() else 'BOARD'} is for it"
-        ]
-    if facts.board and facts.board != info.board:
-        return [f"{image.path.name} was packed for {facts.board}; on {name} it fits, too"]
-    return []
-
-
-def check_device(image: Image, info: DeviceInfo) -> list[str]:
-    """For an image that a running device is to take: its notes. Raises FitError where the arena is too small."""
-    check_memory(image, shown(info.board, 60), info.arena_available, None)
-    return device_notes(image, info)
-
-
-def device_family(info: DeviceInfo) -> str:
-    """The layout that suits a device, from its board's file; from its kernels where it has none here."""
-    if info.board in board_names():
-        board = load_board(info.board)
-        return board.layout_family(info.kernels if info.kernels in board.isa else "")
-    return "rvv" if info.kernels == "rvv" else "swar"

@@ -16,7 +16,6 @@ from host.choices import choices
 from host.errors import DeviceFailure, SourceError, TargetError, UsageError
 from host.files.recipe import cache_folder, find_recipe
 from host.files.source import Tokenizer
-from host.image.fitness import device_notes
 from host.image.reader import Image, identity, whole_identity
 from host.link.client import Client
 from host.link.describe import describe
@@ -32,6 +31,7 @@ from host.packing.shown import pack_image
 from host.schema.image import MAGIC
 from host.schema.wire import MAX_STOP_IDS
 from host.streams import typed
+from host.talk.fitness import device_notes
 from host.targets import open_target, parse_spec
 from host.targets.base import Target
 from host.targets.serial_line import adapter_of, port_of

@@ -15,6 +15,7 @@ import sys
 from host.errors import TargetError
 from host.targets.base import Target
 from host.targets.hooks import Hooks
+from host.targets.ports import open_port
 from host.targets.serial_line import SerialTarget
 from host.targets.spec import TargetSpec
 
@@ -59,8 +60,6 @@ class FarmTarget(Target):
     hint = SerialTarget.hint
 
     def __init__(self, spec: TargetSpec) -> None:
-        from host.targets.opening import open_line
-
         if not importlib.util.find_spec("labgrid"):
             raise TargetError(
                 f"{spec.text} needs labgrid, best in an environment of its own: pip install 'hartspeak[farm]'"
@@ -69,7 +68,7 @@ class FarmTarget(Target):
         _client(spec.place, "acquire")
         try:
             url = _line(spec.place)
-            self._line = open_line(TargetSpec(url, port=url), Hooks())
+            self._line = open_port(TargetSpec(url, port=url), Hooks())
         except BaseException:
             _client(spec.place, "release")
             raise

@@ -14,8 +14,7 @@ from host.places import INSTALLED, PACKAGE, TREE, build_root, build_words
 from host.targets import simulators
 from host.targets.base import Target
 from host.targets.hooks import Hooks
-from host.targets.serial_line import SerialTarget
-from host.targets.socket_line import SocketTarget
+from host.targets.ports import open_port
 from host.targets.spec import TargetSpec, parse_spec
 
 
@@ -37,18 +36,9 @@ def is_stale(board: Board, program: Path) -> bool:
         return False
     parts = [TREE / "firmware", TREE / "linker"]
     sources = [path for part in parts for path in part.rglob("*") if path.suffix in (".c", ".h", ".S", ".in")]
-    sources += [board.file, *(PACKAGE / name for name in ("schema/image.py", "schema/wire.py"))]
+    sources += [board.file, *(PACKAGE / "schema").rglob("*.py")]
     built = program.stat().st_mtime
     return any(path.stat().st_mtime > built for path in sources if path.is_file())
-
-
-def open_line(spec: TargetSpec, hooks: Hooks) -> Target:
-    """A board that is there already. Raises TargetError."""
-    if spec.place:
-        from host.targets.farm import FarmTarget
-
-        return FarmTarget(spec)
-    return SocketTarget(spec, hooks) if spec.port.startswith("socket:") else SerialTarget(spec, hooks)
 
 
 def open_target(
@@ -63,8 +53,12 @@ def open_target(
     Raises TargetError, FitError.
     """
     parsed = parse_spec(spec) if isinstance(spec, str) else spec
+    if parsed.place:
+        from host.targets.farm import FarmTarget
+
+        return FarmTarget(parsed)
     if parsed.is_line:
-        return open_line(parsed, hooks or Hooks(parsed.port))
+        return open_port(parsed, hooks or Hooks(parsed.port))
     board = load_board(parsed.board)
     simulators.check_image(board, image)
     firmware = simulators.firmware_files(board, parsed.kernels, build_root(parsed.build))

@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 
 from host.boards import load_board
 from host.choices import choices, meant
-from host.cli import create_app, root_help
+from host.cli import create_app
 from host.command_group import load_module
-from host.commands import command_lines
+from host.command_line.listing import command_lines, root_help
 from host.errors import HostError
 from host.targets import parse_spec
 

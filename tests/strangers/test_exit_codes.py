@@ -15,7 +15,7 @@ import pytest
 import typer
 
 from host import cli
-from host.commands import command_lines
+from host.command_line.listing import command_lines
 from tests.support.model_files import write_folder, write_gguf
 from tests.support.tiny import tiny_image, tiny_llama
 

@@ -18,11 +18,12 @@ from typer.testing import CliRunner
 from host.boards import Hosted, Size, load_board
 from host.cli import create_app
 from host.errors import FitError, ImageError
-from host.image.fitness import check_board, check_device, device_notes
+from host.image.fitness import check_board
 from host.image.reader import Image
 from host.link.records import DeviceInfo
 from host.packing.pack import PackRequest
 from host.packing.shown import pack_image
+from host.talk.fitness import check_device, device_notes
 from tests.support.model_files import write_folder
 from tests.support.native import ROOT, build_library
 from tests.support.tiny import tiny_image, tiny_llama
