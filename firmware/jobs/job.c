@@ -7,6 +7,7 @@
 #include "common/math.h"
 #include "gen/errors.h"
 #include "common/crc32c.h"
+#include "link/answer.h"
 #include "link/link.h"
 #include "jobs/pending.h"
 #include "jobs/stream.h"
@@ -81,7 +82,7 @@ static void end_done(struct run *run, uint32_t reason)
 static void end_error(const struct run *run, int error)
 {
     uint8_t p[WIRE_ERROR_SIZE];
-    serve_put_error(p, run->job->request, run->job->type, error, run->evaluated);
+    answer_put_error(p, run->job->request, run->job->type, error, run->evaluated);
     stream_end(WIRE_TYPE_ERROR, p, sizeof p);
 }
 

@@ -7,6 +7,7 @@
 #include "gen/errors.h"
 #include "gen/image_format.h"
 #include "kernels/kernels.h"
+#include "link/answer.h"
 #include "link/baud.h"
 #include "link/link.h"
 #include "jobs/pending.h"
@@ -80,27 +81,6 @@ int serve_wait(int (*ready)(void))
         serve.port->idle();
     }
     return E_CANCELLED;
-}
-
-void serve_put_error(uint8_t *to, uint32_t request, uint32_t type, int error, uint64_t detail)
-{
-    wire_error_set_request(to, request);
-    wire_error_set_code(to, (uint16_t)-error);
-    wire_error_set_type(to, (uint16_t)type);
-    wire_error_set_detail(to, detail);
-}
-
-void serve_refuse(uint32_t request, uint32_t type, int error, uint64_t detail)
-{
-    serve_put_error(answer, request, type, error, detail);
-    link_send(WIRE_TYPE_ERROR, WIRE_CHANNEL_CONTROL, answer, WIRE_ERROR_SIZE);
-}
-
-void serve_ok(uint32_t request, uint32_t value)
-{
-    wire_ok_set_request(answer, request);
-    wire_ok_set_value(answer, value);
-    link_send(WIRE_TYPE_OK, WIRE_CHANNEL_CONTROL, answer, WIRE_OK_SIZE);
 }
 
 /* ---- HELLO ---- */
@@ -267,9 +247,9 @@ static void receive_prompt(const struct frame *frame, const struct engine_info *
     for (uint32_t i = 0; !error && i < count; i++)
         error = pending_push(session, le_u32(p + WIRE_PROMPT_SIZE + 4u * i));
     if (error)
-        serve_refuse(request, frame->type, error, detail);
+        answer_refuse(request, frame->type, error, detail);
     else
-        serve_ok(request, session_length(session));
+        answer_ok(request, session_length(session));
 }
 
 static void receive_truncate(const struct frame *frame, const struct engine_info *model)
@@ -292,9 +272,9 @@ static void receive_truncate(const struct frame *frame, const struct engine_info
     if (!error && !length)
         stream_forget(session);
     if (error)
-        serve_refuse(request, frame->type, error, detail);
+        answer_refuse(request, frame->type, error, detail);
     else
-        serve_ok(request, session_length(session));
+        answer_ok(request, session_length(session));
 }
 
 /* ---- jobs ---- */
@@ -364,7 +344,7 @@ static void receive_generate(const struct frame *frame, const struct engine_info
     uint64_t detail;
     int error = generate_check(&detail);
     if (error)
-        serve_refuse(job->request, frame->type, error, detail);
+        answer_refuse(job->request, frame->type, error, detail);
     else
         job_start(WIRE_TYPE_GENERATE);
 }
@@ -384,7 +364,7 @@ static void receive_score(const struct frame *frame, const struct engine_info *m
         detail = job->flags;
     }
     if (error)
-        serve_refuse(job->request, frame->type, error, detail);
+        answer_refuse(job->request, frame->type, error, detail);
     else
         job_start(WIRE_TYPE_SCORE);
 }
@@ -395,7 +375,7 @@ static void receive_cancel(const struct frame *frame)
     uint32_t found = serve.job.type && (!target || target == serve.job.request);
     if (found)
         serve.cancelled = 1;
-    serve_ok(wire_cancel_request(frame->payload), found);
+    answer_ok(wire_cancel_request(frame->payload), found);
 }
 
 static void receive_resume(const struct frame *frame, const struct engine_info *model)
@@ -404,9 +384,9 @@ static void receive_resume(const struct frame *frame, const struct engine_info *
     uint32_t target = wire_resume_target(frame->payload);
     int error = stream_resume(target, wire_resume_index(frame->payload));
     if (error)
-        serve_refuse(wire_resume_request(frame->payload), frame->type, error, stream_facts().made);
+        answer_refuse(wire_resume_request(frame->payload), frame->type, error, stream_facts().made);
     else
-        serve_ok(wire_resume_request(frame->payload), stream_facts().made);
+        answer_ok(wire_resume_request(frame->payload), stream_facts().made);
 }
 
 /* ---- image and session as bytes ---- */
@@ -418,12 +398,12 @@ static void receive_unload(const struct frame *frame)
     stream_init();
     serve.error = E_IMAGE_ABSENT;
     serve.detail = 0;
-    serve_ok(wire_unload_request(frame->payload), 0);
+    answer_ok(wire_unload_request(frame->payload), 0);
 }
 
 static void check_start(uint32_t request, uint32_t type)
 {
-    serve_ok(request, 0);
+    answer_ok(request, 0);
     serve.checking = 1;
     serve.job.request = request;
     serve.job.type = type;
@@ -433,7 +413,7 @@ static void receive_load(const struct frame *frame)
 {
     uint32_t request = wire_load_request(frame->payload);
     if (serve_model()) {
-        serve_refuse(request, frame->type, E_LOADED, 0);
+        answer_refuse(request, frame->type, E_LOADED, 0);
         return;
     }
     check_start(request, WIRE_TYPE_LOAD);
@@ -452,7 +432,7 @@ static void receive_flash(const struct frame *frame)
     else if (bytes > port->slot->bytes || bytes > port->image_area_size)
         error = E_RANGE;
     if (error) {
-        serve_refuse(request, frame->type, error, bytes);
+        answer_refuse(request, frame->type, error, bytes);
         return;
     }
     serve.job.bytes = bytes;
@@ -469,9 +449,9 @@ static void receive_adopt(const struct frame *frame, const struct engine_info *m
     if (!error)
         error = engine_state_adopt(session, length, wire_adopt_high(p));
     if (error)
-        serve_refuse(wire_adopt_request(p), frame->type, error, session);
+        answer_refuse(wire_adopt_request(p), frame->type, error, session);
     else
-        serve_ok(wire_adopt_request(p), session_length(session));
+        answer_ok(wire_adopt_request(p), session_length(session));
 }
 
 /* ---- SET_BAUD, STATS, PING ---- */
@@ -482,11 +462,11 @@ static void receive_set_baud(const struct frame *frame)
     uint32_t wanted = wire_set_baud_baud(frame->payload);
     for (uint32_t i = 0; i < WIRE_BAUD_RATES; i++)
         if (wanted && baud_offered(i) == wanted) {
-            serve_ok(request, wanted);
+            answer_ok(request, wanted);
             baud_try(wanted);
             return;
         }
-    serve_refuse(request, frame->type, E_BAUD, wanted);
+    answer_refuse(request, frame->type, E_BAUD, wanted);
 }
 
 static uint32_t put_op_records(uint8_t *to, uint32_t first, uint32_t *total)
@@ -534,7 +514,7 @@ static void receive_fail(const struct frame *frame)
     uint32_t kind = wire_fail_kind(frame->payload);
     if (serve.port->fail)
         serve.port->fail(kind);
-    serve_refuse(wire_fail_request(frame->payload), frame->type, E_PARAMETER, kind);
+    answer_refuse(wire_fail_request(frame->payload), frame->type, E_PARAMETER, kind);
 }
 
 static void receive_ping(const struct frame *frame)
@@ -613,5 +593,5 @@ void serve_receive(const struct frame *frame)
     else if (!error)
         request->receive(frame);
     else
-        serve_refuse(frame->length >= 4u ? le_u32(frame->payload) : 0, frame->type, error, detail);
+        answer_refuse(frame->length >= 4u ? le_u32(frame->payload) : 0, frame->type, error, detail);
 }

@@ -74,13 +74,4 @@ int serve_poll(void *context);
  * be abandoned. */
 int serve_wait(int (*ready)(void));
 
-/* Fills the WIRE_ERROR_SIZE bytes of an ERROR; `error` is a negative enum error. */
-void serve_put_error(uint8_t *to, uint32_t request, uint32_t type, int error, uint64_t detail);
-
-/* Answers a request with OK. */
-void serve_ok(uint32_t request, uint32_t value);
-
-/* Answers a request with ERROR; `error` is a negative enum error. */
-void serve_refuse(uint32_t request, uint32_t type, int error, uint64_t detail);
-
 #endif

@@ -9,6 +9,7 @@
 #include "gen/errors.h"
 #include "gen/wire.h"
 #include "common/crc32c.h"
+#include "link/answer.h"
 #include "link/link.h"
 #include "jobs/pending.h"
 #include "serve/serve.h"
@@ -141,7 +142,7 @@ void transfer_receive_read(const struct frame *frame)
     if (!error)
         error = range_read(&range, answer + WIRE_DATA_SIZE);
     if (error) {
-        serve_refuse(request, frame->type, error, range.offset);
+        answer_refuse(request, frame->type, error, range.offset);
         return;
     }
     wire_data_set_request(answer, request);
@@ -157,9 +158,9 @@ void transfer_receive_write(const struct frame *frame)
                           wire_write_count(p), NULL};
     int error = range_write(&range, p + WIRE_WRITE_SIZE);
     if (error)
-        serve_refuse(wire_write_request(p), frame->type, error, range.offset);
+        answer_refuse(wire_write_request(p), frame->type, error, range.offset);
     else
-        serve_ok(wire_write_request(p), range.size);
+        answer_ok(wire_write_request(p), range.size);
 }
 
 void transfer_receive_sum(const struct frame *frame)
@@ -172,9 +173,9 @@ void transfer_receive_sum(const struct frame *frame)
     if (!error)
         error = range_sum(&range, &crc);
     if (error)
-        serve_refuse(wire_sum_request(p), frame->type, error, range.offset);
+        answer_refuse(wire_sum_request(p), frame->type, error, range.offset);
     else
-        serve_ok(wire_sum_request(p), crc);
+        answer_ok(wire_sum_request(p), crc);
 }
 
 void transfer_receive_state(const struct frame *frame, const struct engine_info *model)
@@ -184,7 +185,7 @@ void transfer_receive_state(const struct frame *frame, const struct engine_info 
     if (!error && pending_count(session) > WIRE_MAX_STATE_TOKENS)
         error = E_PENDING;
     if (error) {
-        serve_refuse(wire_state_request(frame->payload), frame->type, error, session);
+        answer_refuse(wire_state_request(frame->payload), frame->type, error, session);
         return;
     }
     uint32_t count = pending_copy(session, tokens, WIRE_MAX_STATE_TOKENS);
