@@ -26,6 +26,7 @@ def test_it_is_listed(scratch: Scratch) -> None:
     assert NAME in json.dumps(boards)
 
 
+@pytest.mark.slow
 def test_it_builds(scratch: Scratch) -> None:
     scratch.run("SCons", "-s", f"board={NAME}")
     assert (scratch.folder / "build" / NAME / "firmware.elf").stat().st_size
