@@ -8,7 +8,9 @@ usage: gen_headers.py {image|wire|errors|selector} OUT.h
 from __future__ import annotations
 
 import enum
+import importlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -46,7 +48,7 @@ def constants(module: ModuleType, prefix: str) -> list[str]:
             text = ", ".join(f"{b:#04x}" for b in value)
             lines.append(f"#define {prefix}_{name}_BYTES {{{text}}}")
     for name, value in vars(module).items():
-        if isinstance(value, type) and issubclass(value, enum.Enum) and value.__module__ == module.__name__:
+        if isinstance(value, type) and issubclass(value, enum.Enum) and value.__module__.startswith(module.__name__):
             lines.append("")
             lines += [f"#define {prefix}_{snake(name).upper()}_{m.name} {int(m.value):#x}u" for m in value]
     return lines
@@ -97,6 +99,15 @@ def accessors(prefix: str, name: str, struct: Struct) -> list[str]:
     return lines
 
 
+def joined(package: str, modules: Sequence[str]) -> ModuleType:
+    """One module with all that some modules of a package declare, in their order."""
+    whole = ModuleType(package)
+    for name in modules:
+        declared = vars(importlib.import_module(f"{package}.{name}"))
+        vars(whole).update((key, value) for key, value in declared.items() if not key.startswith("__"))
+    return whole
+
+
 def module_header(module: ModuleType, prefix: str, source: str) -> str:
     """The whole header for one declaring module."""
     guard = f"{prefix}_GENERATED_H"
@@ -129,13 +140,13 @@ def ops(module: ModuleType) -> list[str]:
 
 def requests(module: ModuleType) -> list[str]:
     """``WIRE_REQUESTS(X)``: X(type, bytes of the fixed part, bytes of a record or 0, offset of their count)."""
-    from host.link.shape import shape_of
+    from host.schema.wire.payload import payload_sizes
 
     lines = ["", "#define WIRE_REQUESTS(X) \\"]
     for kind, message in module.MESSAGES.items():
         if message.sender == "host":
-            shape = shape_of(message)
-            lines.append(f"    X({kind.value:#x}, {shape.size}, {shape.record}, {shape.count}) \\")
+            sizes = payload_sizes(message)
+            lines.append(f"    X({kind.value:#x}, {sizes.fixed}, {sizes.record}, {sizes.count}) \\")
     return [*lines, ""]
 
 
@@ -161,9 +172,9 @@ def main(argv: list[str]) -> int:
 
         text = module_header(image_format, "IMAGE", "host/schema/image.py")
     elif kind == "wire":
-        from host.schema import wire as messages
+        from host.schema import wire
 
-        text = module_header(messages, "WIRE", "host/schema/wire.py")
+        text = module_header(joined(wire.__name__, wire.MODULES), "WIRE", "host/schema/wire")
     elif kind == "selector":
         from host.medium import selector
 

@@ -30,7 +30,7 @@ from host.link.client import Client  # noqa: E402
 from host.link.records import SamplerParams, Token  # noqa: E402
 from host.link.runs import Generation  # noqa: E402
 from host.places import build_root  # noqa: E402
-from host.schema.wire import Failure  # noqa: E402
+from host.schema.wire.requests import Failure  # noqa: E402
 from host.targets import Target, open_target  # noqa: E402
 from tests.support.tiny import tiny_image, tiny_llama  # noqa: E402
 from tools.soak import percentile  # noqa: E402

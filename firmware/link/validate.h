@@ -2,7 +2,7 @@
 #ifndef LINK_VALIDATE_H
 #define LINK_VALIDATE_H
 
-/* Whether a request's bytes may be read: the sizes that host/schema/wire.py declares. */
+/* Whether a request's bytes may be read: the sizes that host/schema/wire declares. */
 
 #include "link/frame.h"
 

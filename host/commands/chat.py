@@ -46,7 +46,7 @@ from host.files.recipe import cache_folder
 from host.link.interrupts import deferred_interrupts
 from host.link.records import MAX_TOKENS, Done, SamplerParams
 from host.output import check_output, replacing
-from host.schema.wire import Reason
+from host.schema.wire.answers import Reason
 from host.talk.talk import Answer, Conversation, open_talk
 from host.terminal import Notices, folded, held_echo
 from host.words import shown_lines

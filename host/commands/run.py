@@ -15,7 +15,7 @@ from host.command_line import completion
 from host.errors import UsageError
 from host.link.interrupts import deferred_interrupts
 from host.link.records import MAX_TOKENS, DeviceStats, Done, SamplerParams
-from host.schema.wire import Reason
+from host.schema.wire.answers import Reason
 from host.talk.talk import Answer, Conversation, Speaker, Talk, open_talk
 from host.terminal import Notices, end_line, folded, say, start_line
 

@@ -23,10 +23,14 @@ from host.link.frames import Damaged, Frame, Text
 from host.link.records import DeviceInfo, DeviceStats, Done, OpCost, SamplerParams, SessionState
 from host.link.runs import Again, Generation, Run, Scoring
 from host.link.stream import ByteStream, SerialStream, has_rate
-from host.schema import wire as messages
-from host.schema.wire import DeviceState, Failure, RunFlag, Space, StatsFlag, Type
+from host.schema.wire import answers, requests
+from host.schema.wire.constants import BAUD_TRY_US, MAX_STOP_IDS
+from host.schema.wire.header import Type
+from host.schema.wire.hello import DeviceState
+from host.schema.wire.messages import MAX_PROMPT_TOKENS
+from host.schema.wire.requests import Failure, RunFlag, Space, StatsFlag
 
-BAUD_TRY_SECONDS = messages.BAUD_TRY_US / 1e6 * 0.8
+BAUD_TRY_SECONDS = BAUD_TRY_US / 1e6 * 0.8
 """Less than the device waits, so that it does not go back behind a PING that came through."""
 BAUD_PING_SECONDS = 0.1
 PENDING = 70
@@ -87,7 +91,7 @@ class Client(Endpoint):
         """Cancel what an earlier host left running, and wait until it has ended."""
         deadline = self.now() + self.patience
         while self.now() < deadline:
-            if not self._ask(Type.CANCEL, messages.Cancel, target=0).value:
+            if not self._ask(Type.CANCEL, requests.Cancel, target=0).value:
                 return
             self._read(POLL_SECONDS)
         raise TargetError(f"{self.stream.description} does not end the request that it was running; reset it")
@@ -191,7 +195,7 @@ class Client(Endpoint):
             return False
         self._open.add(request)
         try:
-            self._ask(Type.RESUME, messages.Resume, target=request, index=index)
+            self._ask(Type.RESUME, requests.Resume, target=request, index=index)
         except DeviceFailure:
             self._open.discard(request)
             return False
@@ -204,7 +208,7 @@ class Client(Endpoint):
 
     def _ask(self, kind: Type, struct: Struct, /, tail: bytes = b"", **values: Any) -> Any:
         """A request that OK answers; returns the OK."""
-        return messages.Ok.parse(self._ask_for(Type.OK, kind, struct, tail, **values))
+        return answers.Ok.parse(self._ask_for(Type.OK, kind, struct, tail, **values))
 
     def _ask_for(self, answer: Type, kind: Type, struct: Struct, /, tail: bytes = b"", **values: Any) -> bytes:
         """A request with one answer; returns its payload. Asked again where the device has restarted."""
@@ -233,7 +237,7 @@ class Client(Endpoint):
 
     def truncate(self, length: int = 0, session: int = 0) -> int:
         """Roll a session back to ``length`` tokens; 0 empties it. Returns its length."""
-        now = int(self._ask(Type.TRUNCATE, messages.Truncate, session=session, length=length).value)
+        now = int(self._ask(Type.TRUNCATE, requests.Truncate, session=session, length=length).value)
         if now != length:
             raise self.faulty(f"has rolled a session back to {now} tokens instead of {length}")
         self.lengths[session] = now
@@ -251,8 +255,8 @@ class Client(Endpoint):
 
         A prompt longer than the device's queue is evaluated in parts on the way, but for its last part.
         """
-        for first in range(0, len(tokens), messages.MAX_PROMPT_TOKENS):
-            part = tokens[first : first + messages.MAX_PROMPT_TOKENS]
+        for first in range(0, len(tokens), MAX_PROMPT_TOKENS):
+            part = tokens[first : first + MAX_PROMPT_TOKENS]
             try:
                 self._push(part, session)
             except DeviceFailure as failure:
@@ -269,7 +273,7 @@ class Client(Endpoint):
     def _push(self, part: Sequence[int], session: int) -> None:
         tail = np.asarray(part, dtype="<u4").tobytes()
         position = self.length(session)
-        answer = self._ask(Type.PROMPT, messages.Prompt, tail=tail, session=session, position=position, count=len(part))
+        answer = self._ask(Type.PROMPT, requests.Prompt, tail=tail, session=session, position=position, count=len(part))
         if answer.value != position + len(part):
             raise self.faulty(f"has {answer.value} tokens in a session that was given {position + len(part)}")
         self.lengths[session] = position + len(part)
@@ -290,7 +294,7 @@ class Client(Endpoint):
         A stop id is the last token given. progress: called with (evaluated, of so many) during a long prompt.
         """
         params = params or SamplerParams()
-        ids = list(stop_ids)[: messages.MAX_STOP_IDS]
+        ids = list(stop_ids)[:MAX_STOP_IDS]
 
         def ask(most: int) -> int:
             return self._send_generate(most, params, ids, session, digest)
@@ -307,13 +311,13 @@ class Client(Endpoint):
         self._open.add(self.info.run)
         self.history.pop(self.info.run_session, None)
         self.lengths.pop(self.info.run_session, None)
-        self._ask(Type.RESUME, messages.Resume, target=self.info.run, index=index)
+        self._ask(Type.RESUME, requests.Resume, target=self.info.run, index=index)
         return Generation(self, self.info.run, self.info.run_session, progress, first=index)
 
     def _send_generate(self, max_tokens: int, params: SamplerParams, ids: list[int], session: int, digest: bool) -> int:
         return self._send(
             Type.GENERATE,
-            messages.Generate,
+            requests.Generate,
             session=session,
             max_tokens=max_tokens,
             flags=RunFlag.DIGEST if digest else 0,
@@ -325,7 +329,7 @@ class Client(Endpoint):
             repeat_last=params.repeat_last,
             seed=params.seed,
             stop_count=len(ids),
-            stop_ids=ids + [0] * (messages.MAX_STOP_IDS - len(ids)),
+            stop_ids=ids + [0] * (MAX_STOP_IDS - len(ids)),
         )
 
     def score(
@@ -337,7 +341,7 @@ class Client(Endpoint):
     ) -> Scoring:
         """Evaluate what is pending with all its logits: an iterator of one row a token."""
         flags = (RunFlag.DIGEST if digest else 0) | (RunFlag.LOGITS if logits else 0)
-        request = self._send(Type.SCORE, messages.Score, session=session, flags=flags)
+        request = self._send(Type.SCORE, requests.Score, session=session, flags=flags)
         return Scoring(self, request, session, progress, self.info.vocab if logits else 0)
 
     def cancel(self) -> Done | None:
@@ -346,38 +350,38 @@ class Client(Endpoint):
 
     def send_cancel(self, target: int) -> None:
         """Ask the device to stop the request ``target``; its DONE tells when it has."""
-        self._send(Type.CANCEL, messages.Cancel, answered=False, target=target)
+        self._send(Type.CANCEL, requests.Cancel, answered=False, target=target)
 
     # ---- image and sessions as bytes ----
 
     def unload(self) -> None:
         """Have the device forget its model and sessions, so that an image can be written."""
-        self._ask(Type.UNLOAD, messages.Unload)
+        self._ask(Type.UNLOAD, requests.Unload)
         self.lengths.clear()
         self.history.clear()
 
     def load(self) -> DeviceInfo:
         """Have the device check and load what was written; returns what it then is, perhaps NO_MODEL."""
-        self._ask(Type.LOAD, messages.Load)
+        self._ask(Type.LOAD, requests.Load)
         self._hello(self.patience)
         self._await_check()
         return self.info
 
     def flash(self, size: int) -> DeviceInfo:
         """Have the device load the ``size`` bytes in its slot, and try them at the next boots; returns as load()."""
-        self._ask(Type.FLASH, messages.Flash, bytes=size)
+        self._ask(Type.FLASH, requests.Flash, bytes=size)
         self._hello(self.patience)
         self._await_check()
         return self.info
 
     def checksum(self, space: Space, session: int, offset: int, size: int) -> int:
-        """CRC-32C of up to ``messages.SUM_BYTES`` bytes of an image or a session's state on the device."""
-        return int(self._ask(Type.SUM, messages.Sum, space=space, session=session, offset=offset, size=size).value)
+        """CRC-32C of up to ``SUM_BYTES`` bytes of an image or a session's state on the device."""
+        return int(self._ask(Type.SUM, requests.Sum, space=space, session=session, offset=offset, size=size).value)
 
     def send_write(self, space: Space, session: int, offset: int, data: bytes) -> int:
-        """Ask for up to ``messages.MAX_DATA_BYTES`` bytes to be written; ``await_ok`` waits until they are."""
+        """Ask for up to ``MAX_DATA_BYTES`` bytes to be written; ``await_ok`` waits until they are."""
         request = self._send(
-            Type.WRITE, messages.Write, data, space=space, session=session, offset=offset, count=len(data)
+            Type.WRITE, requests.Write, data, space=space, session=session, offset=offset, count=len(data)
         )
         self._sizes[request] = (offset, len(data))
         return request
@@ -385,13 +389,13 @@ class Client(Endpoint):
     def await_ok(self, request: int) -> None:
         """Wait until a request was done. DeviceFailure where it was refused."""
         _offset, size = self._sizes.pop(request, (0, None))
-        answer = messages.Ok.parse(self._answer(request, Type.OK))
+        answer = answers.Ok.parse(self._answer(request, Type.OK))
         if size is not None and answer.value != size:
             raise self.faulty(f"has written {answer.value} of {size} bytes")
 
     def send_read(self, space: Space, session: int, offset: int, size: int) -> int:
-        """Ask for up to ``messages.MAX_DATA_BYTES`` bytes; ``await_data`` waits for them."""
-        request = self._send(Type.READ, messages.Read, space=space, session=session, offset=offset, size=size)
+        """Ask for up to ``MAX_DATA_BYTES`` bytes; ``await_data`` waits for them."""
+        request = self._send(Type.READ, requests.Read, space=space, session=session, offset=offset, size=size)
         self._sizes[request] = (offset, size)
         return request
 
@@ -399,16 +403,16 @@ class Client(Endpoint):
         """The bytes that ``send_read`` asked for, all of them."""
         offset, size = self._sizes.pop(request)
         payload = self._answer(request, Type.DATA)
-        head = messages.Data.parse(payload)
+        head = answers.Data.parse(payload)
         if (head.offset, head.count) != (offset, size):
             raise self.faulty(f"sent {head.count} bytes from {head.offset} on instead of {size} from {offset} on")
-        return payload[messages.Data.sizeof() :]
+        return payload[answers.Data.sizeof() :]
 
     def session_state(self, session: int = 0) -> SessionState:
         """What the session's state is made of. DeviceFaulty where it is more than the model's memory plan has."""
-        payload = self._answer(self._send(Type.STATE, messages.State, session=session), Type.STATE_REPLY)
-        head = messages.StateReply.parse(payload)
-        tokens = np.frombuffer(payload, dtype="<u4", offset=messages.StateReply.sizeof())
+        payload = self._answer(self._send(Type.STATE, requests.State, session=session), Type.STATE_REPLY)
+        head = answers.StateReply.parse(payload)
+        tokens = np.frombuffer(payload, dtype="<u4", offset=answers.StateReply.sizeof())
         info = self.info
         most = self.most_state or max(info.runtime_bytes, 4 * info.context)
         if head.bytes > most:
@@ -421,7 +425,7 @@ class Client(Endpoint):
     def adopt(self, session: int, length: int, high: int) -> None:
         """Empty a session and give it so many positions, whose state is to be written."""
         self.truncate(0, session)
-        answer = self._ask(Type.ADOPT, messages.Adopt, session=session, length=length, high=high)
+        answer = self._ask(Type.ADOPT, requests.Adopt, session=session, length=length, high=high)
         if answer.value != length:
             raise self.faulty(f"has given a session {answer.value} positions instead of {length}")
         self.lengths[session] = length
@@ -429,7 +433,7 @@ class Client(Endpoint):
 
     def send_fail(self, kind: Failure) -> None:
         """Break a device whose firmware was built with ``faults=1``, in the middle of whatever it runs."""
-        self._send(Type.FAIL, messages.Fail, answered=False, kind=kind)
+        self._send(Type.FAIL, requests.Fail, answered=False, kind=kind)
 
     # ---- the line ----
 
@@ -440,7 +444,7 @@ class Client(Endpoint):
         """
         before = self._rated().baud
         self._first_baud, self._spoiled = self._first_baud or before, None
-        self._ask(Type.SET_BAUD, messages.SetBaud, baud=baud)
+        self._ask(Type.SET_BAUD, requests.SetBaud, baud=baud)
         line = self._rated()
         with suppress(TargetError):  # an adapter or server that cannot make it: then nothing comes through
             line.set_baud(baud)
@@ -471,13 +475,13 @@ class Client(Endpoint):
         """Ask for the cost by op, then switch counting on or off and reset it, where asked for."""
         ops: list[OpCost] = []
         while True:
-            payload = self._ask_for(Type.STATS_REPLY, Type.STATS, messages.Stats, flags=0, first=len(ops))
-            head = messages.StatsReply.parse(payload)
+            payload = self._ask_for(Type.STATS_REPLY, Type.STATS, requests.Stats, flags=0, first=len(ops))
+            head = answers.StatsReply.parse(payload)
             if head.total > limits.MOST_OPS or (head.count and head.first != len(ops)):
                 raise self.faulty(f"has {head.total} ops, and sent those from {head.first} on instead of {len(ops)}")
             for i in range(head.count):
-                at = messages.StatsReply.sizeof() + i * messages.OpRecord.sizeof()
-                record = messages.OpRecord.parse(payload[at:])
+                at = answers.StatsReply.sizeof() + i * answers.OpRecord.sizeof()
+                record = answers.OpRecord.parse(payload[at:])
                 ops.append(OpCost(record.id, record.weight, record.calls, record.instret, record.cycles))
             if not head.count or len(ops) >= head.total:
                 break
@@ -485,7 +489,7 @@ class Client(Endpoint):
             0 if enable is None else StatsFlag.ENABLE if enable else StatsFlag.DISABLE
         )
         if flags:
-            self._ask_for(Type.STATS_REPLY, Type.STATS, messages.Stats, flags=flags, first=len(ops))
+            self._ask_for(Type.STATS_REPLY, Type.STATS, requests.Stats, flags=flags, first=len(ops))
         return DeviceStats(
             ops,
             head.frames_received,

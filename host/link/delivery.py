@@ -10,12 +10,12 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from host.link.frames import Frame, encode
-from host.schema import wire as messages
-from host.schema.wire import FrameFlag, Type
+from host.schema.wire.constants import ASK_US, MAX_ENCODED, MAX_PAYLOAD, RECEIVE_BYTES, REPEAT_MAX_US, REPEAT_US
+from host.schema.wire.header import FrameFlag, Type
 
-REPEAT_SECONDS = messages.REPEAT_US / 1e6
-REPEAT_MAX_SECONDS = messages.REPEAT_MAX_US / 1e6
-ASK_SECONDS = messages.ASK_US / 1e6
+REPEAT_SECONDS = REPEAT_US / 1e6
+REPEAT_MAX_SECONDS = REPEAT_MAX_US / 1e6
+ASK_SECONDS = ASK_US / 1e6
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Delivery:
     """
 
     epoch: int = 0
-    credit: int = messages.RECEIVE_BYTES
+    credit: int = RECEIVE_BYTES
     receive_next: int = 0
     send_next: int = 0
     duplicates: int = 0
@@ -152,5 +152,5 @@ class Delivery:
         return self.unnumbered(Type.ACK, flags=FrameFlag.REPEAT)
 
 
-OVERHEAD = messages.MAX_ENCODED + 2 - messages.MAX_PAYLOAD
+OVERHEAD = MAX_ENCODED + 2 - MAX_PAYLOAD
 """What a frame takes on the wire beside its payload, at most."""

@@ -9,7 +9,8 @@ from construct import ConstructError
 
 from host.errors import BY_NUMBER
 from host.link.frames import Damaged, Frame, Text
-from host.schema.wire import MESSAGES, Type
+from host.schema.wire.header import Type
+from host.schema.wire.messages import MESSAGES
 
 
 def describe(item: Frame | Text | Damaged) -> str:

@@ -19,10 +19,12 @@ from host.link import limits
 from host.link.delivery import Delivery
 from host.link.frames import Damaged, Decoder, Frame, Text
 from host.link.records import DeviceInfo
-from host.link.shape import is_well_formed
 from host.link.stream import ByteStream, SerialStream
-from host.schema import wire as messages
-from host.schema.wire import DeviceState, Type
+from host.schema.wire import answers, requests
+from host.schema.wire.constants import RELEASE, VERSION_MAX, VERSION_MIN
+from host.schema.wire.header import Type
+from host.schema.wire.hello import DeviceState, Hello, HelloReply
+from host.schema.wire.payload import is_well_formed
 from host.words import shown
 
 POLL_SECONDS = 0.2
@@ -43,7 +45,7 @@ STOPPED_SECONDS = 1.0
 LAST_READS, LAST_READ_SECONDS = 5, 0.05
 AWAY_POLL_SECONDS = 0.2
 TAIL_LINES = 12
-REPORT_TEXT = re.compile(rf"{messages.RELEASE.split()[0]} \S+ on ")
+REPORT_TEXT = re.compile(rf"{RELEASE.split()[0]} \S+ on ")
 FAILURE_TEXT = re.compile(r"TRAP: |WATCHDOG: ")
 """The firmware's last words, before its board restarts."""
 FAILURE_BYTES = re.compile(rb"(TRAP|WATCHDOG): [ -~]+")
@@ -178,12 +180,12 @@ class Endpoint:
         self._overheard.clear()
         while True:
             self._await_silence(began, timeout)
-            payload = messages.Hello.build(
+            payload = Hello.build(
                 {
                     "request": self._next_request(),
                     "nonce": self._nonce,
-                    "version_min": messages.VERSION_MIN,
-                    "version_max": messages.VERSION_MAX,
+                    "version_min": VERSION_MIN,
+                    "version_max": VERSION_MAX,
                 }
             )
             self._write(self.connection.unnumbered(Type.HELLO, payload))
@@ -212,10 +214,10 @@ class Endpoint:
                 raise TargetError(self._no_answer(self.now() - began))
 
     def _check_version(self, head: Any) -> bool:
-        if head.version_min > messages.VERSION_MAX or head.version_max < messages.VERSION_MIN:
+        if head.version_min > VERSION_MAX or head.version_max < VERSION_MIN:
             raise TargetError(
                 f"{self.stream.description} speaks protocol {head.version_min} to {head.version_max}, this host "
-                f"{messages.VERSION_MIN} to {messages.VERSION_MAX}; update the older of host and firmware"
+                f"{VERSION_MIN} to {VERSION_MAX}; update the older of host and firmware"
             )
         return True
 
@@ -230,9 +232,9 @@ class Endpoint:
             self._tell(f"no answer on {self.stream.description} yet", since, hint)
 
     def _accept(self, payload: bytes) -> None:
-        if len(payload) < messages.HelloReply.sizeof():
+        if len(payload) < HelloReply.sizeof():
             raise self.faulty(f"sent a HELLO_REPLY of {len(payload)} bytes")
-        head = messages.HelloReply.parse(payload)
+        head = HelloReply.parse(payload)
         values = {name: head[name] for name in DeviceInfo.__dataclass_fields__}
         limits.check_hello(self.stream.description, values)
         for name in limits.WORDS:
@@ -419,15 +421,15 @@ class Endpoint:
         """Whether a frame answers the HELLO with this nonce; its head is the same in all versions."""
         if frame.type != Type.HELLO_REPLY or frame.epoch != self.connection.epoch:
             return False
-        payload = frame.payload.ljust(messages.HelloReply.sizeof(), b"\0")
+        payload = frame.payload.ljust(HelloReply.sizeof(), b"\0")
         self.connection.credit = frame.credit
-        if len(frame.payload) < HELLO_HEAD or messages.HelloReply.parse(payload).nonce != nonce:
+        if len(frame.payload) < HELLO_HEAD or HelloReply.parse(payload).nonce != nonce:
             return False
-        return self._check_version(messages.HelloReply.parse(payload))
+        return self._check_version(HelloReply.parse(payload))
 
     def _take_frame(self, frame: Frame, now: float) -> bytes:
         """Keep a frame that is awaited; returns what to send at once."""
-        if frame.epoch != self.connection.epoch or frame.version > messages.VERSION_MAX:
+        if frame.epoch != self.connection.epoch or frame.version > VERSION_MAX:
             if frame.type == Type.HELLO_REPLY:
                 self._doubt = self._doubt or Doubt(now)
                 self._doubt.announcements += 1
@@ -478,7 +480,7 @@ class Endpoint:
 
     def _send_ping(self, value: int) -> int:
         request = self._next_request()
-        payload = messages.Ping.build({"request": request, "value": value})
+        payload = requests.Ping.build({"request": request, "value": value})
         self._write(self.connection.unnumbered(Type.PING, payload))
         return request
 
@@ -503,7 +505,7 @@ class Endpoint:
             frame = self._pick(request)
             if frame is not None and frame.type == Type.ERROR:
                 self._open.discard(request)
-                error = messages.Error.parse(frame.payload)
+                error = answers.Error.parse(frame.payload)
                 raise DeviceFailure(error.code, error.detail)
             if frame is not None:
                 return frame

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 import google_crc32c
 from cobs import cobs
 
-from host.schema import wire as messages
+from host.schema.wire import header
+from host.schema.wire.constants import CRC_BYTES, MAX_ENCODED, MAX_PAYLOAD, VERSION_MAX
+from host.schema.wire.header import Channel
+from host.schema.wire.payload import flat
 
-HEADER = messages.flat(messages.Frame)
+HEADER = flat(header.Frame)
 DELIMITER = b"\x00"
 NOT_TEXT = bytes({*range(0x20), 0x7F} - {*b"\t\n\r\x1b\x08\x07\x0c"})
 MAX_LINE = 4096
@@ -19,16 +22,16 @@ MAX_LINE = 4096
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame; field meanings are those of ``messages.Frame``."""
+    """One frame; field meanings are those of ``header.Frame``."""
 
     type: int
     payload: bytes = b""
-    channel: int = messages.Channel.CONTROL
+    channel: int = Channel.CONTROL
     epoch: int = 0
     seq: int = 0
     ack: int = 0
     credit: int = 0xFFFF
-    version: int = messages.VERSION_MAX
+    version: int = VERSION_MAX
     flags: int = 0
 
 
@@ -48,8 +51,8 @@ class Damaged:
 
 def encode(frame: Frame) -> bytes:
     """Bytes on the wire, both delimiters included. ValueError where the payload is longer than 512 bytes."""
-    if len(frame.payload) > messages.MAX_PAYLOAD:
-        raise ValueError(f"payload of {len(frame.payload)} bytes; a frame takes {messages.MAX_PAYLOAD}")
+    if len(frame.payload) > MAX_PAYLOAD:
+        raise ValueError(f"payload of {len(frame.payload)} bytes; a frame takes {MAX_PAYLOAD}")
     head = HEADER.pack(
         frame.version,
         frame.type,
@@ -68,20 +71,20 @@ def encode(frame: Frame) -> bytes:
 
 def decode(segment: bytes) -> Frame | None:
     """Return the frame between two delimiters, or None when the bytes are none."""
-    if len(segment) > messages.MAX_ENCODED:
+    if len(segment) > MAX_ENCODED:
         return None
     try:
         raw: bytes = cobs.decode(segment)
     except cobs.DecodeError:
         return None
-    covered = len(raw) - messages.CRC_BYTES
+    covered = len(raw) - CRC_BYTES
     if covered < HEADER.size:
         return None
     if google_crc32c.value(raw[:covered]) != int.from_bytes(raw[covered:], "little"):
         return None
     version, kind, channel, flags, epoch, seq, ack, credit, length = HEADER.unpack_from(raw)
     payload = raw[HEADER.size : covered]
-    if length != len(payload) or length > messages.MAX_PAYLOAD:
+    if length != len(payload) or length > MAX_PAYLOAD:
         return None
     return Frame(kind, payload, channel, epoch, seq, ack, credit, version, flags)
 
@@ -119,7 +122,7 @@ class Decoder:
         self.pending += rest
         if self.pending and not self._may_be_frame():
             out += self._lines()
-        elif len(self.pending) > messages.MAX_ENCODED:
+        elif len(self.pending) > MAX_ENCODED:
             out += self._overlong()
         return out
 

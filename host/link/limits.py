@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 from host.errors import DeviceFaulty
-from host.schema.wire import DeviceState
+from host.schema.wire.hello import DeviceState
 from host.words import shown
 
 BYTES_CHECKED = 128 << 20

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from host.errors import UsageError
-from host.schema.wire import Reason
+from host.schema.wire.answers import Reason
 
 MAX_TOKENS = 0xFFFFFFFF
 """The longest answer that can be asked for."""
@@ -24,7 +24,7 @@ RANGES = (
 
 @dataclass(frozen=True)
 class DeviceInfo:
-    """What HELLO_REPLY says of the device; see ``messages.HelloReply`` for each value."""
+    """What HELLO_REPLY says of the device; see ``HelloReply`` for each value."""
 
     firmware: str
     board: str
@@ -66,7 +66,7 @@ class DeviceInfo:
 
 @dataclass(frozen=True)
 class SessionState:
-    """What a session's state is; see ``messages.StateReply``."""
+    """What a session's state is; see ``answers.StateReply``."""
 
     length: int
     high: int
@@ -125,7 +125,7 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class Done:
-    """How a request ended and what it cost; see ``messages.Done``."""
+    """How a request ended and what it cost; see ``answers.Done``."""
 
     reason: Reason
     evaluated: int

@@ -16,13 +16,16 @@ import numpy.typing as npt
 from host.errors import DeviceFailure, DeviceRestarted, TargetError
 from host.link.frames import Frame
 from host.link.records import MAX_TOKENS, Done, ScoreRow, Token
-from host.schema import wire as messages
-from host.schema.wire import Reason, Type
+from host.schema.wire import answers
+from host.schema.wire.answers import Reason
+from host.schema.wire.constants import NO_TOKEN
+from host.schema.wire.header import Type
+from host.schema.wire.payload import flat
 
 if TYPE_CHECKING:
     from host.link.client import Client
 
-LOGITS = messages.flat(messages.Logits)
+LOGITS = flat(answers.Logits)
 READING = "reading the prompt"
 
 Result = TypeVar("Result")
@@ -110,9 +113,9 @@ class Run(ABC, Generic[Result]):
 
     def _take(self, frame: Frame) -> None:
         if frame.type == Type.PROGRESS:
-            self._take_progress(messages.Progress.parse(frame.payload))
+            self._take_progress(answers.Progress.parse(frame.payload))
         elif frame.type == Type.DONE:
-            self._end(messages.Done.parse(frame.payload))
+            self._end(answers.Done.parse(frame.payload))
         else:
             self._result(frame)
 
@@ -230,7 +233,7 @@ class Generation(Run[Token]):
         client = self._client
         if frame.type != Type.TOKENS:
             raise client.faulty(f"answered GENERATE by a message of type {frame.type:#x}")
-        head = messages.Tokens.parse(frame.payload)
+        head = answers.Tokens.parse(frame.payload)
         if head.index != self.index or not head.count:
             raise client.faulty(f"sent {head.count} tokens from {head.index} on, where {self.index} is awaited")
         if len(self.tokens) + head.count > self._most():
@@ -240,8 +243,8 @@ class Generation(Run[Token]):
         self.index += head.count
         history = self._client.history.get(self.session, [])
         for i in range(head.count):
-            at = messages.Tokens.sizeof() + i * messages.TokenRecord.sizeof()
-            record = messages.TokenRecord.parse(frame.payload[at:])
+            at = answers.Tokens.sizeof() + i * answers.TokenRecord.sizeof()
+            record = answers.TokenRecord.parse(frame.payload[at:])
             if record.token >= client.info.vocab:
                 raise client.faulty(f"sent token {record.token} of a vocabulary of {client.info.vocab}")
             self.tokens.append(record.token)
@@ -291,7 +294,7 @@ class Scoring(Run[ScoreRow]):
         self._client.note_result()
 
     def _scores(self, payload: bytes) -> None:
-        head = messages.Scores.parse(payload)
+        head = answers.Scores.parse(payload)
         most = self._client.info.pending_limit if self._length is None else self._length
         if head.index != self._rows or not 0 < head.count <= most - self._rows:
             raise self._client.faulty(
@@ -299,8 +302,8 @@ class Scoring(Run[ScoreRow]):
             )
         self._rows += head.count
         for i in range(head.count):
-            at = messages.Scores.sizeof() + i * messages.ScoreRecord.sizeof()
-            record = messages.ScoreRecord.parse(payload[at:])
+            at = answers.Scores.sizeof() + i * answers.ScoreRecord.sizeof()
+            record = answers.ScoreRecord.parse(payload[at:])
             self._check_record(record)
             if self._vocab:
                 self._scored.append(record)
@@ -309,7 +312,7 @@ class Scoring(Run[ScoreRow]):
 
     def _check_record(self, record: Any) -> None:
         vocab = self._client.info.vocab
-        known = record.target == messages.NO_TOKEN or record.target < vocab
+        known = record.target == NO_TOKEN or record.target < vocab
         if not known or record.argmax >= vocab or self._position not in (None, record.position):
             raise self._client.faulty(
                 f"scored position {record.position} with tokens {record.target} and {record.argmax}, where "
@@ -318,7 +321,7 @@ class Scoring(Run[ScoreRow]):
         self._position = record.position + 1
 
     def _row(self, record: Any, logits: npt.NDArray[np.float32] | None) -> ScoreRow:
-        target = None if record.target == messages.NO_TOKEN else int(record.target)
+        target = None if record.target == NO_TOKEN else int(record.target)
         return ScoreRow(record.position, target, record.logprob, record.argmax, record.digest, logits)
 
     def _part(self, payload: bytes) -> None:

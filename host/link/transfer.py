@@ -19,8 +19,9 @@ from construct import Bytes, Const, ConstructError, Int32ul, Int64ul, Struct
 from host.errors import FitError, TargetError, UsageError
 from host.link.client import Client
 from host.link.records import DeviceInfo
-from host.schema import wire as messages
-from host.schema.wire import Space
+from host.schema.wire.constants import SUM_BYTES
+from host.schema.wire.messages import MAX_DATA_BYTES
+from host.schema.wire.requests import Space
 
 Progress = Callable[[int, int], None]
 
@@ -80,14 +81,14 @@ class SavedSession:
 
 
 def _chunks(size: int) -> Iterator[tuple[int, int]]:
-    for offset in range(0, size, messages.SUM_BYTES):
-        yield offset, min(messages.SUM_BYTES, size - offset)
+    for offset in range(0, size, SUM_BYTES):
+        yield offset, min(SUM_BYTES, size - offset)
 
 
 def _write(client: Client, space: Space, session: int, data: bytes, offset: int) -> None:
     waiting: deque[int] = deque()
-    for start in range(0, len(data), messages.MAX_DATA_BYTES):
-        part = data[start : start + messages.MAX_DATA_BYTES]
+    for start in range(0, len(data), MAX_DATA_BYTES):
+        part = data[start : start + MAX_DATA_BYTES]
         waiting.append(client.send_write(space, session, offset + start, part))
         if len(waiting) > UNDER_WAY:
             client.await_ok(waiting.popleft())
@@ -98,8 +99,8 @@ def _write(client: Client, space: Space, session: int, data: bytes, offset: int)
 def _read(client: Client, space: Space, session: int, offset: int, size: int) -> bytes:
     waiting: deque[int] = deque()
     got = bytearray()
-    for start in range(offset, offset + size, messages.MAX_DATA_BYTES):
-        waiting.append(client.send_read(space, session, start, min(messages.MAX_DATA_BYTES, offset + size - start)))
+    for start in range(offset, offset + size, MAX_DATA_BYTES):
+        waiting.append(client.send_read(space, session, start, min(MAX_DATA_BYTES, offset + size - start)))
         if len(waiting) > UNDER_WAY:
             got += client.await_data(waiting.popleft())
     for request in waiting:

@@ -19,7 +19,8 @@ from host.medium import disk, selector
 from host.medium.console import UBoot
 from host.medium.device import Progress, write_chunks
 from host.medium.uboot import WORK_OFFSET, disk_chunks
-from host.schema.wire import MAX_DATA_BYTES, MAX_ENCODED
+from host.schema.wire.constants import MAX_ENCODED
+from host.schema.wire.messages import MAX_DATA_BYTES
 
 LINE_BYTES_S = 7900
 """Bytes a second by XMODEM-1K at 115200, as U-Boot's own documentation measured for YMODEM."""

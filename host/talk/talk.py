@@ -29,7 +29,7 @@ from host.output import open_log
 from host.packing.pack import SUFFIX, PackRequest, tool_version
 from host.packing.shown import pack_image
 from host.schema.image import MAGIC
-from host.schema.wire import MAX_STOP_IDS
+from host.schema.wire.constants import MAX_STOP_IDS
 from host.streams import typed
 from host.talk.fitness import device_notes
 from host.targets import open_target, parse_spec

@@ -43,7 +43,7 @@ with atheris.instrument_imports(
     from host.tokens.tokenizer import load_tokenizer
 
 from host.compiler.compile import Options, compile_model
-from host.schema.wire import MESSAGES
+from host.schema.wire.messages import MESSAGES
 from host.tokens import splits
 from host.tokens.chat_template import encode_prompt
 from host.words import shown

@@ -20,7 +20,7 @@ from gguf import GGMLQuantizationType
 
 from host.files.tensor import PLAIN, block_size
 from host.link.frames import HEADER
-from host.schema.wire import CRC_BYTES, MAX_PAYLOAD
+from host.schema.wire.constants import CRC_BYTES, MAX_PAYLOAD
 
 STRING, ARRAY = 8, 9
 WIDTHS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}

@@ -17,9 +17,11 @@ from host.link.describe import describe
 from host.link.endpoint import HELLO_HEAD
 from host.link.frames import Damaged, Decoder, Frame, Text, encode
 from host.link.records import SamplerParams
-from host.link.shape import SHAPES, Shape
-from host.schema import wire as messages
-from host.schema.wire import MESSAGES, Space, Type
+from host.schema.wire.header import Type
+from host.schema.wire.hello import Hello
+from host.schema.wire.messages import MESSAGES
+from host.schema.wire.payload import SHAPES, Shape
+from host.schema.wire.requests import Space
 from tests.support.link import hello_payload
 
 ANSWERS = [kind for kind, message in MESSAGES.items() if message.sender == "device"]
@@ -76,7 +78,7 @@ class Liar:
         return encode(Frame(kind, payload, epoch=self.epoch, seq=self.seq % 65536, ack=ack % 65536))
 
     def hello(self, asked: Frame) -> bytes:
-        hello = messages.Hello.parse(asked.payload)
+        hello = Hello.parse(asked.payload)
         payload = hello_payload(hello)
         if self.rng.random() < 0.1:
             payload = payload[:HELLO_HEAD] + self.rng.randbytes(len(payload) - HELLO_HEAD)

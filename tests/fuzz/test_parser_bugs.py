@@ -24,7 +24,8 @@ from host.link.client import Client
 from host.link.frames import Damaged, Decoder, Frame, encode
 from host.model import load_source
 from host.schema.image import Format, OpId, SectionId
-from host.schema.wire import Space, Type
+from host.schema.wire.header import Type
+from host.schema.wire.requests import Space
 from host.tokens.chat_template import ChatTemplate
 from tests.fuzz.images import write_bpe, write_gpt2, write_llama
 from tests.support.fake_device import FakeDevice

@@ -10,6 +10,7 @@ import pytest
 from host.boards import load_board
 from host.errors import TargetError
 from host.image.reader import Image
+from host.link import transfer
 from host.link.client import Client
 from host.link.transfer import flash_image
 from host.medium.console import UBoot
@@ -18,7 +19,6 @@ from host.medium.flash import BoardDisk
 from host.medium.selector import COPIES, COPY_STRIDE, NO_SLOT, SECTOR_BYTES, Selection, newest, plan_update
 from host.medium.uboot import disk_chunks
 from host.places import build_root
-from host.schema import wire as messages
 from host.targets import parse_spec
 from host.targets.opening import build_firmware, open_target
 from host.targets.process import ProcessTarget
@@ -119,7 +119,7 @@ def test_an_update_over_the_link_goes_on_after_cuts(
 ) -> None:
     """Two chunks are not there yet. After the first the line is cut, then the power: the old model boots."""
     chunk, missing = 4096, (5, 30)
-    monkeypatch.setattr(messages, "SUM_BYTES", chunk)
+    monkeypatch.setattr(transfer, "SUM_BYTES", chunk)
     old, new = (Image(path).header["root"] for path in images)
     there = bytearray(images[1].read_bytes())
     for number in missing:

@@ -17,7 +17,7 @@ from host.compiler.compile import Options
 from host.image.reader import Image
 from host.link.client import Client
 from host.schema.image import Format, OpId
-from host.schema.wire import Reason
+from host.schema.wire.answers import Reason
 from host.targets import open_target
 from tests.support.model_files import write_folder
 from tests.support.tiny import tiny_image, tiny_llama

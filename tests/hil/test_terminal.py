@@ -21,7 +21,7 @@ from host.link.client import Client
 from host.link.records import SamplerParams
 from host.places import build_root
 from host.schema.image import Format, Layout
-from host.schema.wire import Reason
+from host.schema.wire.answers import Reason
 from host.talk.talk import Conversation, Speaker, open_talk
 from host.targets import Target, open_target, simulators
 from host.terminal import printable

@@ -19,8 +19,9 @@ from host.boards import load_board
 from host.link.client import Client
 from host.link.frames import Frame, encode
 from host.places import build_root
-from host.schema import wire as messages
-from host.schema.wire import FrameFlag, Type
+from host.schema.wire import requests
+from host.schema.wire.header import FrameFlag, Type
+from host.schema.wire.hello import Hello
 from host.targets import open_target, simulators
 from tests.support.tiny import tiny_image, tiny_llama
 
@@ -93,12 +94,12 @@ def connect(address: tuple[str, int], receive_buffer: int = 0) -> socket.socket:
 
 
 def hello(epoch: int) -> bytes:
-    body = messages.Hello.build({"request": 1, "nonce": epoch, "version_min": 2, "version_max": 2})
+    body = Hello.build({"request": 1, "nonce": epoch, "version_min": 2, "version_max": 2})
     return encode(Frame(Type.HELLO, body, epoch=epoch, flags=FrameFlag.UNNUMBERED))
 
 
 def test_a_host_that_floods_and_never_reads_gives_way_to_the_next(image: Path) -> None:
-    ping = messages.Ping.build({"request": 3, "value": 1})
+    ping = requests.Ping.build({"request": 3, "value": 1})
     flood = encode(Frame(Type.PING, ping, epoch=9, flags=FrameFlag.UNNUMBERED)) * 200
     with tcp_device(image) as address, connect(address, 4096) as rude, socket.socket() as polite:
         rude.sendall(hello(9))

@@ -23,10 +23,14 @@ from host.image.reader import Image
 from host.link import limits
 from host.link.client import Client
 from host.link.frames import MAX_LINE, Decoder, Frame, Text, encode
-from host.link.shape import SHAPES
 from host.link.transfer import save_session
-from host.schema import wire as messages
-from host.schema.wire import DeviceState, Space, Type
+from host.schema.wire import answers
+from host.schema.wire.constants import NO_TOKEN, VERSION_MAX
+from host.schema.wire.header import Type
+from host.schema.wire.hello import DeviceState
+from host.schema.wire.messages import MESSAGES
+from host.schema.wire.payload import SIZES
+from host.schema.wire.requests import Space
 from host.talk.talk import Talk, state_bytes
 from tests.support.liar import VOCABULARY, Liar, Said, done, message, tokens
 from tests.support.link import MODEL, Scripted, hello_reply
@@ -47,7 +51,7 @@ def test_an_honest_device_is_believed() -> None:
 
 def score(target: int = 2, argmax: int = 3, position: int = 0, **head: int) -> tuple[Type, bytes]:
     fields = {"position": position, "target": target, "logprob": -1.0, "argmax": argmax, "digest": 0}
-    record = bytes(messages.ScoreRecord.build(fields))
+    record = bytes(answers.ScoreRecord.build(fields))
     return Type.SCORES, message(Type.SCORES, record * head.get("count", 0), **head)
 
 
@@ -170,7 +174,7 @@ def test_a_device_without_a_model_has_no_numbers_of_one() -> None:
 
 def test_a_hello_that_is_cut_short_is_refused() -> None:
     def short(data: bytes) -> bytes:
-        frame = Decoder().feed(hello_reply(messages.VERSION_MAX)(data))[0]
+        frame = Decoder().feed(hello_reply(VERSION_MAX)(data))[0]
         assert isinstance(frame, Frame)
         return encode(Frame(Type.HELLO_REPLY, frame.payload[:50], epoch=frame.epoch))
 
@@ -240,7 +244,7 @@ def adopt(client: Client) -> object:
     return client.adopt(0, 5, 5)
 
 
-OP = bytes(messages.OpRecord.sizeof())
+OP = bytes(answers.OpRecord.sizeof())
 CALLS: dict[str, tuple[Type, Lie, Callable[[Client], object]]] = {
     "a prompt of 2^32 tokens": (Type.PROMPT, ok(0xFFFFFFFF), prompt),
     "a prompt that is not kept": (Type.PROMPT, ok(0), prompt),
@@ -297,10 +301,10 @@ def test_scores_are_held_to_the_text(lie: str) -> None:
 def test_a_probability_beyond_all_numbers_is_one_for_the_report(value: float) -> None:
     def say(asked: Any) -> Said:
         records = b"".join(
-            messages.ScoreRecord.build(
+            answers.ScoreRecord.build(
                 {
                     "position": i,
-                    "target": 2 if i == 0 else messages.NO_TOKEN,
+                    "target": 2 if i == 0 else NO_TOKEN,
                     "logprob": value,
                     "argmax": 0,
                     "digest": 0,
@@ -449,7 +453,7 @@ def test_messages_that_nobody_reads_are_not_kept_without_end(monkeypatch: pytest
 # ---- anything at all ----
 
 NUMBERS = (0, 1, 2, 3, 5, 130, 131, 256, 257, 4096, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
-ANSWERS = [kind for kind, one in messages.MESSAGES.items() if one.sender == "device"]
+ANSWERS = [kind for kind, one in MESSAGES.items() if one.sender == "device"]
 
 
 class Babbler(Liar):
@@ -475,17 +479,17 @@ class Babbler(Liar):
         kind = self.rng.choice(ANSWERS)
         if kind == Type.HELLO_REPLY and self.rng.random() < 0.95:
             kind = Type.TOKENS
-        shape = SHAPES[kind]
-        words = [self.number().to_bytes(4, "little") for _ in range(-(-shape.size // 4))]
-        payload = bytearray(b"".join(words)[: shape.size])
+        sizes = SIZES[kind]
+        words = [self.number().to_bytes(4, "little") for _ in range(-(-sizes.fixed // 4))]
+        payload = bytearray(b"".join(words)[: sizes.fixed])
         payload[:4] = self.request.to_bytes(4, "little")
         if kind == Type.DONE:
             payload[4:8] = self.rng.randrange(4).to_bytes(4, "little")
-        if shape.record:
+        if sizes.record:
             count = self.rng.randrange(4)
-            payload[shape.count : shape.count + 4] = count.to_bytes(4, "little")
-            numbers = b"".join(self.number().to_bytes(4, "little") for _ in range(count * shape.record))
-            payload += numbers[: count * shape.record]
+            payload[sizes.count : sizes.count + 4] = count.to_bytes(4, "little")
+            numbers = b"".join(self.number().to_bytes(4, "little") for _ in range(count * sizes.record))
+            payload += numbers[: count * sizes.record]
         return kind, bytes(payload)
 
 

@@ -13,7 +13,8 @@ import pytest
 from host import cli, terminal
 from host.errors import TargetError
 from host.link.client import Client
-from host.schema.wire import DeviceState, Type
+from host.schema.wire.header import Type
+from host.schema.wire.hello import DeviceState
 from host.targets.farm import FarmTarget
 from host.targets.process import ProcessTarget
 from host.targets.serial_line import SerialTarget

@@ -19,9 +19,12 @@ from construct import Renamed, Struct
 
 from host.compiler.compile import Options
 from host.link.frames import Decoder, Frame, encode
-from host.schema import wire as messages
 from host.schema.image import Format, Layout
-from host.schema.wire import MESSAGES, FrameFlag, Space, Type
+from host.schema.wire import answers, requests
+from host.schema.wire.header import FrameFlag, Type
+from host.schema.wire.hello import DeviceState, Hello, HelloReply
+from host.schema.wire.messages import MESSAGES
+from host.schema.wire.requests import Space
 from tests.support.link import NUMBERS
 from tests.support.lockstep import LockstepLine
 from tests.support.texts import described, trained
@@ -98,7 +101,7 @@ class RawHost:
     def hello(self) -> Frame:
         """Begin an epoch."""
         self.epoch, self.seq, self.awaited = self.epoch + 1, 0, 0
-        return self.ask(Type.HELLO, messages.Hello.build(fields(messages.Hello, nonce=1000 + self.epoch)))
+        return self.ask(Type.HELLO, Hello.build(fields(Hello, nonce=1000 + self.epoch)))
 
     def look(self, seconds: float = 0.02) -> None:
         data = self.line.read(seconds)
@@ -191,7 +194,7 @@ def all_messages(image: Path) -> list[Sent]:
 
 
 def error_of(frame: Frame) -> str:
-    number = messages.Error.parse(frame.payload).code
+    number = answers.Error.parse(frame.payload).code
     return next(name for name, known in NUMBERS.items() if known == number)
 
 
@@ -200,12 +203,12 @@ def error_of(frame: Frame) -> str:
 
 def load(host: RawHost) -> None:
     """Have a model."""
-    state = messages.HelloReply.parse(host.hello().payload).state
-    while state in (messages.DeviceState.CHECKING, messages.DeviceState.RUNNING):
+    state = HelloReply.parse(host.hello().payload).state
+    while state in (DeviceState.CHECKING, DeviceState.RUNNING):
         host.do(Type.CANCEL)
         host.look()
-        state = messages.HelloReply.parse(host.hello().payload).state
-    if state == messages.DeviceState.NO_MODEL:
+        state = HelloReply.parse(host.hello().payload).state
+    if state == DeviceState.NO_MODEL:
         host.do(Type.LOAD)
         load(host)
 
@@ -238,7 +241,7 @@ def be_checking(host: RawHost) -> bytes:
 
 def be_flashing(host: RawHost) -> bytes:
     be_unloaded(host)
-    return host.packed(Type.FLASH, messages.Flash.build(fields(messages.Flash, bytes=len(host.line.image_bytes))))[1]
+    return host.packed(Type.FLASH, requests.Flash.build(fields(requests.Flash, bytes=len(host.line.image_bytes))))[1]
 
 
 def be_receiving(host: RawHost) -> bytes:
@@ -259,8 +262,8 @@ def be_updating(host: RawHost) -> bytes:
 
 def be_generating(host: RawHost) -> bytes:
     be_ready(host)
-    values = fields(messages.Generate, max_tokens=200, top_p=1.0, repeat_penalty=1.0)
-    request, data = host.packed(Type.GENERATE, messages.Generate.build(values))
+    values = fields(requests.Generate, max_tokens=200, top_p=1.0, repeat_penalty=1.0)
+    request, data = host.packed(Type.GENERATE, requests.Generate.build(values))
     host.line.write(data)
     host.wait(request, {Type.TOKENS})
     return b""
@@ -269,7 +272,7 @@ def be_generating(host: RawHost) -> bytes:
 def be_scoring(host: RawHost) -> bytes:
     be_ready(host)
     host.do(Type.PROMPT, b"\5\0\0\0" * 100, count=100, position=1)
-    request, data = host.packed(Type.SCORE, messages.Score.build(fields(messages.Score)))
+    request, data = host.packed(Type.SCORE, requests.Score.build(fields(requests.Score)))
     host.line.write(data)
     host.wait(request, {Type.SCORES})
     return b""

@@ -12,8 +12,8 @@ import tty
 from pathlib import Path
 
 from host.link.frames import Decoder, Frame
-from host.schema import wire as messages
-from host.schema.wire import Type
+from host.schema.wire import answers
+from host.schema.wire.header import Type
 from tests.support.fake_device import FakeDevice
 
 TICK_SECONDS = 0.01
@@ -95,5 +95,5 @@ class Cable:
 
     def _has_come(self, data: bytes) -> bool:
         frames = [item for item in self._decoder.feed(data) if isinstance(item, Frame) and item.type == Type.TOKENS]
-        heads = [messages.Tokens.parse(frame.payload) for frame in frames]
+        heads = [answers.Tokens.parse(frame.payload) for frame in frames]
         return any(head.index + head.count > self._cut_at for head in heads)

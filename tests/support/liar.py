@@ -11,8 +11,9 @@ import numpy as np
 
 from host.link.client import Client
 from host.link.frames import Decoder, Frame, encode
-from host.schema import wire as messages
-from host.schema.wire import MESSAGES, FrameFlag, Type
+from host.schema.wire import answers
+from host.schema.wire.header import FrameFlag, Type
+from host.schema.wire.messages import MESSAGES
 from tests.support.link import MODEL, hello_payload
 
 Said = list[tuple[Type, bytes]]
@@ -30,7 +31,7 @@ def message(kind: Type, records: bytes = b"", **values: Any) -> bytes:
 
 def tokens(request: int, index: int, ids: list[int]) -> tuple[Type, bytes]:
     """A TOKENS of these ids."""
-    records = b"".join(messages.TokenRecord.build({"token": one, "time_us": 1, "digest": 0}) for one in ids)
+    records = b"".join(answers.TokenRecord.build({"token": one, "time_us": 1, "digest": 0}) for one in ids)
     return Type.TOKENS, message(Type.TOKENS, records, request=request, index=index, count=len(ids))
 
 

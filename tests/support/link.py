@@ -14,8 +14,9 @@ from host.errors import DEVICE_ERRORS, DeviceFailure
 from host.link.client import Client
 from host.link.frames import Decoder, Frame, encode
 from host.link.stream import ByteStream
-from host.schema import wire as messages
-from host.schema.wire import FrameFlag, Type
+from host.schema.wire.constants import MAX_PAYLOAD, VERSION_MAX
+from host.schema.wire.header import FrameFlag, Type
+from host.schema.wire.hello import Hello, HelloReply
 from tests.support.fake_device import FakeDevice
 
 NUMBERS = {error.name: error.number for error in DEVICE_ERRORS}
@@ -108,13 +109,13 @@ MODEL = {
 """What an honest device says of its model."""
 
 
-def hello_payload(hello: Any, version: int = messages.VERSION_MAX, **values: Any) -> bytes:
+def hello_payload(hello: Any, version: int = VERSION_MAX, **values: Any) -> bytes:
     """What a device with a model answers to a HELLO, with these values."""
-    blank = messages.HelloReply.parse(bytes(messages.HelloReply.sizeof()))
+    blank = HelloReply.parse(bytes(HelloReply.sizeof()))
     fields = {name: value for name, value in blank.items() if not name.startswith("_")}
     versions = {"version_min": version, "version_max": version}
-    heads = {"request": hello.request, "nonce": hello.nonce, "max_payload": messages.MAX_PAYLOAD, "harts": 1}
-    return bytes(messages.HelloReply.build(fields | MODEL | versions | heads | values))
+    heads = {"request": hello.request, "nonce": hello.nonce, "max_payload": MAX_PAYLOAD, "harts": 1}
+    return bytes(HelloReply.build(fields | MODEL | versions | heads | values))
 
 
 def hello_reply(version: int) -> Callable[[bytes], bytes]:
@@ -125,7 +126,7 @@ def hello_reply(version: int) -> Callable[[bytes], bytes]:
         assert isinstance(frame, Frame)
         if frame.type != Type.HELLO:
             return b""
-        payload = hello_payload(messages.Hello.parse(frame.payload), version)
+        payload = hello_payload(Hello.parse(frame.payload), version)
         return encode(Frame(Type.HELLO_REPLY, payload, epoch=frame.epoch, version=version))
 
     return answer

@@ -13,8 +13,11 @@ from host.bench.evaluate import evaluate
 from host.errors import DeviceRestarted, TargetError
 from host.link.client import Client
 from host.link.frames import Damaged, Decoder, Frame, Text, encode
-from host.schema import wire as messages
-from host.schema.wire import DeviceState, Reason, Type
+from host.schema.wire import answers, requests
+from host.schema.wire.answers import Reason
+from host.schema.wire.constants import RELEASE
+from host.schema.wire.header import Type
+from host.schema.wire.hello import DeviceState, HelloReply
 from tests.support.link import Open, Scripted, fake_clients, fake_of, hello_reply, refused
 from tests.support.lockstep import LockstepLine
 from tests.support.tiny import tiny_image, tiny_llama
@@ -29,7 +32,7 @@ def device() -> Iterator[Open]:
 def test_hello_tells_what_the_device_is(device: Open) -> None:
     info = device().info
     assert (info.board, info.isa, info.kernels, info.harts) == ("fake", "none", "fake", 1)
-    assert info.firmware == messages.RELEASE
+    assert info.firmware == RELEASE
     assert (info.vocab, info.context, info.max_rows, info.sessions) == (300, 256, 16, 2)
     assert info.root == b"\x5a" * 32
     assert (info.state, info.error, info.detail) == (DeviceState.READY, 0, 0)
@@ -96,7 +99,7 @@ def test_hello_is_answered_while_the_image_is_checked(device: Open, tmp_path: Pa
 
     def end_the_check(item: Frame | Text | Damaged) -> None:
         if isinstance(item, Frame) and item.type == Type.HELLO_REPLY:
-            assert messages.HelloReply.parse(item.payload).state == DeviceState.CHECKING or not held.exists()
+            assert HelloReply.parse(item.payload).state == DeviceState.CHECKING or not held.exists()
             held.unlink(missing_ok=True)
 
     client.trace = end_the_check
@@ -115,9 +118,9 @@ def test_nobody_takes_the_image_away_under_the_check(device: Open, tmp_path: Pat
         if not isinstance(item, Frame):
             return
         if item.type == Type.HELLO_REPLY and not asked:
-            asked.append(client._send(Type.UNLOAD, messages.Unload, answered=False))
+            asked.append(client._send(Type.UNLOAD, requests.Unload, answered=False))
         elif item.type in (Type.ERROR, Type.OK):
-            refused.append(messages.Error.parse(item.payload).code if item.type == Type.ERROR else 0)
+            refused.append(answers.Error.parse(item.payload).code if item.type == Type.ERROR else 0)
             held.unlink(missing_ok=True)
 
     client.trace = unload_then_end_the_check

@@ -32,7 +32,9 @@ from host.image.reader import Image
 from host.link.describe import describe
 from host.link.frames import Damaged, Frame, Text
 from host.link.runs import Generation
-from host.schema import wire as messages
+from host.schema.wire import answers
+from host.schema.wire.constants import RELEASE
+from host.schema.wire.header import Type
 from host.talk import talk
 from host.talk.talk import _overlap
 from host.terminal import printable
@@ -386,7 +388,7 @@ def test_ports_lists_them_as_json(host: HostCommand) -> None:
 
 
 def test_version_help_and_usage_errors(host: HostCommand) -> None:
-    assert host("--version")[:2] == (0, f"{messages.RELEASE}\n")
+    assert host("--version")[:2] == (0, f"{RELEASE}\n")
     assert host("--help")[0] == 0
     assert host("run")[0] == 2
     assert host("nonsense")[0] == 2
@@ -394,16 +396,16 @@ def test_version_help_and_usage_errors(host: HostCommand) -> None:
 
 def test_the_release_is_the_distributions() -> None:
     text = (Path(cli.__file__).parents[1] / "pyproject.toml").read_text()
-    assert f'version = "{messages.RELEASE.split()[1]}"' in text
+    assert f'version = "{RELEASE.split()[1]}"' in text
 
 
 def test_items_in_words() -> None:
     assert describe(Text("login:")) == "login:"
     assert describe(Damaged(b"\xff\x01")) == "<damaged, 2 bytes: ff 01>"
-    error = messages.Error.build({"request": 3, "code": 36, "type": 3, "detail": 9})
-    assert "code=36 type=3 detail=9 (the session's context is full)>" in describe(Frame(messages.Type.ERROR, error))
+    error = answers.Error.build({"request": 3, "code": 36, "type": 3, "detail": 9})
+    assert "code=36 type=3 detail=9 (the session's context is full)>" in describe(Frame(Type.ERROR, error))
     assert describe(Frame(0x66, b"\x01\x02")).endswith(" 01 02>")
-    assert "too short" in describe(Frame(messages.Type.DONE, b"\x01"))
+    assert "too short" in describe(Frame(Type.DONE, b"\x01"))
 
 
 def test_what_steers_a_terminal_is_not_printed() -> None:

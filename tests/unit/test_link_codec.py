@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from host.link.frames import Damaged, Decoder, Frame, Text, decode, encode
-from host.schema import wire as messages
+from host.schema.wire import header
+from host.schema.wire.constants import MAX_ENCODED
+from host.schema.wire.header import Type
 from tests.support.fake_device import load_codec
 
 FRAMES = st.builds(
@@ -40,7 +42,7 @@ class CFrame(ctypes.Structure):
 
 class CReader(ctypes.Structure):
     _fields_ = [
-        ("bytes", ctypes.c_uint8 * messages.MAX_ENCODED),
+        ("bytes", ctypes.c_uint8 * MAX_ENCODED),
         ("size", ctypes.c_uint32),
         ("overlong", ctypes.c_uint32),
         ("guard", ctypes.c_uint8 * 16),
@@ -58,7 +60,7 @@ def c_encode(codec: ctypes.CDLL, frame: Frame) -> bytes:
         frame.version, frame.type, frame.channel, frame.flags, frame.epoch, frame.seq, frame.ack, frame.credit,
         len(frame.payload), payload,
     )  # fmt: skip
-    out = (ctypes.c_uint8 * (messages.MAX_ENCODED + 2))()
+    out = (ctypes.c_uint8 * (MAX_ENCODED + 2))()
     return bytes(out[: codec.frame_encode(ctypes.byref(raw), out)])
 
 
@@ -84,7 +86,7 @@ def test_c_and_python_write_the_same_bytes_and_read_each_other(codec: ctypes.CDL
     assert c_read(codec, wire) == ([frame], 0)
     assert Decoder().feed(wire) == [frame]
     assert wire.count(0) == 2
-    assert len(wire) <= messages.MAX_ENCODED + 2
+    assert len(wire) <= MAX_ENCODED + 2
 
 
 @given(st.binary(max_size=700), FRAMES)
@@ -161,7 +163,7 @@ def test_text_between_frames_is_given_out_whole_however_the_bytes_arrive(
 
 
 def test_text_that_runs_into_a_frame_is_kept() -> None:
-    frame = Frame(messages.Type.PING, b"12345678")
+    frame = Frame(Type.PING, b"12345678")
     wire = b"booting\nlogin: " + encode(frame) + b"trap at 0x80000000\n"
     assert Decoder().feed(wire) == [Text("booting"), Text("login: "), frame, Text("trap at 0x80000000")]
 
@@ -180,7 +182,7 @@ def test_binary_noise_is_damaged_not_text() -> None:
 
 
 def test_an_overlong_segment_does_not_hide_the_next_frame(codec: ctypes.CDLL) -> None:
-    frame = Frame(messages.Type.PING, b"12345678")
+    frame = Frame(Type.PING, b"12345678")
     assert c_read(codec, b"\1\1" + b"\1" * 2000 + encode(frame)) == ([frame], 1)
 
 
@@ -190,7 +192,7 @@ def test_a_payload_that_is_too_long_is_refused() -> None:
 
 
 def test_a_frame_whose_length_contradicts_its_size_is_refused(codec: ctypes.CDLL) -> None:
-    raw = messages.Frame.build(
+    raw = header.Frame.build(
         {"version": 1, "type": 8, "channel": 0, "flags": 0, "epoch": 0, "seq": 0, "ack": 0, "credit": 0, "length": 9}
     ) + bytes(8)
     segment = cobs.encode(raw + google_crc32c.value(raw).to_bytes(4, "little"))

@@ -12,7 +12,8 @@ from host.errors import DeviceFailure, FitError, UsageError
 from host.link.client import Client
 from host.link.transfer import flash_image
 from host.medium.selector import COPIES, COPY_STRIDE, NO_SLOT, TRIALS, Selection, first_selector, newest
-from host.schema.wire import SUM_BYTES, Space
+from host.schema.wire.constants import SUM_BYTES
+from host.schema.wire.requests import Space
 from tests.support.fake_device import FakeDevice
 
 SLOT = 400 * 512

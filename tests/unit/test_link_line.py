@@ -17,8 +17,9 @@ from host.errors import TargetError, UsageError
 from host.link.client import Client
 from host.link.frames import Decoder, Frame, Text, encode
 from host.link.rate import line_rate
-from host.schema import wire as messages
-from host.schema.wire import Type
+from host.schema.wire import requests
+from host.schema.wire.constants import VERSION_MAX
+from host.schema.wire.header import Type
 from host.targets import parse_spec
 from host.targets.hooks import Hooks
 from tests.support.fake_device import FakeDevice
@@ -34,7 +35,7 @@ def device() -> Iterator[Open]:
 
 @pytest.mark.parametrize("noise", [b"\xff\xfe\x80\0\x81", b"still here\r\n"])
 def test_a_device_that_only_makes_noise_in_a_request_is_given_up(noise: bytes) -> None:
-    line = Scripted(hello_reply(messages.VERSION_MAX))
+    line = Scripted(hello_reply(VERSION_MAX))
     client = line.client(20)
     client.connect()
     line.answers, line.noise = (acknowledge,), noise
@@ -61,7 +62,7 @@ def test_a_host_that_was_stopped_does_not_blame_the_device(device: Open, monkeyp
 def test_damaged_doubled_and_stale_frames_are_dropped_and_counted(device: Open) -> None:
     client = device()
     before = client.stats()
-    ping = messages.Ping.build({"request": 9, "value": 1})
+    ping = requests.Ping.build({"request": 9, "value": 1})
     ask(client, ping, Type.PING)
     client.connection.send_next -= 1
     ask(client, ping, Type.PING)
@@ -135,7 +136,7 @@ def test_console_text_is_a_line_of_its_own() -> None:
 
 
 def test_a_device_that_falls_silent_in_a_request_is_given_up() -> None:
-    stream = Scripted(hello_reply(messages.VERSION_MAX))
+    stream = Scripted(hello_reply(VERSION_MAX))
     client = stream.client(0.3)
     client.connect()
     stream.answers = ()

@@ -19,8 +19,10 @@ from hypothesis import strategies as st
 
 from host.errors import BY_NUMBER
 from host.link.frames import decode
-from host.schema import wire as messages
-from host.schema.wire import MESSAGES, VERSION_MAX, VERSION_MIN, Type
+from host.schema.wire import header
+from host.schema.wire.constants import MAX_ENCODED, MAX_PAYLOAD, VERSION_MAX, VERSION_MIN
+from host.schema.wire.header import Type
+from host.schema.wire.messages import MESSAGES
 from tests.support.fake_device import load_codec
 
 RING_BYTES = 4096
@@ -79,13 +81,13 @@ def test_a_block_with_a_zero_or_without_its_end_is_refused(codec: ctypes.CDLL, b
     assert codec.cobs_decode(ctypes.create_string_buffer(block, len(block)), len(block)) < 0
 
 
-@pytest.mark.parametrize("length", [messages.MAX_PAYLOAD + 1, messages.MAX_PAYLOAD + 2])
+@pytest.mark.parametrize("length", [MAX_PAYLOAD + 1, MAX_PAYLOAD + 2])
 def test_a_payload_beyond_the_limit_is_refused_though_it_fits_the_line(codec: ctypes.CDLL, length: int) -> None:
     head = {"version": 1, "type": 8, "channel": 0, "flags": 0, "epoch": 0, "seq": 0, "ack": 0, "credit": 0}
-    raw = messages.Frame.build({**head, "length": length}) + bytes(length)
+    raw = header.Frame.build({**head, "length": length}) + bytes(length)
     segment = cobs.encode(raw + google_crc32c.value(raw).to_bytes(4, "little"))
-    assert len(segment) <= messages.MAX_ENCODED
-    reader, frame = ctypes.create_string_buffer(messages.MAX_ENCODED + 64), CFrame()
+    assert len(segment) <= MAX_ENCODED
+    reader, frame = ctypes.create_string_buffer(MAX_ENCODED + 64), CFrame()
     results = [codec.frame_reader_push(reader, byte, ctypes.byref(frame)) for byte in segment + b"\0"]
     assert [BY_NUMBER[-result].name for result in results if result] == ["FRAME"]
     assert decode(segment) is None
@@ -126,7 +128,7 @@ def test_a_request_has_its_fixed_part_and_no_more(codec: ctypes.CDLL, kind: Type
 @given(st.data())
 def test_records_are_as_many_as_counted(codec: ctypes.CDLL, kind: Type, data: st.DataObject) -> None:
     size, record, at = REQUESTS[kind].head.sizeof(), record_bytes(kind), count_offset(kind)
-    there = data.draw(st.integers(0, messages.MAX_PAYLOAD - size))
+    there = data.draw(st.integers(0, MAX_PAYLOAD - size))
     nearest = st.sampled_from(
         [there // record, there // record + 1, 2**32 // record, 2**32 // record + there // record]
     )

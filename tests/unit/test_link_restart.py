@@ -7,9 +7,9 @@ import pytest
 
 from host.errors import DeviceRestarted, TargetError
 from host.link.client import Client
-from host.schema import wire as messages
+from host.schema.wire.constants import RELEASE
 
-REPORT = f"{messages.RELEASE} on visionfive2: rv64gc, 4 harts\r\n".encode()
+REPORT = f"{RELEASE} on visionfive2: rv64gc, 4 harts\r\n".encode()
 
 
 class BootLine:

@@ -11,8 +11,10 @@ import pytest
 from host.errors import DeviceFailure
 from host.link.client import Client
 from host.link.records import SamplerParams
-from host.schema import wire as messages
-from host.schema.wire import Reason, Type
+from host.schema.wire import requests
+from host.schema.wire.answers import Reason
+from host.schema.wire.header import Type
+from host.schema.wire.messages import MESSAGES
 from tests.support.link import Open, ask, fake_clients, refused
 
 
@@ -241,7 +243,7 @@ def test_a_message_without_a_request_id_is_refused_as_request_0(device: Open) ->
 
 def test_another_protocol_version_is_refused(device: Open) -> None:
     client = device()
-    ask(client, messages.Ping.build({"request": 9, "value": 1}), Type.PING, version=3)
+    ask(client, requests.Ping.build({"request": 9, "value": 1}), Type.PING, version=3)
     with refused("PROTOCOL"):
         client.await_answer(9)
 
@@ -299,7 +301,7 @@ def test_well_formed_frames_with_any_contents_do_not_harm_the_device(device: Ope
     client.prompt([1, 2, 3])
     client.generate(1).finish()
     rng = random.Random(4)
-    sizes = {kind: message.head.sizeof() for kind, message in messages.MESSAGES.items()}
+    sizes = {kind: message.head.sizeof() for kind, message in MESSAGES.items()}
     for _ in range(1500):
         kind = rng.choice([*(each for each in sizes if each < 0x80), rng.randrange(256)])
         size = rng.choice([sizes.get(kind, 8), rng.randrange(513)])

@@ -19,8 +19,9 @@ from host.link.client import Client
 from host.link.transfer import SavedSession, restore_session, save_session, send_image
 from host.places import build_root
 from host.pytest_device import Device
-from host.schema import wire as messages
-from host.schema.wire import DeviceState, Space
+from host.schema.wire.constants import SUM_BYTES
+from host.schema.wire.hello import DeviceState
+from host.schema.wire.requests import Space
 from host.targets import open_target, parse_spec, simulators
 from host.targets.hooks import Hooks
 from host.targets.process import ProcessTarget
@@ -89,10 +90,10 @@ def test_a_test_does_not_wait_hours_for_its_image(client: Client, image: Path) -
 def test_only_what_is_not_there_is_sent(client: Client, image: Path) -> None:
     send_image(client, image)
     client.unload()
-    client.await_ok(client.send_write(Space.IMAGE, 0, messages.SUM_BYTES + 100, b"spoilt"))
+    client.await_ok(client.send_write(Space.IMAGE, 0, SUM_BYTES + 100, b"spoilt"))
     info, sent = send_image(client, image)
     assert info.state == DeviceState.READY
-    assert sent <= messages.SUM_BYTES
+    assert sent <= SUM_BYTES
 
 
 def test_a_damaged_image_is_refused_after_the_transfer(client: Client, image: Path, tmp_path: Path) -> None:
@@ -163,7 +164,7 @@ def test_an_interrupted_save_goes_on(client: Client, image: Path, tmp_path: Path
 
     with pytest.raises(Interrupted):
         save_session(client, partial=part, progress=stop)
-    assert len(part.read_bytes()) == messages.SUM_BYTES
+    assert len(part.read_bytes()) == SUM_BYTES
     whole = save_session(client, partial=part)
     assert whole == save_session(client)
 

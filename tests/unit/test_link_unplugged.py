@@ -18,7 +18,7 @@ from host.compiler.compile import Options
 from host.errors import TargetError
 from host.image.reader import Image
 from host.link import endpoint
-from host.schema.wire import Reason
+from host.schema.wire.answers import Reason
 from host.talk import talk
 from host.talk.talk import Talk, open_talk
 from host.targets import serial_line

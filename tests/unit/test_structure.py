@@ -57,7 +57,6 @@ LONG_FILES: frozenset[str] = frozenset(
         "host/link/client.py",
         "host/link/endpoint.py",
         "host/schema/image.py",
-        "host/schema/wire.py",
         "host/talk/talk.py",
         "tests/fuzz/image_mutants.py",
         "tests/fuzz/mutators.py",

@@ -27,7 +27,7 @@ from tools.scons.toolchain import COMMON, FREESTANDING, Toolchain, choose
 ROOT = Path(__file__).resolve().parents[2]
 GENERATED = {
     "image": ("image_format.h", PACKAGE / "schema/image.py"),
-    "wire": ("wire.h", PACKAGE / "schema/wire.py"),
+    "wire": ("wire.h", PACKAGE / "schema/wire"),
     "errors": ("errors.h", PACKAGE / "errors.py"),
     "selector": ("selector.h", PACKAGE / "medium/selector.py"),
     "unicode": ("unicode.h", ROOT / "tools/gen_unicode.py"),
@@ -287,7 +287,8 @@ def generated(env: Any, options: Options) -> None:
     """The headers made from Python declarations and from the board's file."""
     line = short_line(env, "GEN") or None
     for kind, (name, source) in GENERATED.items():
-        sources = [near(source), "tools/gen_headers.py"]
+        declared = sorted(source.glob("*.py")) if source.is_dir() else [source]
+        sources = [*map(near, declared), "tools/gen_headers.py"]
         env.Command(options.place(f"gen/{name}"), sources, Action(write_header, line), KIND=kind)
     parts = {"firmware": options.board.memory, "shim": has_shim(options), "applet": options.board.loader}
     names = ["board.h", *(f"{part}.ld" for part, there in parts.items() if there)]
