@@ -15,16 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from host.errors import HostError, SourceError
-from host.link.client import Client
-from host.targets import TargetSpec, open_target, parse_spec
-from host.targets.abilities import missing_program, slowness
+from host.targets import parse_spec
+from host.targets.abilities import missing_program
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.support import digests  # noqa: E402
 
-PATIENCE = 20.0
 SAME, OTHER, NEW, SKIPPED = "same", "OTHER", "new", "skipped"
 
 
@@ -48,21 +46,6 @@ def read_options() -> argparse.Namespace:
     return options
 
 
-def ask(spec: TargetSpec, image: Path, name: str) -> str:
-    """Start a target with the case's image and have it run the script. TargetError."""
-    with open_target(spec, image) as target:
-        patience = PATIENCE * max(slowness(spec), 1.0)
-        client = Client(target, patience=patience)
-        client.connect(timeout=patience)
-        return digests.digest(client, digests.CASES[name].script)
-
-
-def digests_of(spec: TargetSpec, name: str, images: digests.Images) -> set[str]:
-    """What a target gives for a case: one digest, if all layouts agree. SourceError, TargetError."""
-    layouts = digests.layouts(digests.CASES[name], spec)
-    return {ask(spec, images.path(name, layout), name) for layout in layouts}
-
-
 def compare(
     text: str, names: list[str], known: dict[str, str], images: digests.Images
 ) -> Iterator[tuple[str, str, str]]:
@@ -74,7 +57,7 @@ def compare(
     digests.build_target(spec)
     for name in names:
         try:
-            found = digests_of(spec, name, images)
+            found = digests.digests_of(spec, name, images)
         except SourceError as error:
             yield name, SKIPPED, str(error)
             continue

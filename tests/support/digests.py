@@ -9,6 +9,7 @@ name, as integers times a power of two, so that neither libm nor numpy's generat
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,7 +28,8 @@ from host.link.client import Client
 from host.model import load_source
 from host.packing.pack import PackRequest, prepare
 from host.schema.image import Layout, Overflow
-from host.targets import TargetSpec
+from host.targets import TargetSpec, open_target
+from host.targets.abilities import slowness
 from host.targets.opening import build_firmware
 from tests.support.model_files import write_folder, write_gguf
 from tests.support.tiny import MemoryTensor, tiny_gpt2, tiny_image, tiny_llama
@@ -54,6 +56,7 @@ TARGETS = (
 )
 """Everything that can be started here, with one hart and with four."""
 DIGITS = 16
+PATIENCE = 20.0
 RECIPE = "smollm2-135m-instruct"
 SOURCES = {"llama": tiny_llama, "gpt2": tiny_gpt2}
 Script = tuple[tuple[int, int, bool], ...]
@@ -268,6 +271,15 @@ def digest(client: Client, script: Script) -> str:
     return found.hexdigest()[:DIGITS]
 
 
+def ask(spec: TargetSpec, image: Path, name: str) -> str:
+    """Start a target with an image of a case and have it run the case's script; the digest. TargetError."""
+    with open_target(spec, image) as target:
+        patience = PATIENCE * max(slowness(spec), 1.0)
+        client = Client(target, patience=patience)
+        client.connect(timeout=patience)
+        return digest(client, CASES[name].script)
+
+
 class Images:
     """Images of cases, each made once. ``folder`` is empty and the caller's."""
 
@@ -280,6 +292,12 @@ class Images:
         return path if path.is_file() else write_case(CASES[name], layout, path)
 
 
+def digests_of(spec: TargetSpec, name: str, images: Images) -> set[str]:
+    """What a target gives for a case: one digest, if all layouts agree. SourceError, TargetError."""
+    return {ask(spec, images.path(name, layout), name) for layout in layouts(CASES[name], spec)}
+
+
+@functools.cache
 def build_target(spec: TargetSpec) -> None:
     """Build a target's firmware, which otherwise might be that of older sources. TargetError where it fails."""
     if not spec.is_line:
