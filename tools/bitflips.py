@@ -66,8 +66,8 @@ class Flips:
     def loads(self) -> bool:
         """Whether the firmware takes the image."""
         lib, detail = self.device.lib, ctypes.c_uint64()
-        good = lib.engine_load(ctypes.byref(self.device.port), ctypes.byref(detail)) == 0
-        return bool(good and lib.engine_verify(ctypes.byref(detail)) == 0)
+        good = lib.engine_load(self.device.engine, ctypes.byref(detail)) == 0
+        return bool(good and lib.engine_verify(self.device.engine, ctypes.byref(detail)) == 0)
 
     def accepted(self, bit: int) -> bool:
         """Whether the firmware takes the image with this one bit flipped."""

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct pool;
+
 struct port_memory {
     const uint8_t *image; /* where a model image is expected; 64-byte aligned */
     uint64_t image_limit; /* bytes readable there; the image may be shorter */
@@ -39,6 +41,7 @@ struct port {
     const char *isa;        /* what the firmware was compiled for, e.g. "rv64gcv" */
     uint32_t vlen;          /* bits of a vector register as read from the core; 0 without V */
     uint32_t harts;         /* harts running, the first included */
+    struct pool *pool;      /* of these harts (engine/pool.h) */
     uint32_t uart_clock_hz; /* 0 where the link is no UART */
     struct port_memory memory;
 
@@ -60,10 +63,10 @@ struct port {
     uint64_t (*cycles)(void);
     uint32_t counters;
 
-    /* The calling hart sleeps until hart_wake() of it, or returns early. Wake-ups before the sleep
-     * are kept. */
-    void (*hart_sleep)(uint32_t hart);
-    void (*hart_wake)(uint32_t hart);
+    /* The calling hart of the port's pool sleeps until hart_wake() of it, or returns early.
+     * Wake-ups before the sleep are kept. */
+    void (*hart_sleep)(struct pool *pool, uint32_t hart);
+    void (*hart_wake)(struct pool *pool, uint32_t hart);
 
     /* Ends the program or powers the machine off. Does not return. */
     void (*exit)(int code);

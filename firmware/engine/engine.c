@@ -4,11 +4,9 @@
 
 #include "common/checked.h"
 #include "engine/pool.h"
-#include "engine/private.h"
+#include "engine/memory.h"
 #include "common/sha256.h"
 #include "gen/errors.h"
-
-struct engine engine;
 
 /* ---- memory ---- */
 
@@ -26,203 +24,219 @@ static void *carve(struct carver *carver, uint64_t bytes)
 }
 
 /* The order and sizes of runtime_bytes() in host/schema/image.py. */
-static void carve_runtime(void)
+static void carve_runtime(struct engine *engine)
 {
-    struct carver carver = {engine.port->memory.arena + engine.plan.arena_bytes};
-    struct sessions *s = &engine.sessions;
-    uint32_t *tables = carve(&carver, engine.plan.pages * 4);
+    struct carver carver = {engine->port->memory.arena + engine->plan.arena_bytes};
+    struct sessions *s = &engine->sessions;
+    uint32_t *tables = carve(&carver, engine->plan.pages * 4);
 
-    s->count = engine.plan.sessions;
-    s->context = engine.plan.context;
-    s->states = engine.states;
-    s->state_count = engine.plan.state_count;
+    s->count = engine->plan.sessions;
+    s->context = engine->plan.context;
+    s->states = engine->states;
+    s->state_count = engine->plan.state_count;
     for (uint32_t i = 0; i < s->state_count; i++) {
-        engine.states[i].table = tables;
-        tables += (uint64_t)engine.states[i].pages * s->count;
+        engine->states[i].table = tables;
+        tables += (uint64_t)engine->states[i].pages * s->count;
     }
-    s->free = carve(&carver, engine.plan.pages * 4);
-    s->references = carve(&carver, engine.plan.pages * 4);
+    s->free = carve(&carver, engine->plan.pages * 4);
+    s->references = carve(&carver, engine->plan.pages * 4);
     for (uint32_t i = 0; i < s->count; i++)
         s->all[i].history = carve(&carver, (uint64_t)s->context * 4);
-    engine.candidates = carve(&carver, (uint64_t)engine.plan.vocab * 8);
-    engine.pool = s->pool = carver.next;
-    s->page_stride = engine.plan.page_stride;
-    session_init(s, (uint32_t)engine.plan.pages);
+    engine->candidates = carve(&carver, (uint64_t)engine->plan.vocab * 8);
+    engine->pages = s->pool = carver.next;
+    s->page_stride = engine->plan.page_stride;
+    session_init(s, (uint32_t)engine->plan.pages);
 }
 
-static int check_fit(uint64_t *detail)
+static int check_fit(const struct engine *engine, uint64_t *detail)
 {
-    uint64_t need = checked_add(engine.plan.arena_bytes, engine.plan.runtime_bytes);
+    uint64_t need = checked_add(engine->plan.arena_bytes, engine->plan.runtime_bytes);
 
-    if (need <= engine.port->memory.arena_size)
+    if (need <= engine->port->memory.arena_size)
         return 0;
-    *detail = need - engine.port->memory.arena_size;
+    *detail = need - engine->port->memory.arena_size;
     return E_ARENA_SMALL;
 }
 
 /* ---- facts ---- */
 
-static void fill_info(void)
+static void fill_info(struct engine *engine)
 {
-    const uint8_t *p = engine.image.parts[IMAGE_SECTION_ID_PLAN].data;
-    struct engine_info *info = &engine.info;
+    const uint8_t *p = engine->image.parts[IMAGE_SECTION_ID_PLAN].data;
+    struct engine_info *info = &engine->info;
 
-    info->vocab = engine.plan.vocab;
-    info->context = engine.plan.context;
-    info->max_rows = engine.plan.max_rows;
-    info->max_logit_rows = engine.plan.max_logit_rows;
-    info->sessions = engine.plan.sessions;
+    info->vocab = engine->plan.vocab;
+    info->context = engine->plan.context;
+    info->max_rows = engine->plan.max_rows;
+    info->max_logit_rows = engine->plan.max_logit_rows;
+    info->sessions = engine->plan.sessions;
     info->layers = image_plan_layers(p);
-    info->overflow = engine.plan.overflow;
+    info->overflow = engine->plan.overflow;
     info->bos = image_plan_bos(p);
     info->stop_count = image_plan_stop_count(p);
     for (uint32_t i = 0; i < info->stop_count; i++)
         info->stop_ids[i] = image_plan_stop_ids(p, i);
-    info->image_bytes = engine.image.size;
-    info->weight_bytes = engine.image.parts[IMAGE_SECTION_ID_WEIGHTS].size;
-    info->arena_bytes = engine.plan.arena_bytes;
-    info->runtime_bytes = engine.plan.runtime_bytes;
-    memcpy(info->root, engine.image.base + IMAGE_HEADER_ROOT_OFFSET, sizeof info->root);
+    info->image_bytes = engine->image.size;
+    info->weight_bytes = engine->image.parts[IMAGE_SECTION_ID_WEIGHTS].size;
+    info->arena_bytes = engine->plan.arena_bytes;
+    info->runtime_bytes = engine->plan.runtime_bytes;
+    memcpy(info->root, engine->image.base + IMAGE_HEADER_ROOT_OFFSET, sizeof info->root);
     info->root_prefix = le_u32(info->root);
 }
 
-static int read_program(uint64_t *detail)
+static int read_program(struct engine *engine, uint64_t *detail)
 {
-    static uint32_t weights[LIMIT_OPS];
-    int error = image_read_ops(&engine.image, &engine.plan, engine.states,
-                               engine.port->memory.arena, engine.ops, weights, detail);
+    int error = image_read_ops(&engine->image, &engine->plan, engine->states,
+                               engine->port->memory.arena, engine->ops, engine->weights, detail);
 
     if (error)
         return error;
-    for (uint32_t i = 0; i < engine.plan.op_count; i++) {
-        engine.stats[i].id = engine.ops[i].id;
-        engine.stats[i].weight = weights[i];
+    for (uint32_t i = 0; i < engine->plan.op_count; i++) {
+        engine->stats[i].id = engine->ops[i].id;
+        engine->stats[i].weight = engine->weights[i];
     }
     return 0;
 }
 
-static int read_image(uint64_t *detail)
+static int read_image(struct engine *engine, uint64_t *detail)
 {
-    const struct port_memory *memory = &engine.port->memory;
-    int error = image_open(&engine.image, memory->image, memory->image_limit, detail);
+    const struct port_memory *memory = &engine->port->memory;
+    int error = image_open(&engine->image, memory->image, memory->image_limit, detail);
 
-    error = error ? error : image_read_plan(&engine.image, &engine.plan, detail);
-    error = error ? error : image_check_tensors(&engine.image, &engine.plan, detail);
-    error = error ? error : image_read_states(&engine.image, &engine.plan, engine.states, detail);
-    error = error ? error : check_fit(detail);
-    return error ? error : read_program(detail);
+    error = error ? error : image_read_plan(&engine->image, &engine->plan, detail);
+    error = error ? error : image_check_tensors(&engine->image, &engine->plan, detail);
+    error =
+        error ? error : image_read_states(&engine->image, &engine->plan, engine->states, detail);
+    error = error ? error : check_fit(engine, detail);
+    return error ? error : read_program(engine, detail);
 }
 
-static int load(const struct port *port, uint64_t *detail)
+static int load(struct engine *engine, uint64_t *detail)
 {
     int error;
 
-    engine.loaded = engine.verified = engine.tokenizer_known = engine.stats_on = 0;
-    engine.logit_count = 0;
-    memset(engine.stats, 0, sizeof engine.stats);
-    memset(&engine.info, 0, sizeof engine.info);
-    engine.port = port;
+    engine->loaded = engine->verified = engine->tokenizer_known = engine->stats_on = 0;
+    engine->logit_count = 0;
+    memset(engine->stats, 0, sizeof engine->stats);
+    memset(&engine->info, 0, sizeof engine->info);
     *detail = 0;
-    error = read_image(detail);
+    error = read_image(engine, detail);
     if (error)
         return error;
-    engine.logits = (float *)(void *)(port->memory.arena + engine.plan.logits_offset);
-    carve_runtime();
-    fill_info();
+    engine->logits = (float *)(void *)(engine->port->memory.arena + engine->plan.logits_offset);
+    carve_runtime(engine);
+    fill_info(engine);
     *detail = 0;
-    engine.loaded = 1;
+    engine->loaded = 1;
     return 0;
 }
 
-int engine_load(const struct port *port, uint64_t *detail)
+int engine_load(struct engine *engine, uint64_t *detail)
 {
-    uint64_t before = port->instret();
-    int error = load(port, detail);
+    uint64_t before = engine->port->instret();
+    int error = load(engine, detail);
 
-    engine.load_instret = port->instret() - before;
+    engine->load_instret = engine->port->instret() - before;
     return error;
 }
 
-uint64_t engine_load_instret(void)
+size_t engine_bytes(void)
 {
-    return engine.load_instret;
+    return sizeof(struct engine);
 }
 
-const struct engine_info *engine_info(void)
+void engine_init(struct engine *engine, const struct port *port)
 {
-    return engine.loaded ? &engine.info : NULL;
+    engine->port = port;
+    engine->poll = NULL;
+    engine->load_instret = 0;
+    engine_unload(engine);
+}
+
+uint64_t engine_load_instret(const struct engine *engine)
+{
+    return engine->load_instret;
+}
+
+const struct engine_info *engine_info(const struct engine *engine)
+{
+    return engine->loaded ? &engine->info : NULL;
 }
 
 /* Reading it all takes several times what the rest of a load does, and few lines are ever typed. */
-static int read_tokenizer(void)
+static int read_tokenizer(struct engine *engine)
 {
-    if (!engine.tokenizer_known) {
-        engine.tokenizer_error =
-            tokenizer_read(&engine.image, engine.plan.vocab, &engine.tokenizer);
-        engine.tokenizer_known = 1;
+    if (!engine->tokenizer_known) {
+        engine->tokenizer_error =
+            tokenizer_read(&engine->image, engine->plan.vocab, &engine->tokenizer);
+        engine->tokenizer_known = 1;
     }
-    return engine.tokenizer_error;
+    return engine->tokenizer_error;
 }
 
-const struct tokenizer *engine_tokenizer(void)
+struct tokenizer *engine_tokenizer(struct engine *engine)
 {
-    return engine.loaded && !read_tokenizer() && engine.tokenizer.vocab ? &engine.tokenizer : NULL;
+    return engine->loaded && !read_tokenizer(engine) && engine->tokenizer.vocab ? &engine->tokenizer
+                                                                                : NULL;
 }
 
-int engine_tokenizer_error(void)
+int engine_tokenizer_error(struct engine *engine)
 {
-    return engine.loaded ? read_tokenizer() : 0;
+    return engine->loaded ? read_tokenizer(engine) : 0;
 }
 
 /* ---- hashes ---- */
 
 struct verification {
+    const struct engine *engine;
     uint64_t leaves;
     uint64_t bad[POOL_MAX_HARTS]; /* first wrong leaf that a hart found; `leaves`: none */
 };
 
-static int leaf_is_good(uint64_t leaf)
+static int leaf_is_good(const struct engine *engine, uint64_t leaf)
 {
-    uint64_t offset = leaf * IMAGE_LEAF_BYTES, rest = engine.image.payload_size - offset;
+    uint64_t offset = leaf * IMAGE_LEAF_BYTES, rest = engine->image.payload_size - offset;
     uint64_t size = rest < IMAGE_LEAF_BYTES ? rest : IMAGE_LEAF_BYTES;
-    const uint8_t *hashes = engine.image.parts[IMAGE_SECTION_ID_HASHES].data;
+    const uint8_t *hashes = engine->image.parts[IMAGE_SECTION_ID_HASHES].data;
     uint8_t digest[SHA256_BYTES];
 
-    sha256_digest(engine.image.base + IMAGE_HEADER_BYTES + offset, size, digest);
+    sha256_digest(engine->image.base + IMAGE_HEADER_BYTES + offset, size, digest);
     return memcmp(digest, hashes + leaf * IMAGE_HASH_BYTES, sizeof digest) == 0;
 }
 
 static void verify_leaves(void *context, uint32_t hart, uint32_t harts)
 {
     struct verification *v = context;
+    const struct engine *engine = v->engine;
 
     v->bad[hart] = v->leaves;
     for (uint64_t leaf = hart; leaf < v->leaves; leaf += harts) {
-        if (!leaf_is_good(leaf)) {
+        if (!leaf_is_good(engine, leaf)) {
             v->bad[hart] = leaf;
             return;
         }
-        if (hart == 0 && engine.poll)
-            (void)engine.poll(engine.poll_context);
+        if (hart == 0 && engine->poll)
+            (void)engine->poll(engine->poll_context);
     }
 }
 
-int engine_verify(uint64_t *detail)
+int engine_verify(struct engine *engine, uint64_t *detail)
 {
     struct verification v;
     uint64_t bad;
 
     *detail = 0;
-    if (!engine.loaded)
+    if (!engine->loaded)
         return E_NOT_READY;
-    v.leaves = checked_ceil(engine.image.payload_size, IMAGE_LEAF_BYTES);
+    v.engine = engine;
+    v.leaves = checked_ceil(engine->image.payload_size, IMAGE_LEAF_BYTES);
     bad = v.leaves;
     for (uint32_t i = 0; i < POOL_MAX_HARTS; i++)
         v.bad[i] = v.leaves;
-    pool_run(verify_leaves, &v);
+    pool_run(engine->port->pool, verify_leaves, &v);
     for (uint32_t i = 0; i < POOL_MAX_HARTS; i++)
         bad = v.bad[i] < bad ? v.bad[i] : bad;
     *detail = bad < v.leaves ? bad : 0;
-    engine.verified = bad == v.leaves;
-    return engine.verified ? 0 : E_IMAGE_HASH;
+    engine->verified = bad == v.leaves;
+    return engine->verified ? 0 : E_IMAGE_HASH;
 }

@@ -4,14 +4,23 @@
 
 /* The engine: checks an image once, then executes its program over rows.
  *
- * One engine a device. Memory is the image (read only, in place) and the arena that the port gives;
- * nothing is allocated. After engine_load() returned 0 no op can fail: engine_step() checks its
+ * An engine is a struct that its caller holds (engine/memory.h) and hands to every function; no
+ * function keeps anything anywhere else. Beside it memory is the image (read only, in place) and
+ * the arena that the port gives; nothing is allocated. Two engines may run in one program: each at
+ * its own time on the harts of one port, or at once on two ports with harts of their own. Each
+ * needs a struct port with memory of its own, which may otherwise be a copy of the other's.
+ *
+ * A function that takes a const engine may be called from the engine's poll; of the others only
+ * the statistics may. After engine_load() returned 0 no op can fail: engine_step() checks its
  * rows, and that is all there is to check.
  */
 
 #include <stdint.h>
 
 #include "common/port.h"
+
+struct engine;
+struct tokenizer;
 
 struct engine_row {
     uint32_t session;
@@ -49,77 +58,85 @@ struct engine_op_stats {
     uint64_t cycles;
 };
 
+/* Before all else. The port stays the caller's and must outlive the engine; its memory may change
+ * between a load and the next. No poll is set and no model loaded. */
+void engine_init(struct engine *engine, const struct port *port);
+
+/* Bytes of a struct engine, for who cannot include engine/memory.h; it is aligned to 64. */
+size_t engine_bytes(void);
+
 /* Checks everything but the weights' hashes and the tokenizer's tables, and prepares the engine.
  * detail receives what the error is about (section id, tensor, op or state index, or for
  * E_ARENA_SMALL the missing bytes). Returns 0 or an image error. */
-int engine_load(const struct port *port, uint64_t *detail);
+int engine_load(struct engine *engine, uint64_t *detail);
 
 /* Instructions that the last engine_load() took; 0 where they cannot be counted. */
-uint64_t engine_load_instret(void);
+uint64_t engine_load_instret(const struct engine *engine);
 
 /* Checks the hash tree, on all harts; must have returned 0 before the first step. Returns 0,
  * E_IMAGE_HASH with the first wrong leaf in detail, or E_NOT_READY. */
-int engine_verify(uint64_t *detail);
+int engine_verify(struct engine *engine, uint64_t *detail);
 
 /* NULL before engine_load() succeeded. */
-const struct engine_info *engine_info(void);
+const struct engine_info *engine_info(const struct engine *engine);
 
 /* The first call after a load checks the tables. NULL where the image has none to tokenize with, or
  * damaged ones. */
-struct tokenizer;
-const struct tokenizer *engine_tokenizer(void);
+struct tokenizer *engine_tokenizer(struct engine *engine);
 
 /* E_IMAGE_BPE where the loaded image has damaged tables, else 0. */
-int engine_tokenizer_error(void);
+int engine_tokenizer_error(struct engine *engine);
 
 /* Called by hart 0 between ops; a non-zero return abandons the step before lengths advance. */
-void engine_set_poll(int (*poll)(void *context), void *context);
+void engine_set_poll(struct engine *engine, int (*poll)(void *context), void *context);
 
 /* Runs the rows. Rows of one session stand in ascending positions. On success each session's length
  * has grown by its rows. Returns 0, E_ROWS, E_SESSION, E_POSITION, E_TOKEN, E_CONTEXT_FULL,
  * E_NOT_READY or E_CANCELLED; on an error nothing has changed. */
-int engine_step(const struct engine_row *rows, uint32_t count);
+int engine_step(struct engine *engine, const struct engine_row *rows, uint32_t count);
 
 /* Logits of the i-th row that wanted them in the last step: vocab floats, valid until the next
  * step. NULL where there is no such row, or the last step failed. */
-float *engine_logits(uint32_t i);
+float *engine_logits(const struct engine *engine, uint32_t i);
 
-uint32_t engine_length(uint32_t session);
+uint32_t engine_length(const struct engine *engine, uint32_t session);
 
 /* Rolls a session back to `length` positions; 0 empties it. Returns 0, E_SESSION, E_POSITION
  * (beyond the length) or E_ROLLBACK. */
-int engine_truncate(uint32_t session, uint32_t length);
+int engine_truncate(struct engine *engine, uint32_t session, uint32_t length);
 
 /* Tokens of the session as they were stepped: the token at `position`, for repetition penalties.
  * IMAGE_NO_TENSOR where the session has none, or a sliding context has overwritten it. */
-uint32_t engine_token(uint32_t session, uint32_t position);
+uint32_t engine_token(const struct engine *engine, uint32_t session, uint32_t position);
 
 /* ---- a session as bytes, to be carried away and back; the session must exist ---- */
 
 /* The newest tokens that the context holds, u32 each, in a ring by position; then what each state
  * keeps. Sizes follow from the session's length and engine_high(). */
-uint64_t engine_state_bytes(uint32_t session);
-uint64_t engine_state_history_bytes(uint32_t session);
+uint64_t engine_state_bytes(const struct engine *engine, uint32_t session);
+uint64_t engine_state_history_bytes(const struct engine *engine, uint32_t session);
 
 /* The bytes from `offset` on, `*size` of them in one piece; NULL behind the end. */
-uint8_t *engine_state_at(uint32_t session, uint64_t offset, uint64_t *size);
+uint8_t *engine_state_at(const struct engine *engine, uint32_t session, uint64_t offset,
+                         uint64_t *size);
 
 /* Positions ever written since the session was empty: more than its length after a roll-back. */
-uint32_t engine_high(uint32_t session);
+uint32_t engine_high(const struct engine *engine, uint32_t session);
 
 /* Gives an empty session a length, its tokens 0 and the rest whatever lay there. Returns 0,
  * E_POSITION (it is not empty), E_CONTEXT_FULL or E_ROLLBACK. */
-int engine_state_adopt(uint32_t session, uint32_t length, uint32_t high);
+int engine_state_adopt(struct engine *engine, uint32_t session, uint32_t length, uint32_t high);
 
 /* Forgets the model; engine_load() may follow. */
-void engine_unload(void);
+void engine_unload(struct engine *engine);
 
 /* Per-op statistics in the order of the program; counting costs nothing while off, and
  * engine_load() turns it off. engine_stats() fills `out` with up to `capacity` ops from `first` on
  * and returns how many ops there are. */
-void engine_stats_enable(int on);
-void engine_stats_reset(void);
-uint32_t engine_stats(struct engine_op_stats *out, uint32_t capacity, uint32_t first);
+void engine_stats_enable(struct engine *engine, int on);
+void engine_stats_reset(struct engine *engine);
+uint32_t engine_stats(const struct engine *engine, struct engine_op_stats *out, uint32_t capacity,
+                      uint32_t first);
 
 /* ---- sampler ---- */
 
@@ -139,6 +156,7 @@ int sampler_check(const struct sampler_params *params);
 /* The next token after `length` positions of the session, from logits that it may overwrite. The
  * same logits, params and position give the same token on every target: Philox4x32-10 by (seed,
  * position), ties to the lowest id. */
-uint32_t engine_sample(const struct sampler_params *params, uint32_t session, float *logits);
+uint32_t engine_sample(struct engine *engine, const struct sampler_params *params, uint32_t session,
+                       float *logits);
 
 #endif

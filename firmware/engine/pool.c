@@ -5,20 +5,6 @@
 
 /* Long enough for the gap between two ops, short enough not to starve a simulator's other harts. */
 #define POOL_SPINS 2000u
-#define CACHE_LINE 64
-
-/* A line each for what is written at different times: what a hart spins on is written once a
- * barrier, and while no hart sleeps, a waker finds `sleepers` in its own cache. */
-static struct {
-    const struct port *port;
-    _Alignas(CACHE_LINE) uint32_t generation; /* counts pool_run() calls */
-    pool_fn fn;
-    void *context;
-    _Alignas(CACHE_LINE) uint32_t arrived;  /* harts in the barrier */
-    _Alignas(CACHE_LINE) uint32_t barriers; /* counts completed ones */
-    _Alignas(CACHE_LINE) uint32_t sleepers; /* harts that may be in port->hart_sleep() ... */
-    uint32_t sleeping[POOL_MAX_HARTS];      /* ... and which */
-} pool;
 
 static inline uint32_t load(const uint32_t *p)
 {
@@ -43,74 +29,74 @@ static inline void relax(void)
 /* Returns once *word differs from `old`. The hart announces its sleep before it looks a last time,
  * and a waker writes the word before it looks for sleepers, so one of the two always sees the
  * other. */
-static void pool_wait(const uint32_t *word, uint32_t old, uint32_t hart)
+static void pool_wait(struct pool *pool, const uint32_t *word, uint32_t old, uint32_t hart)
 {
     for (uint32_t i = 0; i < POOL_SPINS; i++) {
         if (__atomic_load_n(word, __ATOMIC_ACQUIRE) != old)
             return;
         relax();
     }
-    store(&pool.sleeping[hart], 1);
-    __atomic_add_fetch(&pool.sleepers, 1, __ATOMIC_SEQ_CST);
+    store(&pool->sleeping[hart], 1);
+    __atomic_add_fetch(&pool->sleepers, 1, __ATOMIC_SEQ_CST);
     while (load(word) == old)
-        pool.port->hart_sleep(hart);
-    __atomic_sub_fetch(&pool.sleepers, 1, __ATOMIC_SEQ_CST);
-    store(&pool.sleeping[hart], 0);
+        pool->port->hart_sleep(pool, hart);
+    __atomic_sub_fetch(&pool->sleepers, 1, __ATOMIC_SEQ_CST);
+    store(&pool->sleeping[hart], 0);
 }
 
-static void pool_wake(uint32_t waker)
+static void pool_wake(struct pool *pool, uint32_t waker)
 {
-    if (load(&pool.sleepers) == 0)
+    if (load(&pool->sleepers) == 0)
         return;
-    for (uint32_t i = 0; i < pool.port->harts; i++)
-        if (i != waker && load(&pool.sleeping[i]))
-            pool.port->hart_wake(i);
+    for (uint32_t i = 0; i < pool->port->harts; i++)
+        if (i != waker && load(&pool->sleeping[i]))
+            pool->port->hart_wake(pool, i);
 }
 
-void pool_init(const struct port *port)
+void pool_init(struct pool *pool, const struct port *port)
 {
-    pool.port = port;
-    pool.arrived = 0;
-    store(&pool.generation, 0);
-    store(&pool.barriers, 0);
-    store(&pool.sleepers, 0);
+    pool->port = port;
+    pool->arrived = 0;
+    store(&pool->generation, 0);
+    store(&pool->barriers, 0);
+    store(&pool->sleepers, 0);
     for (uint32_t i = 0; i < POOL_MAX_HARTS; i++)
-        store(&pool.sleeping[i], 0);
+        store(&pool->sleeping[i], 0);
 }
 
-void pool_barrier(uint32_t hart)
+void pool_barrier(struct pool *pool, uint32_t hart)
 {
-    uint32_t harts = pool.port->harts;
+    uint32_t harts = pool->port->harts;
     if (harts == 1)
         return;
     /* It cannot change before this hart arrives. */
-    uint32_t completed = load(&pool.barriers);
-    if (__atomic_add_fetch(&pool.arrived, 1, __ATOMIC_SEQ_CST) < harts) {
-        pool_wait(&pool.barriers, completed, hart);
+    uint32_t completed = load(&pool->barriers);
+    if (__atomic_add_fetch(&pool->arrived, 1, __ATOMIC_SEQ_CST) < harts) {
+        pool_wait(pool, &pool->barriers, completed, hart);
         return;
     }
-    __atomic_store_n(&pool.arrived, 0, __ATOMIC_RELAXED);
-    store(&pool.barriers, completed + 1);
-    pool_wake(hart);
+    __atomic_store_n(&pool->arrived, 0, __ATOMIC_RELAXED);
+    store(&pool->barriers, completed + 1);
+    pool_wake(pool, hart);
 }
 
-void pool_worker(uint32_t hart)
+void pool_worker(struct pool *pool, uint32_t hart)
 {
     for (uint32_t seen = 0;; seen++) {
-        pool_wait(&pool.generation, seen, hart);
-        pool.fn(pool.context, hart, pool.port->harts);
-        pool_barrier(hart);
+        pool_wait(pool, &pool->generation, seen, hart);
+        pool->fn(pool->context, hart, pool->port->harts);
+        pool_barrier(pool, hart);
     }
 }
 
-void pool_run(pool_fn fn, void *context)
+void pool_run(struct pool *pool, pool_fn fn, void *context)
 {
-    if (pool.port->harts > 1) {
-        pool.fn = fn;
-        pool.context = context;
-        store(&pool.generation, pool.generation + 1);
-        pool_wake(0);
+    if (pool->port->harts > 1) {
+        pool->fn = fn;
+        pool->context = context;
+        store(&pool->generation, pool->generation + 1);
+        pool_wake(pool, 0);
     }
-    fn(context, 0, pool.port->harts);
-    pool_barrier(0);
+    fn(context, 0, pool->port->harts);
+    pool_barrier(pool, 0);
 }

@@ -9,7 +9,7 @@
 
 #include "common/math.h"
 #include "engine/philox.h"
-#include "engine/private.h"
+#include "engine/memory.h"
 #include "gen/errors.h"
 
 /* ---- parameters ---- */
@@ -31,18 +31,19 @@ int sampler_check(const struct sampler_params *params)
 /* ---- repetition penalty ---- */
 
 /* The candidates' memory serves as a bitmap of tokens done, for each counts once. */
-static void penalize(const struct sampler_params *params, uint32_t session, float *logits)
+static void penalize(const struct engine *engine, const struct sampler_params *params,
+                     uint32_t session, float *logits)
 {
-    uint8_t *done = (uint8_t *)engine.candidates;
-    uint32_t length = engine.sessions.all[session].length;
+    uint8_t *done = (uint8_t *)engine->candidates;
+    uint32_t length = engine->sessions.all[session].length;
     uint32_t first = length > params->repeat_last ? length - params->repeat_last : 0;
-    uint32_t oldest = session_oldest(&engine.sessions, session);
+    uint32_t oldest = session_oldest(&engine->sessions, session);
 
     if (params->repeat_penalty == 1.0f || params->repeat_last == 0)
         return;
-    memset(done, 0, engine.plan.vocab / 8 + 1);
+    memset(done, 0, engine->plan.vocab / 8 + 1);
     for (uint32_t i = first > oldest ? first : oldest; i < length; i++) {
-        uint32_t token = engine_token(session, i), bit = 1u << token % 8;
+        uint32_t token = engine_token(engine, session, i), bit = 1u << token % 8;
         float logit = logits[token];
         if (done[token / 8] & bit)
             continue;
@@ -100,10 +101,10 @@ static void heap_sift(struct heap *heap, uint32_t i)
     heap->items[i] = item;
 }
 
-static void heap_fill(struct heap *heap, const float *logits)
+static void heap_fill(struct heap *heap, const struct engine *engine, const float *logits)
 {
-    heap->items = engine.candidates;
-    heap->size = heap->total = engine.plan.vocab;
+    heap->items = engine->candidates;
+    heap->size = heap->total = engine->plan.vocab;
     for (uint32_t i = 0; i < heap->size; i++)
         heap->items[i] = candidate_make(logits[i], i);
     for (uint32_t i = heap->size / 2; i-- > 0;)
@@ -220,14 +221,15 @@ static uint32_t draw_token(struct choice *c, float temperature, float uniform)
     return token;
 }
 
-uint32_t engine_sample(const struct sampler_params *params, uint32_t session, float *logits)
+uint32_t engine_sample(struct engine *engine, const struct sampler_params *params, uint32_t session,
+                       float *logits)
 {
     struct choice c;
 
-    penalize(params, session, logits);
+    penalize(engine, params, session, logits);
     if (params->temperature == 0.0f)
-        return kernels.argmax(logits, engine.plan.vocab);
-    heap_fill(&c.heap, logits);
+        return kernels.argmax(logits, engine->plan.vocab);
+    heap_fill(&c.heap, engine, logits);
     c.logits = logits;
     c.best = candidate_logit(heap_at(&c.heap, 0));
     c.count = c.heap.total;
@@ -238,5 +240,5 @@ uint32_t engine_sample(const struct sampler_params *params, uint32_t session, fl
     if (params->min_p > 0.0f)
         keep_least(&c, params->min_p);
     return draw_token(&c, params->temperature,
-                      draw_uniform(params->seed, engine.sessions.all[session].length));
+                      draw_uniform(params->seed, engine->sessions.all[session].length));
 }

@@ -43,9 +43,9 @@ static void give_token(struct run *run, uint32_t token, uint32_t digest)
 static uint32_t sample(struct run *run)
 {
     const struct job *job = run->job;
-    float *logits = engine_logits(0);
+    float *logits = engine_logits(job->engine, 0);
     uint32_t digest = job->flags & WIRE_RUN_FLAG_DIGEST ? run_digest(logits, job->model->vocab) : 0;
-    uint32_t token = engine_sample(&job->sampler, job->session, logits);
+    uint32_t token = engine_sample(job->engine, &job->sampler, job->session, logits);
     run_mark_first(run);
     /* There is room: the step before emptied this session's queue. */
     (void)pending_push(job->session, token);

@@ -27,11 +27,11 @@ void run_begin(struct run *run, const struct port *port, const struct job *job)
 
 int run_step(struct run *run, uint32_t count, uint32_t want)
 {
-    uint32_t session = run->job->session, length = engine_length(session);
+    uint32_t session = run->job->session, length = engine_length(run->job->engine, session);
     count = pending_copy(session, tokens, count);
     for (uint32_t i = 0; i < count; i++)
         rows[i] = (struct engine_row){session, length + i, tokens[i], i + want >= count};
-    int error = engine_step(rows, count);
+    int error = engine_step(run->job->engine, rows, count);
     if (error)
         return error;
     pending_drop(session, count);
@@ -68,7 +68,7 @@ static void end_done(struct run *run, uint32_t reason)
     wire_done_set_reason(p, reason);
     wire_done_set_evaluated(p, run->evaluated);
     wire_done_set_generated(p, run->generated);
-    wire_done_set_length(p, engine_length(job->session) + pending_count(job->session));
+    wire_done_set_length(p, engine_length(job->engine, job->session) + pending_count(job->session));
     wire_done_set_tokens_crc(p, run->tokens_crc);
     wire_done_set_first_us(p, run->first_us - job->started_us);
     wire_done_set_total_us(p, run->port->time_us() - job->started_us);

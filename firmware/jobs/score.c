@@ -84,8 +84,8 @@ static int send_scores(const struct run *run, uint32_t position, const uint32_t 
     wire_scores_set_index(message, run->evaluated - count);
     wire_scores_set_count(message, count);
     for (uint32_t i = 0; i < count; i++)
-        put_record(message + WIRE_SCORES_SIZE + i * WIRE_SCORE_RECORD_SIZE, run, engine_logits(i),
-                   position + i, targets[i]);
+        put_record(message + WIRE_SCORES_SIZE + i * WIRE_SCORE_RECORD_SIZE, run,
+                   engine_logits(run->job->engine, i), position + i, targets[i]);
     return send_results(WIRE_TYPE_SCORES, WIRE_SCORES_SIZE + count * WIRE_SCORE_RECORD_SIZE);
 }
 
@@ -99,7 +99,7 @@ static uint32_t rows_a_step(const struct engine_info *model)
 static int score_step(struct run *run)
 {
     uint32_t tokens[WIRE_MAX_SCORE_RECORDS + 1u];
-    uint32_t session = run->job->session, position = engine_length(session),
+    uint32_t session = run->job->session, position = engine_length(run->job->engine, session),
              rows = rows_a_step(run->job->model);
     uint32_t copied = pending_copy(session, tokens, rows + 1u);
     uint32_t count = copied < rows ? copied : rows;
@@ -110,7 +110,7 @@ static int score_step(struct run *run)
         return error;
     error = send_scores(run, position, tokens + 1, count);
     for (uint32_t i = 0; !error && run->job->flags & WIRE_RUN_FLAG_LOGITS && i < count; i++)
-        error = send_logits(run, engine_logits(i), position + i);
+        error = send_logits(run, engine_logits(run->job->engine, i), position + i);
     run_progress(run);
     return error;
 }

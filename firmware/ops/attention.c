@@ -328,7 +328,7 @@ void op_attention(const struct op *op, const struct step *step, uint32_t hart, u
     uint32_t units = s->kv_heads * unit_parts(a, s);
     if (step->row_count == 1 && harts > 1 && has_partials(s, step->rows[0].position)) {
         uint32_t count = attend_partials(a, step, hart, harts);
-        pool_barrier(hart);
+        pool_barrier(step->pool, hart);
         merge_partials(a, step, count, hart, harts);
         return;
     }

@@ -15,8 +15,6 @@
 
 #define UNIT 16u /* weight rows: the grain of sharing; two times 8 where gated */
 
-static uint8_t packed_rows[LIMIT_PACKED_BYTES] __attribute__((aligned(64)));
-
 static uint32_t block_count(uint32_t rows, uint32_t t0)
 {
     return rows - t0 < KERNEL_BLOCK ? rows - t0 : KERNEL_BLOCK;
@@ -73,13 +71,15 @@ static void finish_row(const struct op_linear *l, uint32_t t, uint32_t row0, uin
 /* How the input rows of an op are packed. */
 struct packing {
     const struct kernel_packed *version; /* NULL: not at all */
+    uint8_t *to;                         /* step->packed */
     uint32_t groups;
     uint32_t rows; /* that are packed: whole blocks from the first row on */
 };
 
-static struct packing find_packing(const struct op_linear *l, uint32_t rows)
+static struct packing find_packing(const struct op_linear *l, const struct step *step,
+                                   uint32_t rows)
 {
-    struct packing p = {0, l->weight.cols / KERNEL_GROUP, 0};
+    struct packing p = {0, step->packed, l->weight.cols / KERNEL_GROUP, 0};
     if (l->src_format != IMAGE_FORMAT_Q8A)
         return p;
     p.version = kernels.packed(l->weight.format, l->weight.layout);
@@ -95,7 +95,7 @@ static struct packing find_packing(const struct op_linear *l, uint32_t rows)
 /* A block's records from group `group` on. */
 static uint8_t *find_block(const struct packing *p, uint32_t t0, uint32_t count, uint32_t group)
 {
-    return packed_rows + ((size_t)t0 * p->groups + (size_t)count * group) * p->version->record;
+    return p->to + ((size_t)t0 * p->groups + (size_t)count * group) * p->version->record;
 }
 
 static void find_rows(const struct op_linear *l, uint32_t t0, uint32_t count, struct kernel_q8a *x)
@@ -105,8 +105,8 @@ static void find_rows(const struct op_linear *l, uint32_t t0, uint32_t count, st
 }
 
 /* Harts share the groups. */
-static void pack_rows(const struct op_linear *l, const struct packing *p, uint32_t hart,
-                      uint32_t harts)
+static void pack_rows(const struct op_linear *l, const struct packing *p, struct pool *pool,
+                      uint32_t hart, uint32_t harts)
 {
     uint32_t group0 = (uint32_t)((uint64_t)p->groups * hart / harts);
     uint32_t group1 = (uint32_t)((uint64_t)p->groups * (hart + 1) / harts);
@@ -116,7 +116,7 @@ static void pack_rows(const struct op_linear *l, const struct packing *p, uint32
         find_rows(l, t0, count, x);
         p->version->pack(x, count, group0, group1, find_block(p, t0, count, group0));
     }
-    pool_barrier(hart);
+    pool_barrier(pool, hart);
 }
 
 /* ---- the product ---- */
@@ -147,9 +147,9 @@ void op_linear(const struct op *op, const struct step *step, uint32_t hart, uint
     uint64_t units = ((l->gated ? 2 * l->n : l->n) + UNIT - 1) / UNIT;
     uint32_t row = (uint32_t)(units * hart / harts) * UNIT;
     uint32_t end = (uint32_t)(units * (hart + 1) / harts) * UNIT;
-    struct packing packing = find_packing(l, rows);
+    struct packing packing = find_packing(l, step, rows);
     if (packing.rows)
-        pack_rows(l, &packing, hart, harts);
+        pack_rows(l, &packing, step->pool, hart, harts);
     while (row < end) {
         uint32_t stop = (row / KERNEL_TILE + 1) * KERNEL_TILE;
         stop = stop < end ? stop : end;

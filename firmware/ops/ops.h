@@ -10,7 +10,8 @@
  *
  * An op function is called on every hart at once and takes its own share of the work by (hart,
  * harts). The executor puts a barrier between ops; an op that needs one within itself calls
- * pool_barrier(hart), which it must then do on every hart. Results must not depend on harts.
+ * pool_barrier(step->pool, hart), which it must then do on every hart. Results must not depend on
+ * harts.
  */
 
 #include <stddef.h>
@@ -20,6 +21,8 @@
 #include "kernels/kernels.h"
 
 /* ---- the step ---- */
+
+struct pool;
 
 struct step_row {
     uint32_t session;
@@ -48,8 +51,10 @@ struct step {
     const uint32_t *logit_rows; /* which of rows want logits, ascending */
     uint32_t logit_count;
     const struct step_state *states;
-    uint8_t *pool; /* of pages, 64-byte aligned */
+    uint8_t *pages; /* of all states and sessions, 64-byte aligned */
     uint64_t page_stride;
+    struct pool *pool; /* of the harts that run it */
+    uint8_t *packed;   /* LIMIT_PACKED_BYTES that all harts share within an op, 64-byte aligned */
 };
 
 /* How many rows an op of this domain has: all, or those whose logits are wanted. May be 0. */
@@ -72,7 +77,7 @@ static inline uint8_t *step_page(const struct step *step, const struct step_stat
                                  uint32_t session, uint32_t position)
 {
     const uint32_t *table = state->table + (size_t)session * state->pages;
-    return step->pool + table[step_page_index(state, position)] * step->page_stride;
+    return step->pages + table[step_page_index(state, position)] * step->page_stride;
 }
 
 /* Whether a row at `position` attends to position `key`. */

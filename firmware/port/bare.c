@@ -24,6 +24,7 @@ static uint32_t hart_ids[BOARD_HARTS];
 static uint32_t harts_ready;
 static uint32_t pool_open;
 static struct port port;
+static struct pool pool;
 static uint64_t watchdog_at; /* 0: not armed yet */
 static uint64_t fifo_ticks;  /* until half a 16-byte FIFO has come */
 
@@ -151,16 +152,18 @@ static uint64_t port_time_us(void)
     return now / BOARD_TIMER_HZ * 1000000u + now % BOARD_TIMER_HZ * 1000000u / BOARD_TIMER_HZ;
 }
 
-static void port_hart_sleep(uint32_t hart)
+static void port_hart_sleep(struct pool *the_pool, uint32_t hart)
 {
+    (void)the_pool;
     if (hart)
         machine_wait(hart_ids[hart], 0);
     else
         port_idle();
 }
 
-static void port_hart_wake(uint32_t hart)
+static void port_hart_wake(struct pool *the_pool, uint32_t hart)
 {
+    (void)the_pool;
     machine_wake(hart_ids[hart]);
 }
 
@@ -291,6 +294,7 @@ static void fill_port(void)
     port.counters = BOARD_COUNTERS && bare_probe(try_counters);
     port.instret = port.counters ? machine_instret : no_counter;
     port.cycles = port.counters ? machine_cycles : no_counter;
+    port.pool = &pool;
     port.hart_sleep = port_hart_sleep;
     port.hart_wake = port_hart_wake;
     port.exit = port_exit;
@@ -318,7 +322,7 @@ void bare_main(uint64_t a0, uint64_t a1)
         port_exit(1);
     }
     start_harts(found);
-    pool_init(&port);
+    pool_init(&pool, &port);
     __atomic_store_n(&pool_open, 1, __ATOMIC_SEQ_CST);
     bare_tick();
     machine_let_tick(1);
@@ -331,7 +335,7 @@ void bare_hart_main(uint32_t hart)
     __atomic_add_fetch(&harts_ready, 1, __ATOMIC_SEQ_CST);
     while (!__atomic_load_n(&pool_open, __ATOMIC_SEQ_CST))
         ;
-    pool_worker(hart);
+    pool_worker(&pool, hart);
     for (;;)
         ;
 }

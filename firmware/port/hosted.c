@@ -43,6 +43,7 @@ static struct hosted_options {
 static struct hosted_line line;
 static int counter_fd[2] = {-1, -1};
 static struct port port;
+static struct hosted_harts harts;
 
 static void fail(const char *what, const char *name)
 {
@@ -265,7 +266,7 @@ int main(int argc, char **argv)
     port.counters = counter_fd[0] >= 0 && counter_fd[1] >= 0;
     port.exit = port_exit;
     errno = 0;
-    if (hosted_start_harts(&port))
+    if (hosted_start_harts(&harts, &port))
         fail("cannot start the harts; give a smaller --harts", NULL);
     const char *problem = line_open(&line, options.tty, options.baud, options.tcp);
     if (problem)

@@ -1,23 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "port/hosted_harts.h"
 
-#include <pthread.h>
-#include <stdbool.h>
 #include <time.h>
 
-#include "engine/pool.h"
 #include "gen/errors.h"
 
-/* One a hart: a wake-up before the sleep stays in `woken`. */
-static struct hosted_hart {
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
-    bool woken;
-} harts[POOL_MAX_HARTS];
-
-static void hart_sleep(uint32_t hart)
+static struct hosted_hart *find_hart(struct pool *pool, uint32_t hart)
 {
-    struct hosted_hart *h = &harts[hart];
+    return &((struct hosted_harts *)(void *)pool)->all[hart];
+}
+
+static void hart_sleep(struct pool *pool, uint32_t hart)
+{
+    struct hosted_hart *h = find_hart(pool, hart);
     pthread_mutex_lock(&h->lock);
     while (!h->woken)
         pthread_cond_wait(&h->wake, &h->lock);
@@ -25,9 +20,9 @@ static void hart_sleep(uint32_t hart)
     pthread_mutex_unlock(&h->lock);
 }
 
-static void hart_wake(uint32_t hart)
+static void hart_wake(struct pool *pool, uint32_t hart)
 {
-    struct hosted_hart *h = &harts[hart];
+    struct hosted_hart *h = find_hart(pool, hart);
     pthread_mutex_lock(&h->lock);
     h->woken = true;
     pthread_cond_signal(&h->wake);
@@ -43,26 +38,36 @@ static uint64_t time_us(void)
 
 static void *hart_main(void *argument)
 {
-    pool_worker((uint32_t)(uintptr_t)argument);
+    struct hosted_hart *h = argument;
+    pool_worker(h->pool, h->number);
     return NULL;
 }
 
-int hosted_start_harts(struct port *port)
+int hosted_start_harts(struct hosted_harts *harts, struct port *port)
 {
+    port->pool = &harts->pool;
     port->hart_sleep = hart_sleep;
     port->hart_wake = hart_wake;
     port->time_us = time_us;
     for (uint32_t i = 0; i < POOL_MAX_HARTS; i++) {
-        pthread_mutex_init(&harts[i].lock, NULL);
-        pthread_cond_init(&harts[i].wake, NULL);
-        harts[i].woken = false;
+        struct hosted_hart *h = &harts->all[i];
+        pthread_mutex_init(&h->lock, NULL);
+        pthread_cond_init(&h->wake, NULL);
+        h->woken = false;
+        h->pool = port->pool;
+        h->number = i;
     }
-    pool_init(port);
+    pool_init(port->pool, port);
     for (uint32_t i = 1; i < port->harts; i++) {
         pthread_t thread;
-        if (pthread_create(&thread, NULL, hart_main, (void *)(uintptr_t)i))
+        if (pthread_create(&thread, NULL, hart_main, &harts->all[i]))
             return E_HART;
         pthread_detach(thread);
     }
     return 0;
+}
+
+size_t hosted_harts_bytes(void)
+{
+    return sizeof(struct hosted_harts);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stddef.h>
 
-#include "engine/engine.h"
+#include "engine/memory.h"
 #include "gen/errors.h"
 #include "link/link.h"
 #include "serve/report.h"
@@ -12,14 +12,16 @@
 
 #define SLOT_PIECE 65536u /* between two looks at the line */
 
+static struct engine engine;
+
 static int model_check(const struct port *port, uint64_t *detail)
 {
-    int error = engine_load(port, detail);
+    int error = engine_load(&engine, detail);
     if (error)
         return error;
-    report_model(port, engine_info());
+    report_model(port, engine_info(&engine), engine_load_instret(&engine));
     uint64_t started = port->time_us();
-    error = engine_verify(detail);
+    error = engine_verify(&engine, detail);
     if (!error)
         report_verified(port, port->time_us() - started);
     return error;
@@ -43,7 +45,7 @@ static int flash_check(const struct port *port, uint64_t bytes, uint64_t *detail
     int error = read_back(port, bytes);
     if (!error)
         error = model_check(port, detail);
-    const struct engine_info *info = error ? NULL : engine_info();
+    const struct engine_info *info = error ? NULL : engine_info(&engine);
     /* What lies behind the slot's bytes is left over from another image. */
     if (info && info->image_bytes > bytes)
         error = E_IMAGE_TRUNCATED;
@@ -56,7 +58,7 @@ static void check_image(const struct port *port, const struct job *job)
     int error = job && job->type == WIRE_TYPE_FLASH ? flash_check(port, job->bytes, &detail)
                                                     : model_check(port, &detail);
     if (error) {
-        engine_unload();
+        engine_unload(&engine);
         report_error(port, error, detail);
     }
     serve_checked(error, detail);
@@ -76,9 +78,10 @@ static void run_job(const struct port *port, const struct job *job)
 void device_run(const struct port *port)
 {
     link_init(port, serve_receive);
-    serve_init(port);
-    terminal_init(port);
-    engine_set_poll(serve_poll, NULL);
+    engine_init(&engine, port);
+    serve_init(port, &engine);
+    terminal_init(port, &engine);
+    engine_set_poll(&engine, serve_poll, NULL);
     report_machine(port);
     check_image(port, NULL);
     for (;;) {

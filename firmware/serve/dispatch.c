@@ -18,6 +18,7 @@
 
 static struct {
     const struct port *port;
+    struct engine *engine;
     int error;
     uint64_t detail;
     uint64_t announced_us;
@@ -28,20 +29,21 @@ static struct {
 
 static uint8_t answer[WIRE_MAX_PAYLOAD];
 
-void serve_init(const struct port *port)
+void serve_init(const struct port *port, struct engine *engine)
 {
     memset(&serve, 0, sizeof serve);
     serve.port = port;
+    serve.engine = engine;
     serve.checking = 1;
     pending_init();
     stream_init();
     baud_init(port);
-    transfer_init(port);
+    transfer_init(port, engine);
 }
 
 const struct engine_info *serve_model(void)
 {
-    return serve.error || serve.checking ? NULL : engine_info();
+    return serve.error || serve.checking ? NULL : engine_info(serve.engine);
 }
 
 const struct job *serve_job(void)
@@ -152,7 +154,8 @@ static void send_hello_reply(uint32_t request, uint32_t nonce)
     wire_hello_reply_set_request(answer, request);
     wire_hello_reply_set_nonce(answer, nonce);
     put_machine(answer);
-    const struct engine_info *info = engine_info(); /* of one that is being checked, too */
+    const struct engine_info *info =
+        engine_info(serve.engine); /* of one that is being checked, too */
     if (info)
         put_model(answer, info);
     put_state(answer);
@@ -211,7 +214,7 @@ static int session_check(const struct engine_info *model, uint32_t session)
 
 static uint32_t session_length(uint32_t session)
 {
-    return engine_length(session) + pending_count(session);
+    return engine_length(serve.engine, session) + pending_count(session);
 }
 
 /* Everything is checked before the first token is kept: a refused chunk leaves nothing behind. */
@@ -263,12 +266,12 @@ static void receive_truncate(const struct frame *frame, const struct engine_info
         error = E_POSITION;
         detail = session_length(session);
     }
-    if (!error && length < engine_length(session)) {
-        error = engine_truncate(session, length);
+    if (!error && length < engine_length(serve.engine, session)) {
+        error = engine_truncate(serve.engine, session, length);
         detail = length;
     }
     if (!error)
-        pending_keep(session, length - engine_length(session));
+        pending_keep(session, length - engine_length(serve.engine, session));
     if (!error && !length)
         stream_forget(session);
     if (error)
@@ -326,6 +329,7 @@ static void receive_generate(const struct frame *frame, const struct engine_info
     const uint8_t *p = frame->payload;
     struct job *job = &serve.job;
     job->terminal = 0;
+    job->engine = serve.engine;
     job->model = model;
     job->request = wire_generate_request(p);
     job->session = wire_generate_session(p);
@@ -353,6 +357,7 @@ static void receive_score(const struct frame *frame, const struct engine_info *m
 {
     struct job *job = &serve.job;
     job->terminal = 0;
+    job->engine = serve.engine;
     job->model = model;
     job->request = wire_score_request(frame->payload);
     job->session = wire_score_session(frame->payload);
@@ -393,7 +398,7 @@ static void receive_resume(const struct frame *frame, const struct engine_info *
 
 static void receive_unload(const struct frame *frame)
 {
-    engine_unload();
+    engine_unload(serve.engine);
     pending_init();
     stream_init();
     serve.error = E_IMAGE_ABSENT;
@@ -447,7 +452,7 @@ static void receive_adopt(const struct frame *frame, const struct engine_info *m
     if (!error && pending_count(session))
         error = E_POSITION;
     if (!error)
-        error = engine_state_adopt(session, length, wire_adopt_high(p));
+        error = engine_state_adopt(serve.engine, session, length, wire_adopt_high(p));
     if (error)
         answer_refuse(wire_adopt_request(p), frame->type, error, session);
     else
@@ -472,7 +477,7 @@ static void receive_set_baud(const struct frame *frame)
 static uint32_t put_op_records(uint8_t *to, uint32_t first, uint32_t *total)
 {
     struct engine_op_stats stats[WIRE_MAX_OP_RECORDS];
-    *total = engine_stats(stats, WIRE_MAX_OP_RECORDS, first);
+    *total = engine_stats(serve.engine, stats, WIRE_MAX_OP_RECORDS, first);
     uint32_t left = first < *total ? *total - first : 0;
     uint32_t count = left < WIRE_MAX_OP_RECORDS ? left : WIRE_MAX_OP_RECORDS;
     for (uint32_t i = 0; i < count; i++, to += WIRE_OP_RECORD_SIZE) {
@@ -490,9 +495,9 @@ static void receive_stats(const struct frame *frame)
     uint32_t flags = wire_stats_flags(frame->payload), first = wire_stats_first(frame->payload),
              total;
     if (flags & WIRE_STATS_FLAG_RESET)
-        engine_stats_reset();
+        engine_stats_reset(serve.engine);
     if (flags & (WIRE_STATS_FLAG_ENABLE | WIRE_STATS_FLAG_DISABLE))
-        engine_stats_enable((flags & WIRE_STATS_FLAG_ENABLE) != 0);
+        engine_stats_enable(serve.engine, (flags & WIRE_STATS_FLAG_ENABLE) != 0);
     const struct link_counters *counters = link_counters();
     uint32_t count = put_op_records(answer + WIRE_STATS_REPLY_SIZE, first, &total);
     wire_stats_reply_set_request(answer, wire_stats_request(frame->payload));

@@ -39,7 +39,7 @@ void report_machine(const struct port *port)
     console_text(port, "\r\n");
 }
 
-void report_model(const struct port *port, const struct engine_info *info)
+void report_model(const struct port *port, const struct engine_info *info, uint64_t load_instret)
 {
     console_text(port, "image ");
     for (uint32_t i = 0; i < 4; i++)
@@ -59,7 +59,7 @@ void report_model(const struct port *port, const struct engine_info *info)
     console_size(port, port->memory.arena_size);
     console_text(port, "\r\n");
     if (port->counters)
-        number_text(port, "loaded in ", engine_load_instret(), " instructions; ");
+        number_text(port, "loaded in ", load_instret, " instructions; ");
     console_text(port, "checking the image's hashes ...\r\n");
 }
 

@@ -11,7 +11,7 @@
 #include "common/port.h"
 
 void report_machine(const struct port *port);
-void report_model(const struct port *port, const struct engine_info *info);
+void report_model(const struct port *port, const struct engine_info *info, uint64_t load_instret);
 void report_verified(const struct port *port, uint64_t time_us);
 
 /* The error's number, words and remedy; `error` is a negative enum error. */

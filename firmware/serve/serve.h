@@ -19,9 +19,10 @@
 
 struct job {
     uint32_t request;
-    uint32_t type;                   /* WIRE_TYPE_GENERATE, _SCORE, _LOAD or _FLASH; 0: no job */
-    uint32_t terminal;               /* its tokens are shown as text, and no host asked for them */
-    const struct engine_info *model; /* of a GENERATE or SCORE */
+    uint32_t type;         /* WIRE_TYPE_GENERATE, _SCORE, _LOAD or _FLASH; 0: no job */
+    uint32_t terminal;     /* its tokens are shown as text, and no host asked for them */
+    struct engine *engine; /* of a GENERATE or SCORE, as is: */
+    const struct engine_info *model;
     uint32_t session;
     uint32_t flags; /* WIRE_RUN_FLAG_* */
     uint32_t max_tokens;
@@ -35,7 +36,7 @@ struct job {
 };
 
 /* The image is being checked: what needs a model is refused. */
-void serve_init(const struct port *port);
+void serve_init(const struct port *port, struct engine *engine);
 
 /* It has been: error and detail are of engine_load() or engine_verify(), and with an error the
  * model's requests are refused. Announces it. */

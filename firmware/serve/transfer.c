@@ -25,12 +25,14 @@ struct range {
 #define PIECE_BYTES 512u
 
 static const struct port *port;
+static struct engine *engine;
 static uint8_t answer[WIRE_MAX_PAYLOAD];
 static uint8_t slot_piece[PIECE_BYTES];
 
-void transfer_init(const struct port *the_port)
+void transfer_init(const struct port *the_port, struct engine *the_engine)
 {
     port = the_port;
+    engine = the_engine;
 }
 
 /* Whether the range is there. Returns 0, E_PARAMETER, E_NOT_READY, E_SESSION or E_RANGE. */
@@ -47,7 +49,7 @@ static int range_check(struct range *range)
             return E_NOT_READY;
         if (range->session >= range->model->sessions)
             return E_SESSION;
-        total = engine_state_bytes(range->session);
+        total = engine_state_bytes(engine, range->session);
     }
     return range->offset <= total && range->size <= total - range->offset ? 0 : E_RANGE;
 }
@@ -58,7 +60,7 @@ static uint8_t *piece_at(const struct range *range, uint64_t offset, uint64_t *s
     if (range->space == WIRE_SPACE_IMAGE)
         return port->image_area + offset;
     uint64_t there;
-    uint8_t *piece = engine_state_at(range->session, offset, &there);
+    uint8_t *piece = engine_state_at(engine, range->session, offset, &there);
     *size = there < *size ? there : *size;
     return piece;
 }
@@ -101,7 +103,7 @@ static int range_sum(const struct range *range, uint32_t *crc)
 /* Tokens of the history are indices later on: whole ones, and of the vocabulary. */
 static int tokens_check(const struct range *range, const uint8_t *from)
 {
-    uint64_t history = engine_state_history_bytes(range->session);
+    uint64_t history = engine_state_history_bytes(engine, range->session);
     if (range->offset >= history)
         return 0;
     uint64_t inside = history - range->offset;
@@ -190,10 +192,10 @@ void transfer_receive_state(const struct frame *frame, const struct engine_info 
     }
     uint32_t count = pending_copy(session, tokens, WIRE_MAX_STATE_TOKENS);
     wire_state_reply_set_request(answer, wire_state_request(frame->payload));
-    wire_state_reply_set_length(answer, engine_length(session));
-    wire_state_reply_set_high(answer, engine_high(session));
+    wire_state_reply_set_length(answer, engine_length(engine, session));
+    wire_state_reply_set_high(answer, engine_high(engine, session));
     wire_state_reply_set_count(answer, count);
-    wire_state_reply_set_bytes(answer, engine_state_bytes(session));
+    wire_state_reply_set_bytes(answer, engine_state_bytes(engine, session));
     for (uint32_t i = 0; i < count; i++)
         le_put_u32(answer + WIRE_STATE_REPLY_SIZE + 4u * i, tokens[i]);
     link_send(WIRE_TYPE_STATE_REPLY, WIRE_CHANNEL_CONTROL, answer,

@@ -11,7 +11,7 @@
 #include "link/frame.h"
 #include "common/port.h"
 
-void transfer_init(const struct port *port);
+void transfer_init(const struct port *port, struct engine *engine);
 
 /* Each answers its request. */
 void transfer_receive_read(const struct frame *frame);

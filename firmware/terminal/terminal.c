@@ -24,6 +24,7 @@ _Static_assert(TYPED_BYTES + IMAGE_MAX_ROLE_BYTES <= TOKENIZER_TEXT_BYTES, "a qu
 
 static struct {
     const struct port *port;
+    struct engine *engine;
     enum mode mode;
     uint64_t mode_us; /* when it began */
     uint64_t host_us; /* when a host spoke; 0: never */
@@ -44,10 +45,11 @@ static struct {
 static uint8_t text[TOKENIZER_TEXT_BYTES];
 static uint32_t ids[TOKENIZER_TEXT_BYTES + 1u];
 
-void terminal_init(const struct port *port)
+void terminal_init(const struct port *port, struct engine *engine)
 {
     memset(&terminal, 0, sizeof terminal);
     terminal.port = port;
+    terminal.engine = engine;
 }
 
 int terminal_is_active(void)
@@ -73,12 +75,12 @@ static uint32_t own_session(const struct engine_info *model)
 
 static uint32_t session_length(const struct engine_info *model)
 {
-    return engine_length(own_session(model)) + pending_count(own_session(model));
+    return engine_length(terminal.engine, own_session(model)) + pending_count(own_session(model));
 }
 
 static void empty_session(const struct engine_info *model)
 {
-    (void)engine_truncate(own_session(model), 0);
+    (void)engine_truncate(terminal.engine, own_session(model), 0);
     pending_keep(own_session(model), 0);
     terminal.length = 0;
 }
@@ -200,7 +202,7 @@ static uint32_t put_beginning(const struct engine_info *model, const struct toke
     return put(at, t->next.at, t->next.size);
 }
 
-static int push_tokens(const struct engine_info *model, const struct tokenizer *t)
+static int push_tokens(const struct engine_info *model, struct tokenizer *t)
 {
     uint32_t session = own_session(model), at = put_beginning(model, t);
     at = put(at, terminal.line.bytes, terminal.line.size);
@@ -215,8 +217,11 @@ static int push_tokens(const struct engine_info *model, const struct tokenizer *
 
 static void start_answer(const struct engine_info *model, const struct tokenizer *t)
 {
-    struct job job = {
-        .terminal = 1, .model = model, .session = own_session(model), .max_tokens = MAX_TOKENS};
+    struct job job = {.terminal = 1,
+                      .engine = terminal.engine,
+                      .model = model,
+                      .session = own_session(model),
+                      .max_tokens = MAX_TOKENS};
     job.sampler = (struct sampler_params){.top_p = 1.0f, .repeat_penalty = 1.0f};
     job.stop_count = model->stop_count;
     memcpy(job.stop_ids, model->stop_ids, sizeof model->stop_ids);
@@ -227,8 +232,8 @@ static void start_answer(const struct engine_info *model, const struct tokenizer
 
 static void ask(const struct engine_info *model)
 {
-    const struct tokenizer *t = engine_tokenizer();
-    if (engine_tokenizer_error())
+    struct tokenizer *t = engine_tokenizer(terminal.engine);
+    if (engine_tokenizer_error(terminal.engine))
         say("the tables to tokenize with are damaged: pack the image again, or use host chat");
     else if (!t)
         say("this image has no tables to tokenize with (host inspect says why): use host chat");
@@ -328,7 +333,7 @@ int terminal_obey(void)
     if (!terminal.line.ended)
         return 0;
     terminal.line.ended = 0;
-    const struct tokenizer *t = engine_tokenizer();
+    const struct tokenizer *t = engine_tokenizer(terminal.engine);
     if (!t || t->flags & IMAGE_BPE_FLAG_CHAT)
         typed_trim(&terminal.line);
     if (terminal.line.size) {

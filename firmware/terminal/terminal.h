@@ -14,7 +14,7 @@
 #include "common/port.h"
 
 /* Nobody is there yet. */
-void terminal_init(const struct port *port);
+void terminal_init(const struct port *port, struct engine *engine);
 
 /* Whether somebody types: nothing but text should be sent unasked. */
 int terminal_is_active(void);

@@ -6,18 +6,7 @@
 #include "common/utf8.h"
 #include "gen/errors.h"
 
-/* With the one space in front that SentencePiece wants. */
-#define MAX_SYMBOLS (TOKENIZER_TEXT_BYTES + 1u)
-
-struct symbol {
-    uint32_t id;
-    uint32_t rank; /* of its merge with the next one; IMAGE_NO_TENSOR: none */
-    uint32_t merged;
-};
-
-static struct symbol symbols[MAX_SYMBOLS];
-
-static void find_merge(const struct tokenizer *t, struct symbol *symbol, uint32_t right)
+static void find_merge(const struct tokenizer *t, struct tokenizer_symbol *symbol, uint32_t right)
 {
     uint64_t pair = (uint64_t)symbol->id << 32 | right;
     uint32_t low = 0, high = t->merge_count;
@@ -56,24 +45,23 @@ static uint32_t find_text(const struct tokenizer *t, const uint8_t *at, uint32_t
     return IMAGE_NO_TENSOR;
 }
 
-static uint32_t put_symbol(uint32_t count, uint32_t id)
+static uint32_t put_symbol(struct tokenizer *t, uint32_t count, uint32_t id)
 {
     if (id == IMAGE_NO_TENSOR)
         return count;
-    symbols[count].id = id;
+    t->symbols[count].id = id;
     return count + 1;
 }
 
-static uint32_t put_bytes(const struct tokenizer *t, uint32_t count, const uint8_t *at,
-                          uint32_t size)
+static uint32_t put_bytes(struct tokenizer *t, uint32_t count, const uint8_t *at, uint32_t size)
 {
     for (uint32_t i = 0; i < size; i++)
-        count = put_symbol(count, le_u32(t->byte_ids + 4u * at[i]));
+        count = put_symbol(t, count, le_u32(t->byte_ids + 4u * at[i]));
     return count;
 }
 
 /* A character's own token, else its bytes'. */
-static uint32_t put_characters(const struct tokenizer *t, uint32_t count, const uint8_t *at,
+static uint32_t put_characters(struct tokenizer *t, uint32_t count, const uint8_t *at,
                                uint32_t size)
 {
     static const uint8_t block[] = {0xe2, 0x96, 0x81}; /* U+2581, SentencePiece's space */
@@ -86,20 +74,20 @@ static uint32_t put_characters(const struct tokenizer *t, uint32_t count, const 
         if (id == IMAGE_NO_TENSOR)
             count = put_bytes(t, count, at, whole);
         else
-            count = put_symbol(count, id);
+            count = put_symbol(t, count, id);
         at += whole;
         size -= whole;
     }
     return count;
 }
 
-static uint32_t put_piece(const struct tokenizer *t, const uint8_t *piece, uint32_t size)
+static uint32_t put_piece(struct tokenizer *t, const uint8_t *piece, uint32_t size)
 {
     uint32_t count = 0, whole = IMAGE_NO_TENSOR;
     if (t->flags & IMAGE_BPE_FLAG_WHOLE_WORDS)
         whole = find_text(t, piece, size);
     if (whole != IMAGE_NO_TENSOR)
-        return put_symbol(0, whole);
+        return put_symbol(t, 0, whole);
     if (!(t->flags & IMAGE_BPE_FLAG_CHARACTERS))
         return put_bytes(t, 0, piece, size);
     if (t->flags & IMAGE_BPE_FLAG_PREPEND_SPACE)
@@ -107,8 +95,9 @@ static uint32_t put_piece(const struct tokenizer *t, const uint8_t *piece, uint3
     return put_characters(t, count, piece, size);
 }
 
-static uint32_t merge_all(const struct tokenizer *t, uint32_t count)
+static uint32_t merge_all(struct tokenizer *t, uint32_t count)
 {
+    struct tokenizer_symbol *symbols = t->symbols;
     for (uint32_t i = 0; i + 1 < count; i++)
         find_merge(t, &symbols[i], symbols[i + 1].id);
     for (;;) {
@@ -128,13 +117,13 @@ static uint32_t merge_all(const struct tokenizer *t, uint32_t count)
     }
 }
 
-int tokenizer_merge(const struct tokenizer *tokenizer, const uint8_t *piece, uint32_t size,
-                    uint32_t *ids, uint32_t capacity)
+int tokenizer_merge(struct tokenizer *tokenizer, const uint8_t *piece, uint32_t size, uint32_t *ids,
+                    uint32_t capacity)
 {
     uint32_t count = merge_all(tokenizer, put_piece(tokenizer, piece, size));
     if (count > capacity)
         return E_PENDING;
     for (uint32_t i = 0; i < count; i++)
-        ids[i] = symbols[i].id;
+        ids[i] = tokenizer->symbols[i].id;
     return (int)count;
 }

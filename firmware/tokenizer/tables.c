@@ -192,7 +192,7 @@ static int put_id(struct output *out, uint32_t id)
     return 0;
 }
 
-static int encode_between(const struct tokenizer *t, const uint8_t *text, uint32_t size,
+static int encode_between(struct tokenizer *t, const uint8_t *text, uint32_t size,
                           struct output *out)
 {
     while (size) {
@@ -208,8 +208,8 @@ static int encode_between(const struct tokenizer *t, const uint8_t *text, uint32
     return 0;
 }
 
-int tokenizer_encode(const struct tokenizer *tokenizer, const uint8_t *text, uint32_t size,
-                     uint32_t *ids, uint32_t capacity)
+int tokenizer_encode(struct tokenizer *tokenizer, const uint8_t *text, uint32_t size, uint32_t *ids,
+                     uint32_t capacity)
 {
     struct output out = {ids, 0, capacity};
     uint32_t start = 0, at = 0;

@@ -15,6 +15,15 @@
 /* The longest text that is tokenized at once. */
 #define TOKENIZER_TEXT_BYTES 4096u
 
+/* With the one space in front that SentencePiece wants. */
+#define TOKENIZER_SYMBOLS (TOKENIZER_TEXT_BYTES + 1u)
+
+struct tokenizer_symbol {
+    uint32_t id;
+    uint32_t rank; /* of its merge with the next one; IMAGE_NO_TENSOR: none */
+    uint32_t merged;
+};
+
 struct tokenizer_text {
     const uint8_t *at;
     uint32_t size;
@@ -38,6 +47,7 @@ struct tokenizer {
     struct tokenizer_text first, end, next, suffix;
     uint16_t added_order[LIMIT_ADDED]; /* entries of `added`, ascending by their texts */
     uint16_t added_link[LIMIT_ADDED];  /* by place in that order: tokenizer_added.c */
+    struct tokenizer_symbol symbols[TOKENIZER_SYMBOLS]; /* of the piece that is merged */
 };
 
 /* The BPE section: every count, offset and id in it. `limit` is the model's vocabulary. Work is
@@ -47,8 +57,8 @@ int tokenizer_read(const struct image *image, uint32_t limit, struct tokenizer *
 
 /* The ids of a text of any bytes; of UTF-8 those that the host finds. Returns their number, or
  * E_PENDING where there are more than `capacity` or the text is too long. */
-int tokenizer_encode(const struct tokenizer *tokenizer, const uint8_t *text, uint32_t size,
-                     uint32_t *ids, uint32_t capacity);
+int tokenizer_encode(struct tokenizer *tokenizer, const uint8_t *text, uint32_t size, uint32_t *ids,
+                     uint32_t capacity);
 
 /* The bytes that a token stands for in an answer: none for special tokens and unknown ids. */
 struct tokenizer_text tokenizer_decode(const struct tokenizer *tokenizer, uint32_t id);
@@ -59,8 +69,8 @@ struct tokenizer_text tokenizer_decode(const struct tokenizer *tokenizer, uint32
 uint32_t tokenizer_split(uint32_t split, const uint8_t *text, uint32_t size);
 
 /* The tokens of one piece, of at most TOKENIZER_TEXT_BYTES. Returns their number, or E_PENDING. */
-int tokenizer_merge(const struct tokenizer *tokenizer, const uint8_t *piece, uint32_t size,
-                    uint32_t *ids, uint32_t capacity);
+int tokenizer_merge(struct tokenizer *tokenizer, const uint8_t *piece, uint32_t size, uint32_t *ids,
+                    uint32_t capacity);
 
 /* Prepares the two below. */
 void tokenizer_sort_added(struct tokenizer *tokenizer);

@@ -56,19 +56,22 @@ static void fiber_main(void)
     leave(&fibers[hart], 1);
 }
 
-void pool_init(const struct port *port)
+void pool_init(struct pool *pool, const struct port *port)
 {
+    (void)pool;
     pool_port = port;
 }
 
-void pool_barrier(uint32_t hart)
+void pool_barrier(struct pool *pool, uint32_t hart)
 {
+    (void)pool;
     if (pool_port->harts > 1)
         leave(&fibers[hart], 0);
 }
 
-void pool_run(pool_fn fn, void *context)
+void pool_run(struct pool *pool, pool_fn fn, void *context)
 {
+    (void)pool;
     uint32_t harts = pool_port->harts, left = harts;
     if (harts == 1) {
         fn(context, 0, 1);
@@ -95,8 +98,9 @@ void pool_run(pool_fn fn, void *context)
 }
 
 /* There are no others to start. */
-int hosted_start_harts(struct port *port)
+int hosted_start_harts(struct hosted_harts *harts, struct port *port)
 {
-    pool_init(port);
+    port->pool = &harts->pool;
+    pool_init(port->pool, port);
     return 0;
 }

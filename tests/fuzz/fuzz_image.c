@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/engine.h"
+#include "engine/memory.h"
 #include "common/limits.h"
 #include "engine/pool.h"
 #include "common/sha256.h"
@@ -62,8 +62,10 @@ static uint64_t zero(void)
     return 0;
 }
 
+static struct engine engine;
+static struct pool pool;
 static struct port port = {
-    .board = "fuzz", .isa = "none", .harts = 1, .instret = zero, .cycles = zero};
+    .board = "fuzz", .isa = "none", .harts = 1, .pool = &pool, .instret = zero, .cycles = zero};
 
 /* ---- the images ---- */
 
@@ -105,10 +107,10 @@ static uint64_t arena_needed(struct base *base)
     base->arena_size = 1u << 24;
     base->arena = aligned_alloc(64, base->arena_size);
     place(base, base->size);
-    if (engine_load(&port, &detail) || engine_verify(&detail))
+    if (engine_load(&engine, &detail) || engine_verify(&engine, &detail))
         abort();
     free(base->arena);
-    return engine_info()->arena_bytes + engine_info()->runtime_bytes;
+    return engine_info(&engine)->arena_bytes + engine_info(&engine)->runtime_bytes;
 }
 
 static void read_base(const char *path)
@@ -141,7 +143,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         fputs("FUZZ_IMAGES names no image to edit; tools/assure.sh sets it\n", stderr);
         exit(2);
     }
-    pool_init(&port);
+    pool_init(&pool, &port);
+    engine_init(&engine, &port);
     char *list = strdup(paths);
     for (char *path = strtok(list, ":"); path; path = strtok(NULL, ":"))
         read_base(path);
@@ -211,15 +214,16 @@ static uint64_t apply(const struct base *base, const uint8_t *edit, uint64_t lim
 static void step_rows(const struct engine_info *info, uint32_t session)
 {
     struct engine_row rows[ROWS_A_TURN];
-    uint32_t first = engine_length(session), count = info->max_rows / 2u;
+    uint32_t first = engine_length(&engine, session), count = info->max_rows / 2u;
     count = count < ROWS_A_TURN ? count : ROWS_A_TURN;
     for (uint32_t i = 0; i < count; i++)
         rows[i] = (struct engine_row){session, first + i, (7u * i + session) % info->vocab,
                                       i == count - 1u};
-    if (!count || engine_step(rows, count))
+    if (!count || engine_step(&engine, rows, count))
         return;
     struct sampler_params params = {0.9f, 0, 0.9f, 0.0f, 1.1f, 64, 1};
-    if (engine_logits(0) && engine_sample(&params, session, engine_logits(0)) >= info->vocab)
+    if (engine_logits(&engine, 0) &&
+        engine_sample(&engine, &params, session, engine_logits(&engine, 0)) >= info->vocab)
         abort();
 }
 
@@ -228,11 +232,12 @@ static void use_tokenizer(void)
     static const char text[] = "The quick  brown\n\nfox's 123 \xc3\xa9\xff.<|im_start|>";
     uint32_t ids[128];
     volatile uint8_t sum = 0;
-    int count = engine_tokenizer() ? tokenizer_encode(engine_tokenizer(), (const uint8_t *)text,
-                                                      sizeof text - 1u, ids, 128)
-                                   : 0;
+    int count = engine_tokenizer(&engine)
+                    ? tokenizer_encode(engine_tokenizer(&engine), (const uint8_t *)text,
+                                       sizeof text - 1u, ids, 128)
+                    : 0;
     for (int i = 0; i < count; i++) {
-        struct tokenizer_text part = tokenizer_decode(engine_tokenizer(), ids[i]);
+        struct tokenizer_text part = tokenizer_decode(engine_tokenizer(&engine), ids[i]);
         for (uint32_t k = 0; k < part.size; k++)
             sum ^= part.at[k];
     }
@@ -241,13 +246,13 @@ static void use_tokenizer(void)
 /* Bounded: a vocabulary of a million or a context of four is as harmless, but slow. */
 static void use(uint32_t turns)
 {
-    const struct engine_info *info = engine_info();
+    const struct engine_info *info = engine_info(&engine);
     for (uint32_t turn = 0; turn < turns; turn++)
         for (uint32_t session = 0; session < info->sessions && session < turns; session++)
             step_rows(info, session);
-    (void)engine_truncate(0, engine_length(0) / 2u);
-    struct engine_row last = {0, engine_length(0), info->vocab - 1u, 1};
-    (void)engine_step(&last, 1);
+    (void)engine_truncate(&engine, 0, engine_length(&engine, 0) / 2u);
+    struct engine_row last = {0, engine_length(&engine, 0), info->vocab - 1u, 1};
+    (void)engine_step(&engine, &last, 1);
     use_tokenizer();
 }
 
@@ -260,11 +265,11 @@ static int try_edits(const uint8_t *data, size_t size, uint32_t turns)
     for (uint32_t i = 0; i < MAX_EDITS && (i + 1u) * EDIT_BYTES < size; i++)
         limit = apply(base, data + 1u + i * EDIT_BYTES, limit);
     place(base, limit);
-    int accepted = !engine_load(&port, &detail) && !engine_verify(&detail);
+    int accepted = !engine_load(&engine, &detail) && !engine_verify(&engine, &detail);
     if (accepted && turns)
         use(turns);
     else if (accepted)
-        (void)engine_tokenizer_error();
+        (void)engine_tokenizer_error(&engine);
     undo(base);
     return accepted;
 }

@@ -22,7 +22,7 @@
 #define ASAN_UNPOISON_MEMORY_REGION(at, size) ((void)(at), (void)(size))
 #endif
 
-#include "engine/engine.h"
+#include "engine/memory.h"
 #include "common/limits.h"
 #include "engine/pool.h"
 #include "tokenizer/tokenizer.h"
@@ -49,6 +49,8 @@ static uint32_t pair_count;
 
 static uint8_t *arena;
 static struct port port;
+static struct hosted_harts harts;
+static struct engine engine;
 static struct engine_row rows[LIMIT_ROWS];
 static uint32_t crc;
 
@@ -70,22 +72,22 @@ static void add_logits(void)
 {
     static const struct sampler_params greedy = {0.0f, 0, 1.0f, 0.0f, 1.0f, 0, 1};
     static const struct sampler_params warm = {0.9f, 40, 0.95f, 0.01f, 1.1f, 64, 7};
-    for (uint32_t i = 0; engine_logits(i); i++) {
-        add(run_digest(engine_logits(i), engine_info()->vocab));
-        add(engine_sample(&greedy, 0, engine_logits(i)));
-        add(engine_sample(&warm, 0, engine_logits(i)));
+    for (uint32_t i = 0; engine_logits(&engine, i); i++) {
+        add(run_digest(engine_logits(&engine, i), engine_info(&engine)->vocab));
+        add(engine_sample(&engine, &greedy, 0, engine_logits(&engine, i)));
+        add(engine_sample(&engine, &warm, 0, engine_logits(&engine, i)));
     }
 }
 
 static uint32_t token_at(uint32_t session, uint32_t position)
 {
-    return (7u * position + 3u * session + 1u) % engine_info()->vocab;
+    return (7u * position + 3u * session + 1u) % engine_info(&engine)->vocab;
 }
 
 /* `count` more rows of a session behind those in `rows`; the last one wants logits. */
 static uint32_t put_rows(uint32_t at, uint32_t session, uint32_t count)
 {
-    uint32_t first = engine_length(session);
+    uint32_t first = engine_length(&engine, session);
     for (uint32_t i = 0; i < count; i++)
         rows[at + i] =
             (struct engine_row){session, first + i, token_at(session, first + i), i == count - 1u};
@@ -94,7 +96,7 @@ static uint32_t put_rows(uint32_t at, uint32_t session, uint32_t count)
 
 static void step(uint32_t count)
 {
-    int error = engine_step(rows, count);
+    int error = engine_step(&engine, rows, count);
     add((uint32_t)error);
     if (!error)
         add_logits();
@@ -109,18 +111,18 @@ static uint32_t at_most(uint32_t count, uint32_t limit)
 static void use_model(void)
 {
     static const uint32_t prompts[] = {1, 2, 8, 1};
-    const struct engine_info *info = engine_info();
+    const struct engine_info *info = engine_info(&engine);
     uint32_t last = info->sessions - 1u;
     for (uint32_t i = 0; i < sizeof prompts / sizeof prompts[0]; i++)
         step(put_rows(0, 0, at_most(prompts[i], info->max_rows)));
     if (last && info->max_rows > 1)
         step(put_rows(put_rows(0, 0, 1), last, at_most(info->max_rows - 1u, 8)));
-    add((uint32_t)engine_truncate(0, engine_length(0) / 2u));
+    add((uint32_t)engine_truncate(&engine, 0, engine_length(&engine, 0) / 2u));
     step(put_rows(0, 0, 1));
     if (info->root[0] % FAR_SHARE || info->context < FAR || info->max_rows * FAR_STEPS < FAR)
         return;
-    while (engine_length(0) < FAR)
-        step(put_rows(0, 0, at_most(info->max_rows, FAR - engine_length(0))));
+    while (engine_length(&engine, 0) < FAR)
+        step(put_rows(0, 0, at_most(info->max_rows, FAR - engine_length(&engine, 0))));
     step(put_rows(0, 0, 1));
 }
 
@@ -128,15 +130,15 @@ static void use_tokenizer(void)
 {
     static const char text[] = "The quick  brown\n\nfox's 123 \xc3\xa9\xff.<|im_start|><s> <pad>x";
     static uint32_t ids[256];
-    if (!engine_tokenizer()) {
-        add((uint32_t)engine_tokenizer_error());
+    if (!engine_tokenizer(&engine)) {
+        add((uint32_t)engine_tokenizer_error(&engine));
         return;
     }
-    int count =
-        tokenizer_encode(engine_tokenizer(), (const uint8_t *)text, sizeof text - 1u, ids, 256);
+    int count = tokenizer_encode(engine_tokenizer(&engine), (const uint8_t *)text, sizeof text - 1u,
+                                 ids, 256);
     add((uint32_t)count);
     for (int i = 0; i < count; i++) {
-        struct tokenizer_text part = tokenizer_decode(engine_tokenizer(), ids[i]);
+        struct tokenizer_text part = tokenizer_decode(engine_tokenizer(&engine), ids[i]);
         add(ids[i]);
         crc = crc32c_extend(crc, part.at, part.size);
     }
@@ -149,12 +151,12 @@ static int run_pair(uint32_t pair, uint32_t *digest, int *error)
     memset(arena, pairs[pair].fill, FILLED_BYTES);
     port.harts = pairs[pair].harts;
     crc = 0;
-    *error = engine_load(&port, &detail);
+    *error = engine_load(&engine, &detail);
     if (*error)
         return 0;
-    uint64_t used = engine_info()->arena_bytes + engine_info()->runtime_bytes;
+    uint64_t used = engine_info(&engine)->arena_bytes + engine_info(&engine)->runtime_bytes;
     ASAN_POISON_MEMORY_REGION(arena + used, ZONE);
-    *error = engine_verify(&detail);
+    *error = engine_verify(&engine, &detail);
     if (!*error) {
         use_model();
         use_tokenizer();
@@ -202,8 +204,9 @@ int main(int argc, char **argv)
     arena = aligned_alloc(64, ARENA_BYTES + ZONE);
     port = (struct port){.board = "mutants", .isa = "none", .harts = pairs[0].harts};
     port.instret = port.cycles = zero;
-    if (!arena || hosted_start_harts(&port))
+    if (!arena || hosted_start_harts(&harts, &port))
         return 2;
+    engine_init(&engine, &port);
     while (read_size(&size)) {
         if (fread(image, 1, size, stdin) != size)
             return 2;

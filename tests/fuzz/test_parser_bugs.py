@@ -211,7 +211,7 @@ def test_11_signed_against_unsigned_in_the_tokenizer(native: Native, images: dic
         changed = ImageEditor(images["bpe"])
         changed.data[at : at + 4] = struct.pack("<I", 2**31 + 1)
         native.load(changed.sealed(), 4 << 20)
-        assert BY_NUMBER[-native.lib.engine_tokenizer_error()].name == "IMAGE_BPE"
+        assert BY_NUMBER[-native.lib.engine_tokenizer_error(native.engine)].name == "IMAGE_BPE"
 
 
 def test_12_accumulators_of_32_bits_wrap(load: Any) -> None:

@@ -27,20 +27,17 @@ def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def state(device: Native, session: int) -> tuple[bytes, bytes]:
     """The session as READ gives it out: its tokens, and its pages."""
     lib = device.lib
-    lib.engine_state_bytes.restype = lib.engine_state_history_bytes.restype = ctypes.c_uint64
-    lib.engine_state_at.restype = ctypes.c_void_p
-    lib.engine_state_at.argtypes = [ctypes.c_uint32, ctypes.c_uint64, ctypes.c_void_p]
     found = bytearray()
     size = ctypes.c_uint64()
-    while len(found) < lib.engine_state_bytes(session):
-        at = lib.engine_state_at(session, len(found), ctypes.byref(size))
+    while len(found) < lib.engine_state_bytes(device.engine, session):
+        at = lib.engine_state_at(device.engine, session, len(found), ctypes.byref(size))
         found += ctypes.string_at(at, size.value)
-    history = lib.engine_state_history_bytes(session)
+    history = lib.engine_state_history_bytes(device.engine, session)
     return bytes(found[:history]), bytes(found[history:])
 
 
 def adopt(device: Native, session: int, length: int) -> None:
-    assert device.lib.engine_state_adopt(session, length, length) == 0
+    assert device.lib.engine_state_adopt(device.engine, session, length, length) == 0
 
 
 @pytest.mark.parametrize("session", [0, 1])
@@ -70,7 +67,7 @@ def test_a_cancelled_step_leaves_no_tokens_of_others(image: Path, native: Native
             native.feed([5, 6, 7])
     finally:
         native.set_poll(None)
-    assert native.lib.engine_high(0) == 3
+    assert native.lib.engine_high(native.engine, 0) == 3
     assert not any(state(native, 0)[0])
 
 

@@ -29,16 +29,15 @@ class Device:
     def __init__(self, native: Native, image: bytes | Path) -> None:
         native.load(image, verify=False)
         self.lib = native.lib
-        self.lib.engine_tokenizer.restype = ctypes.c_void_p
-        if error := self.lib.engine_tokenizer_error():
-            assert self.lib.engine_tokenizer() is None
+        if error := self.lib.engine_tokenizer_error(native.engine):
+            assert self.lib.engine_tokenizer(native.engine) is None
             raise DeviceFailure(-error)
         self.lib.tokenizer_decode.restype = Text
         self.lib.tokenizer_decode.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
         self.lib.tokenizer_encode.argtypes = [
             *(ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint32, ctypes.c_void_p, ctypes.c_uint32)
         ]
-        self.it = self.lib.engine_tokenizer()
+        self.it = self.lib.engine_tokenizer(native.engine)
 
     def encode(self, text: str | bytes, capacity: int = CAPACITY) -> list[int]:
         data = text if isinstance(text, bytes) else text.encode()

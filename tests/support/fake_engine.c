@@ -21,6 +21,10 @@
 #define ROWS      16u
 #define LOGITS    4u
 
+/* There is one a process. */
+#define ENGINE       __attribute__((unused)) struct engine *engine
+#define CONST_ENGINE __attribute__((unused)) const struct engine *engine
+
 static uint32_t argmax(const float *x, uint32_t n)
 {
     uint32_t best = 0;
@@ -48,9 +52,13 @@ static uint32_t setting(const char *name, uint32_t otherwise)
     return text ? (uint32_t)strtoul(text, NULL, 10) : otherwise;
 }
 
-int engine_load(const struct port *port, uint64_t *detail)
+void engine_init(ENGINE, const struct port *port)
 {
     (void)port;
+}
+
+int engine_load(ENGINE, uint64_t *detail)
+{
     *detail = 7;
     int error = -(int)setting("FAKE_LOAD_ERROR", 0);
     if (error)
@@ -90,7 +98,7 @@ static int work_while_held(const char *name)
     return 0;
 }
 
-int engine_verify(uint64_t *detail)
+int engine_verify(ENGINE, uint64_t *detail)
 {
     *detail = 3;
     (void)poll_fn(poll_context);
@@ -98,28 +106,28 @@ int engine_verify(uint64_t *detail)
     return -(int)setting("FAKE_VERIFY_ERROR", 0);
 }
 
-const struct tokenizer *engine_tokenizer(void)
+struct tokenizer *engine_tokenizer(ENGINE)
 {
     return NULL;
 }
 
-int engine_tokenizer_error(void)
+int engine_tokenizer_error(ENGINE)
 {
     return 0;
 }
 
-const struct engine_info *engine_info(void)
+const struct engine_info *engine_info(CONST_ENGINE)
 {
     return loaded ? &info : NULL;
 }
 
-void engine_set_poll(int (*poll)(void *context), void *context)
+void engine_set_poll(ENGINE, int (*poll)(void *context), void *context)
 {
     poll_fn = poll;
     poll_context = context;
 }
 
-int engine_step(const struct engine_row *rows, uint32_t count)
+int engine_step(ENGINE, const struct engine_row *rows, uint32_t count)
 {
     uint32_t delay = setting("FAKE_STEP_US", 0);
     for (uint32_t op = 0; op < 10; op++) {
@@ -155,38 +163,38 @@ int engine_step(const struct engine_row *rows, uint32_t count)
     return 0;
 }
 
-float *engine_logits(uint32_t i)
+float *engine_logits(CONST_ENGINE, uint32_t i)
 {
     return logits[i];
 }
 
-uint32_t engine_length(uint32_t session)
+uint32_t engine_length(CONST_ENGINE, uint32_t session)
 {
     return lengths[session];
 }
 
-int engine_truncate(uint32_t session, uint32_t length)
+int engine_truncate(ENGINE, uint32_t session, uint32_t length)
 {
     lengths[session] = length;
     return 0;
 }
 
-uint32_t engine_token(uint32_t session, uint32_t position)
+uint32_t engine_token(CONST_ENGINE, uint32_t session, uint32_t position)
 {
     return history[session][position];
 }
 
-void engine_stats_enable(int on)
+void engine_stats_enable(ENGINE, int on)
 {
     stats_on = on;
 }
 
-void engine_stats_reset(void)
+void engine_stats_reset(ENGINE)
 {
     steps = 0;
 }
 
-uint32_t engine_stats(struct engine_op_stats *out, uint32_t capacity, uint32_t first)
+uint32_t engine_stats(CONST_ENGINE, struct engine_op_stats *out, uint32_t capacity, uint32_t first)
 {
     for (uint32_t i = 0; i < capacity && first + i < 20u; i++)
         out[i] = (struct engine_op_stats){3, first + i, stats_on ? steps : 0, 5, 6};
@@ -198,7 +206,7 @@ int sampler_check(const struct sampler_params *params)
     return params->temperature >= 0.0f && params->temperature < 100.0f ? 0 : E_PARAMETER;
 }
 
-uint32_t engine_sample(const struct sampler_params *params, uint32_t session, float *row)
+uint32_t engine_sample(ENGINE, const struct sampler_params *params, uint32_t session, float *row)
 {
     (void)params;
     (void)session;
@@ -209,28 +217,28 @@ uint32_t engine_sample(const struct sampler_params *params, uint32_t session, fl
     return best;
 }
 
-uint64_t engine_state_bytes(uint32_t session)
+uint64_t engine_state_bytes(CONST_ENGINE, uint32_t session)
 {
     return 4u * lengths[session];
 }
 
-uint64_t engine_state_history_bytes(uint32_t session)
+uint64_t engine_state_history_bytes(CONST_ENGINE, uint32_t session)
 {
     return 4u * lengths[session];
 }
 
-uint8_t *engine_state_at(uint32_t session, uint64_t offset, uint64_t *size)
+uint8_t *engine_state_at(CONST_ENGINE, uint32_t session, uint64_t offset, uint64_t *size)
 {
     *size = 4u * lengths[session] - offset;
     return (uint8_t *)history[session] + offset;
 }
 
-uint32_t engine_high(uint32_t session)
+uint32_t engine_high(CONST_ENGINE, uint32_t session)
 {
     return lengths[session];
 }
 
-int engine_state_adopt(uint32_t session, uint32_t length, uint32_t high)
+int engine_state_adopt(ENGINE, uint32_t session, uint32_t length, uint32_t high)
 {
     (void)high;
     if (lengths[session])
@@ -241,12 +249,12 @@ int engine_state_adopt(uint32_t session, uint32_t length, uint32_t high)
     return 0;
 }
 
-void engine_unload(void)
+void engine_unload(ENGINE)
 {
     loaded = 0;
 }
 
-uint64_t engine_load_instret(void)
+uint64_t engine_load_instret(CONST_ENGINE)
 {
     return 0;
 }

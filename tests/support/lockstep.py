@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from host.errors import TargetError
 from host.faults import Faults, Kind, Way
-from tests.support.native import COUNTER, Port, build_library
+from tests.support.native import COUNTER, Port, build_library, make_harts
 
 ARENA_BYTES = 16 << 20
 STEP_SECONDS = 0.002
@@ -104,7 +104,7 @@ class _Child:
         places = [mmap.mmap(-1, size), mmap.mmap(-1, ARENA_BYTES)]
         places[0].write(data)
         port = Port(board=b"native", isa=b"native", harts=1)
-        library.hosted_start_harts(ctypes.byref(port))
+        library.hosted_start_harts(make_harts(library), ctypes.byref(port))
         for name, callback in self._callbacks.items():
             setattr(port, name, ctypes.cast(callback, ctypes.c_void_p))
         port.instret = port.cycles = COUNTER(lambda: 0)

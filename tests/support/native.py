@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The firmware's engine, ops and kernels in this process: ctypes over the native build's libfirmware.so.
 
-Each Native has a copy of the library of its own, for the engine is one a device and its harts start once a process.
-Image and arena lie between pages that cannot be touched, so an access that is off by a byte at the arena's end or
-anywhere beyond the image kills the process instead of passing unseen.
+The library is loaded once a process. Each Native has an engine, a port and harts of its own, so any number of them run
+beside each other. Engine, image and arena lie between pages that cannot be touched: an access that is off by a byte at
+the end of the engine or the arena, or anywhere beyond the image, kills the process instead of passing unseen.
 """
 
 from __future__ import annotations
@@ -98,6 +98,7 @@ class Port(ctypes.Structure):
         ("isa", ctypes.c_char_p),
         ("vlen", ctypes.c_uint32),
         ("harts", ctypes.c_uint32),
+        ("pool", ctypes.c_void_p),
         ("uart_clock_hz", ctypes.c_uint32),
         ("memory", Memory),
         ("read", ctypes.c_void_p),
@@ -176,17 +177,18 @@ def params(
 
 
 _ports: list[Port] = []
-"""Ports of all devices: their harts are threads that never end and read them to sleep."""
+"""Ports whose harts are threads: they never end and read them to sleep."""
 
 POLL = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 
 
 class Native:
-    """One device. ``lib`` is its library, for calling kernels and ops directly."""
+    """An engine with a port of its own. ``lib`` is the library, for calling its functions directly; those of the engine
+    take ``engine`` first. ``beside`` is another one whose harts this one uses, too: not both at the same time."""
 
-    def __init__(self, harts: int = 1, library: Path | None = None) -> None:
-        self.lib = _private_copy(library or build_library())
-        self._declare()
+    def __init__(self, harts: int = 1, library: Path | None = None, beside: Native | None = None) -> None:
+        path = library or build_library()
+        self.lib = load_library(path, path.stat().st_mtime_ns)
         self._counter = 0
         self.port = Port(board=b"native", isa=b"native", harts=harts, counters=1)
         self.port.instret = COUNTER(self._count)
@@ -194,22 +196,22 @@ class Native:
         self._image: Region | None = None
         self._arena: Region | None = None
         self._poll = POLL()
-        _ports.append(self.port)
-        error = self.lib.hosted_start_harts(ctypes.byref(self.port))
-        if error:
-            raise DeviceFailure(-error)
+        if beside:
+            for name in ("harts", "pool", "time_us", "hart_sleep", "hart_wake"):
+                setattr(self.port, name, getattr(beside.port, name))
+        else:
+            self._start_harts()
+        self.engine = ctypes.c_void_p(Region(self.lib.engine_bytes()).address)
+        self.lib.engine_init(self.engine, ctypes.byref(self.port))
+
+    def _start_harts(self) -> None:
+        if self.port.harts > 1:
+            _ports.append(self.port)
+        self._check(self.lib.hosted_start_harts(make_harts(self.lib), ctypes.byref(self.port)))
 
     def _count(self) -> int:
         self._counter += 1
         return self._counter
-
-    def _declare(self) -> None:
-        lib = self.lib
-        lib.engine_info.restype = ctypes.POINTER(Info)
-        lib.engine_logits.restype = ctypes.POINTER(ctypes.c_float)
-        for name in ("engine_length", "engine_token", "engine_sample", "engine_stats"):
-            getattr(lib, name).restype = ctypes.c_uint32
-        lib.sha256_digest.argtypes = [ctypes.c_char_p, ctypes.c_uint64, ctypes.c_char_p]
 
     # ---- loading ----
 
@@ -228,7 +230,7 @@ class Native:
     def verify(self) -> None:
         """Check the hash tree. DeviceFailure with the first wrong leaf as detail."""
         detail = ctypes.c_uint64()
-        self._check(self.lib.engine_verify(ctypes.byref(detail)), detail.value)
+        self._check(self.lib.engine_verify(self.engine, ctypes.byref(detail)), detail.value)
 
     def _place_image(self, data: bytes) -> None:
         if self._image is not None:
@@ -262,7 +264,7 @@ class Native:
 
     def _engine_load(self) -> None:
         detail = ctypes.c_uint64()
-        self._check(self.lib.engine_load(ctypes.byref(self.port), ctypes.byref(detail)), detail.value)
+        self._check(self.lib.engine_load(self.engine, ctypes.byref(detail)), detail.value)
 
     @staticmethod
     def _check(error: int, detail: int = 0) -> None:
@@ -275,18 +277,18 @@ class Native:
 
     @property
     def loaded(self) -> bool:
-        return bool(self.lib.engine_info())
+        return bool(self.lib.engine_info(self.engine))
 
     @property
     def info(self) -> Info:
-        return self.lib.engine_info().contents
+        return self.lib.engine_info(self.engine).contents
 
     # ---- stepping ----
 
     def step(self, rows: Sequence[tuple[int, int, int, int]]) -> npt.NDArray[np.float32]:
         """Run rows of (session, position, token, want_logits); returns [rows that want logits][vocab]."""
         array = (Row * max(len(rows), 1))(*(Row(*row) for row in rows))
-        self._check(self.lib.engine_step(array, len(rows)))
+        self._check(self.lib.engine_step(self.engine, array, len(rows)))
         wanted = sum(1 for row in rows if row[3])
         return (
             np.stack([self.logits(i) for i in range(wanted)]) if wanted else np.empty((0, self.info.vocab), np.float32)
@@ -294,7 +296,7 @@ class Native:
 
     def logits(self, i: int) -> npt.NDArray[np.float32]:
         """A copy of the i-th logits of the last step."""
-        return np.ctypeslib.as_array(self.lib.engine_logits(i), (self.info.vocab,)).copy()
+        return np.ctypeslib.as_array(self.lib.engine_logits(self.engine, i), (self.info.vocab,)).copy()
 
     def feed(
         self, tokens: Sequence[int], session: int = 0, chunk: int = 0, every: bool = False
@@ -316,23 +318,23 @@ class Native:
         return np.concatenate(found)
 
     def length(self, session: int = 0) -> int:
-        return int(self.lib.engine_length(session))
+        return int(self.lib.engine_length(self.engine, session))
 
     def truncate(self, length: int, session: int = 0) -> None:
-        self._check(self.lib.engine_truncate(session, length))
+        self._check(self.lib.engine_truncate(self.engine, session, length))
 
     def token(self, position: int, session: int = 0) -> int:
-        return int(self.lib.engine_token(session, position))
+        return int(self.lib.engine_token(self.engine, session, position))
 
     def set_poll(self, poll: Callable[[], int] | None) -> None:
         """Called between ops; a non-zero result abandons the step."""
         self._poll = POLL(lambda _: poll()) if poll else POLL()
-        self.lib.engine_set_poll(self._poll, None)
+        self.lib.engine_set_poll(self.engine, self._poll, None)
 
     def stats(self) -> list[OpStats]:
-        total = self.lib.engine_stats(None, 0, 0)
+        total = self.lib.engine_stats(self.engine, None, 0, 0)
         out = (OpStats * total)()
-        self.lib.engine_stats(out, total, 0)
+        self.lib.engine_stats(self.engine, out, total, 0)
         return list(out)
 
     # ---- parts ----
@@ -342,7 +344,7 @@ class Native:
         self._check(self.lib.sampler_check(ctypes.byref(sampler)))
         scratch = np.ascontiguousarray(logits, np.float32).copy()
         pointer = scratch.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
-        return int(self.lib.engine_sample(ctypes.byref(sampler), session, pointer))
+        return int(self.lib.engine_sample(self.engine, ctypes.byref(sampler), session, pointer))
 
     def sha256(self, data: bytes) -> bytes:
         out = ctypes.create_string_buffer(32)
@@ -355,9 +357,29 @@ class Native:
         return list(out)
 
 
-def _private_copy(library: Path) -> ctypes.CDLL:
-    """A library of its own: dlopen() gives the same one for the same file."""
+@functools.lru_cache
+def load_library(path: Path, state: int) -> ctypes.CDLL:
+    """The library at ``path`` as it is; ``state`` is another where it was built anew.
+
+    What is loaded is a copy: dlopen() gives the old library for a name that it knows, and a file in use must not
+    change.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / library.name
-        shutil.copy(library, copy)
-        return ctypes.CDLL(str(copy))
+        copy = Path(folder) / f"{state}-{path.name}"
+        shutil.copy(path, copy)
+        lib = ctypes.CDLL(str(copy))
+    lib.engine_info.restype = ctypes.POINTER(Info)
+    lib.engine_logits.restype = ctypes.POINTER(ctypes.c_float)
+    lib.engine_bytes.restype = lib.hosted_harts_bytes.restype = ctypes.c_size_t
+    lib.engine_tokenizer.restype = lib.engine_state_at.restype = ctypes.c_void_p
+    lib.engine_state_bytes.restype = lib.engine_state_history_bytes.restype = ctypes.c_uint64
+    lib.engine_state_at.argtypes = [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_void_p]
+    for name in ("engine_length", "engine_token", "engine_sample", "engine_stats", "engine_high"):
+        getattr(lib, name).restype = ctypes.c_uint32
+    lib.sha256_digest.argtypes = [ctypes.c_char_p, ctypes.c_uint64, ctypes.c_char_p]
+    return lib
+
+
+def make_harts(lib: ctypes.CDLL) -> ctypes.c_void_p:
+    """Memory for hosted_start_harts(), which is never given back: harts are threads that never end."""
+    return ctypes.c_void_p(Region(lib.hosted_harts_bytes()).address)

@@ -29,6 +29,8 @@ from tests.support.reference import Q8A
 
 U32, U64, PTR, FLOAT = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_void_p, ctypes.c_float
 F32 = npt.NDArray[np.float32]
+PACKED_BYTES = 256 << 10
+"""LIMIT_PACKED_BYTES."""
 POOL_FN = ctypes.CFUNCTYPE(None, PTR, U32, U32)
 
 
@@ -67,8 +69,10 @@ Step = struct(
     logit_rows=PTR,
     logit_count=U32,
     states=PTR,
-    pool=PTR,
+    pages=PTR,
     page_stride=U64,
+    pool=PTR,
+    packed=PTR,
 )
 BODIES = {
     "embed": struct("Embed", dst=OpF32, table=KernelWeight, positions=KernelWeight, dim=U32, scale=FLOAT),
@@ -248,17 +252,19 @@ def make_step(
     step = Step(ctypes.addressof(row_array), len(rows), ctypes.addressof(logit_array), len(logit_rows))
     if cache:
         step.states = ctypes.addressof(cache.struct)
-        step.pool = cache.pool.ctypes.data
+        step.pages = cache.pool.ctypes.data
         step.page_stride = cache.page_bytes
     return step, [row_array, logit_array, cache]
 
 
 def run_op(native: Native, name: str, step: Any, domain: Domain = Domain.ROWS, **body: Any) -> None:
     """Run an op on all harts of the device; arrays given for pointers must stay alive."""
+    packed = aligned(PACKED_BYTES)
+    step.pool, step.packed = native.port.pool, packed.ctypes.data
     op = OPS[name](0, domain, None, BODIES[name](**body))
     function = getattr(native.lib, f"op_{name}")
 
     def share(_: int, hart: int, harts: int) -> None:
         function(ctypes.byref(op), ctypes.byref(step), hart, harts)
 
-    native.lib.pool_run(POOL_FN(share), None)
+    native.lib.pool_run(ctypes.c_void_p(step.pool), POOL_FN(share), None)

@@ -13,16 +13,17 @@
 #define PHASES 3
 
 static struct port port;
+static struct hosted_harts harts_of_port;
 static uint32_t written[POOL_MAX_HARTS][PHASES];
 static uint32_t wrong;
 static uint32_t entered;
-static void (*real_sleep)(uint32_t hart);
+static void (*real_sleep)(struct pool *pool, uint32_t hart);
 
-static void early_sleep(uint32_t hart)
+static void early_sleep(struct pool *pool, uint32_t hart)
 {
     static uint32_t calls;
     if (__atomic_fetch_add(&calls, 1, __ATOMIC_RELAXED) % 2)
-        real_sleep(hart);
+        real_sleep(pool, hart);
 }
 
 static void work(void *context, uint32_t hart, uint32_t harts)
@@ -31,7 +32,7 @@ static void work(void *context, uint32_t hart, uint32_t harts)
     __atomic_add_fetch(&entered, 1, __ATOMIC_RELAXED);
     for (uint32_t phase = 0; phase < PHASES; phase++) {
         written[hart][phase] = round;
-        pool_barrier(hart);
+        pool_barrier(port.pool, hart);
         for (uint32_t i = 0; i < harts; i++)
             if (written[i][phase] != round)
                 __atomic_add_fetch(&wrong, 1, __ATOMIC_RELAXED);
@@ -44,13 +45,13 @@ int main(int argc, char **argv)
         return 2;
     uint32_t rounds = (uint32_t)atoi(argv[2]);
     port.harts = (uint32_t)atoi(argv[1]);
-    if (hosted_start_harts(&port))
+    if (hosted_start_harts(&harts_of_port, &port))
         return 3;
     real_sleep = port.hart_sleep;
     if (!strcmp(argv[3], "early"))
         port.hart_sleep = early_sleep;
     for (uint32_t round = 1; round <= rounds; round++)
-        pool_run(work, &round);
+        pool_run(port.pool, work, &round);
     if (wrong || entered != rounds * port.harts)
         printf("%u reads before the barrier, %u of %u calls\n", wrong, entered,
                rounds * port.harts);

@@ -222,9 +222,8 @@ def test_an_image_without_tables_has_no_tokenizer(native: Native, tmp_path: Path
     path = tmp_path / "tiny.hsp"
     tiny_image(path, tiny_llama())
     native.load(path)
-    native.lib.engine_tokenizer.restype = ctypes.c_void_p
-    assert native.lib.engine_tokenizer() is None
-    assert native.lib.engine_tokenizer_error() == 0
+    assert native.lib.engine_tokenizer(native.engine) is None
+    assert native.lib.engine_tokenizer_error(native.engine) == 0
 
 
 def test_damaged_tables_refuse_no_model_and_are_forgotten_with_it(native: Native, editor: ImageEditor) -> None:

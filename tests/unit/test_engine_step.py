@@ -78,7 +78,7 @@ def test_rows_that_are_refused_change_nothing(native: Native, llama: Path) -> No
     assert refused(native, [good, (1, 0, VOCAB, 0)]) == "TOKEN"
     assert refused(native, [good, (1, 0, 2**32 - 1, 0)]) == "TOKEN"
     assert held(native) == [10, 0, 0]
-    assert not native.lib.engine_logits(0)
+    assert not native.lib.engine_logits(native.engine, 0)
     assert (native.feed(tokens(1, 9)) == expected).all()
 
 
@@ -256,7 +256,7 @@ def test_rolling_back_a_ring_only_as_far_as_it_is_whole(native: Native, sliding:
     for back in (1, 16, 40, 60, 80, 200, 590):
         native.truncate(0)
         native.feed(text)
-        if native.lib.engine_truncate(0, 600 - back) == E_ROLLBACK:
+        if native.lib.engine_truncate(native.engine, 0, 600 - back) == E_ROLLBACK:
             assert native.length() == 600
             assert back > 16
         else:
@@ -297,7 +297,7 @@ def test_statistics_count_only_while_they_are_on(native: Native, llama: Path) ->
     native.load(llama)
     native.feed(tokens(3))
     assert all(stat.calls == 0 for stat in native.stats())
-    native.lib.engine_stats_enable(1)
+    native.lib.engine_stats_enable(native.engine, 1)
     native.step([(0, 3, 1, 0)])
     native.step([(0, 4, 1, 1)])
     stats = native.stats()
@@ -305,8 +305,8 @@ def test_statistics_count_only_while_they_are_on(native: Native, llama: Path) ->
     assert stats[-1].calls == 1
     assert all(stat.instret > 0 and stat.cycles > 0 for stat in stats)
     assert all((stat.weight != 2**32 - 1) == (stat.id == OpId.LINEAR) for stat in stats)
-    native.lib.engine_stats_enable(0)
-    native.lib.engine_stats_reset()
+    native.lib.engine_stats_enable(native.engine, 0)
+    native.lib.engine_stats_reset(native.engine)
     native.step([(0, 5, 1, 1)])
     assert all(stat.calls == stat.instret == stat.cycles == 0 for stat in native.stats())
 

@@ -47,14 +47,17 @@ static struct {
 } rows __attribute__((aligned(64)));
 
 /* Harts only spin here. */
-static void hart_nothing(uint32_t hart)
+static void hart_nothing(struct pool *pool, uint32_t hart)
 {
+    (void)pool;
     (void)hart;
 }
 
 static struct port port = {.harts = HARTS, .hart_sleep = hart_nothing, .hart_wake = hart_nothing};
+static struct pool pool;
+static uint8_t packed[LIMIT_PACKED_BYTES] __attribute__((aligned(64)));
 static struct op op;
-static struct step step;
+static struct step step = {.pool = &pool, .packed = packed};
 static uint64_t used;
 static uint32_t started;
 
@@ -117,7 +120,7 @@ static void measure_twice(pool_fn fn, void *context)
 {
     for (uint32_t i = 0; i < 2; i++) {
         uint64_t c = cycles(), n = instructions();
-        pool_run(fn, context);
+        pool_run(&pool, fn, context);
         uint64_t after = cycles();
         put_number(after - c);
         put_number(instructions() - n);
@@ -217,9 +220,9 @@ void bare_main(uint32_t hart)
     if (hart) {
         while (!__atomic_load_n(&started, __ATOMIC_ACQUIRE))
             ;
-        pool_worker(hart);
+        pool_worker(&pool, hart);
     }
-    pool_init(&port);
+    pool_init(&pool, &port);
     __atomic_store_n(&started, 1, __ATOMIC_RELEASE);
     /* The code into the cache, on weights of its own. */
     for (uint32_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -227,7 +230,7 @@ void bare_main(uint32_t hart)
         first.cols = WARM_COLS;
         first.outputs = KERNEL_TILE * HARTS;
         used = make_op(&first);
-        pool_run(run_op, NULL);
+        pool_run(&pool, run_op, NULL);
     }
     used = WARM_BYTES;
     for (uint32_t i = 0; i < sizeof cases / sizeof *cases; i++)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef ENGINE_PRIVATE_H
-#define ENGINE_PRIVATE_H
+#ifndef ENGINE_MEMORY_H
+#define ENGINE_MEMORY_H
 
-/* What the engine's own files share: the one engine of the device. */
+/* What an engine is made of, for the engine's own files and for who holds one: nobody else reads or
+ * writes the fields. About 1 MiB, mostly the decoded program, its statistics and packed rows. */
 
 #include "engine/engine.h"
 #include "image/image.h"
@@ -21,18 +22,22 @@ struct engine {
     int tokenizer_error;
     struct tokenizer tokenizer;
     struct op ops[LIMIT_OPS];
+    uint32_t weights[LIMIT_OPS]; /* tensor of each LINEAR's weight, else IMAGE_NO_TENSOR */
     struct engine_op_stats stats[LIMIT_OPS];
     struct step_state states[LIMIT_STATES];
     struct sessions sessions;
     float *logits;
     uint64_t *candidates; /* the sampler's: one a vocabulary entry */
-    uint8_t *pool;
+    uint8_t *pages;       /* of all sessions' states */
     int (*poll)(void *context);
     void *poll_context;
     int stats_on;
     uint32_t logit_count; /* of the last step; 0 where it failed */
+    /* Of the step that runs: */
+    struct step_row rows[LIMIT_ROWS];
+    uint32_t logit_rows[LIMIT_LOGIT_ROWS];
+    uint32_t added[LIMIT_SESSIONS]; /* rows of each session */
+    _Alignas(64) uint8_t packed[LIMIT_PACKED_BYTES];
 };
-
-extern struct engine engine;
 
 #endif
