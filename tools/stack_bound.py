@@ -47,7 +47,7 @@ COMPUTE = r"op_\w+|attend_chunk|block_values|unit_open|engine_sample"
 INNER = r"swar_\w+|rvv_\w+|linear\w*|run"
 SELECTOR, UPDATE = r"selector_\w+|put_record", r"update_\w+|(read|write)_copy|fetch|store|begin"
 POINTERS = [
-    ("image_read_ops", r"read_(?!copy)\w+"),
+    ("read_op|image_read_ops", r"decode_\w+"),
     ("run_program", r"op_\w+"),
     ("run_program|verify_leaves|engine_load", "serve_poll"),
     ("pool_(worker|run)", "run_program|verify_leaves"),

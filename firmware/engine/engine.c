@@ -87,13 +87,13 @@ static void fill_info(struct engine *engine)
 static int read_program(struct engine *engine, uint64_t *detail)
 {
     int error = image_read_ops(&engine->image, &engine->plan, engine->states,
-                               engine->port->memory.arena, engine->ops, engine->weights, detail);
+                               engine->port->memory.arena, engine->ops, &engine->flow, detail);
 
     if (error)
         return error;
     for (uint32_t i = 0; i < engine->plan.op_count; i++) {
         engine->stats[i].id = engine->ops[i].id;
-        engine->stats[i].weight = engine->weights[i];
+        engine->stats[i].weight = engine->ops[i].weight;
     }
     return 0;
 }

@@ -6,6 +6,7 @@
  * writes the fields. About 1 MiB, mostly the decoded program, its statistics and packed rows. */
 
 #include "engine/engine.h"
+#include "image/flow.h"
 #include "image/image.h"
 #include "engine/session.h"
 #include "tokenizer/tokenizer.h"
@@ -22,7 +23,7 @@ struct engine {
     int tokenizer_error;
     struct tokenizer tokenizer;
     struct op ops[LIMIT_OPS];
-    uint32_t weights[LIMIT_OPS]; /* tensor of each LINEAR's weight, else IMAGE_NO_TENSOR */
+    struct flow flow; /* while a program is checked */
     struct engine_op_stats stats[LIMIT_OPS];
     struct step_state states[LIMIT_STATES];
     struct sessions sessions;

@@ -63,15 +63,12 @@ int image_read_states(const struct image *image, struct image_plan *plan, struct
                       uint64_t *detail);
 
 /* PROGRAM: every op with every operand, decoded against the arena at `arena`, and the flow of
- * values between them. `ops` has LIMIT_OPS entries, as has `weights`, which receives the tensor
- * index of each LINEAR's weight, else IMAGE_NO_TENSOR. */
+ * values between them: what an op reads was written as it is read, by ops before it in the same
+ * step, and so were the logits; no op writes what another hart reads in it. `ops` has LIMIT_OPS
+ * entries; `flow` is memory for the check. */
+struct flow;
 int image_read_ops(const struct image *image, const struct image_plan *plan,
                    const struct step_state *states, uint8_t *arena, struct op *ops,
-                   uint32_t *weights, uint64_t *detail);
-
-/* The decoded program: what an op reads was written as it is read, by ops before it in the same
- * step, and so were the logits; no op writes what another hart reads in it. */
-int image_check_flow(const struct image_plan *plan, const struct step_state *states,
-                     const uint8_t *arena, const struct op *ops, uint64_t *detail);
+                   struct flow *flow, uint64_t *detail);
 
 #endif

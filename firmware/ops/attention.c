@@ -8,15 +8,28 @@
  * result, so that a model with few KV heads keeps all harts busy.
  */
 
+#include "common/checked.h"
 #include "common/math.h"
 #include "engine/pool.h"
-#include "gen/image_format.h"
+#include "gen/errors.h"
+#include "image/reader.h"
 #include "ops/kv_page.h"
-#include "ops/ops.h"
 
-#define PARTIAL_TOKENS 256u
-/* head_dim + 2 rounded up to 16, as op_attention.partial_record. */
-#define RECORD_FLOATS (LIMIT_HEAD_DIM + 16u)
+#define PARTIAL_TOKENS IMAGE_PARTIAL_TOKENS
+#define RECORD_FLOATS  (LIMIT_HEAD_DIM + 16u) /* head_dim + 2 rounded up to 16 */
+
+struct op_attention {
+    struct op_f32 q;
+    struct op_f32 dst;
+    float *partial;          /* [chunks][heads] records, 64-byte aligned */
+    uint32_t partial_record; /* floats a record: head_dim + 2 rounded up to 16 */
+    uint32_t chunks;         /* most 256-position chunks that one row can see any position of */
+    uint32_t state;
+    uint32_t heads; /* a multiple of kv_heads, at most LIMIT_GROUP_HEADS times */
+    float scale;
+    float softcap; /* 0: none */
+};
+_Static_assert(sizeof(struct op_attention) <= OP_BODY_BYTES, "see ops.h");
 
 /* Query heads of one row that share a KV head. */
 struct unit {
@@ -321,9 +334,11 @@ static int has_partials(const struct step_state *s, uint32_t position)
     return chunk_next(s, position, chunk_next(s, position, 0) + 1) <= position / PARTIAL_TOKENS;
 }
 
-void op_attention(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts)
+static void op_attention(const struct op *op, const struct step *step, uint32_t hart,
+                         uint32_t harts)
 {
-    const struct op_attention *a = &op->attention;
+    struct op_attention body;
+    const struct op_attention *a = op_get(op, &body, sizeof body);
     const struct step_state *s = &step->states[a->state];
     uint32_t units = s->kv_heads * unit_parts(a, s);
     if (step->row_count == 1 && harts > 1 && has_partials(s, step->rows[0].position)) {
@@ -335,3 +350,51 @@ void op_attention(const struct op *op, const struct step *step, uint32_t hart, u
     for (uint32_t i = hart; i < step->row_count * units; i += harts)
         attend_unit(a, step, i / units, i % units);
 }
+
+/* partial_chunks() of host/schema/image.py. */
+static uint32_t partial_chunks(const struct image_plan *plan, const struct step_state *state)
+{
+    uint64_t whole = checked_ceil(plan->context, PARTIAL_TOKENS);
+    uint64_t seen = ((uint64_t)state->window + PARTIAL_TOKENS - 2) / PARTIAL_TOKENS + 1 +
+                    checked_ceil(state->sinks, PARTIAL_TOKENS);
+
+    if (!state->window || (plan->overflow == IMAGE_OVERFLOW_STOP && whole < seen))
+        return (uint32_t)whole;
+    return (uint32_t)seen;
+}
+
+static int decode_operands(struct reader *r, const uint8_t *p, const struct step_state *state,
+                           struct op_attention *o)
+{
+    uint64_t width = (uint64_t)o->heads * state->head_dim;
+
+    o->partial_record = (uint32_t)checked_align(state->head_dim + 2, 16);
+    o->chunks = partial_chunks(r->plan, state);
+    if (reader_read_f32(r, p + IMAGE_OP_ATTENTION_Q_OFFSET, width, &o->q) ||
+        reader_write_f32(r, p + IMAGE_OP_ATTENTION_DST_OFFSET, width, &o->dst))
+        return E_IMAGE_OP;
+    return reader_scratch(r, p + IMAGE_OP_ATTENTION_PARTIAL_OFFSET,
+                          (uint64_t)o->heads * o->chunks * o->partial_record, &o->partial);
+}
+
+static int decode_attention(struct reader *r, const uint8_t *p, struct op *op)
+{
+    struct op_attention o = {.state = image_op_attention_state(p),
+                             .heads = image_op_attention_heads(p),
+                             .scale = image_op_attention_scale(p),
+                             .softcap = image_op_attention_softcap(p)};
+    const struct step_state *state;
+
+    if (op->domain != IMAGE_DOMAIN_ROWS || reader_read_state(r, o.state, &state) ||
+        reader_check_width(o.heads) || o.heads % state->kv_heads ||
+        reader_check_float(o.scale, 1e-6f, 1e6f) || reader_check_float(o.softcap, 0.0f, 1e6f))
+        return E_IMAGE_OP;
+    if (o.heads / state->kv_heads > LIMIT_GROUP_HEADS)
+        return E_IMAGE_LIMIT;
+    if (decode_operands(r, p, state, &o))
+        return E_IMAGE_OP;
+    return op_put(op, &o, sizeof o);
+}
+
+const struct op_kind op_kind_attention = {
+    .version = 1, .decode = decode_attention, .run = op_attention};

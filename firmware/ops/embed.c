@@ -2,11 +2,23 @@
 
 /* Embedding: one row of a table of any format and layout, dequantized. */
 
-#include "gen/image_format.h"
+#include "gen/errors.h"
+#include "image/reader.h"
 #include "kernels/load.h"
-#include "ops/ops.h"
 
 #define CHUNK 64u /* columns that a hart takes at a time */
+
+/* dst = table[token] * scale (+ positions[position]). Tables are tiled weights of any format, or
+ * PLAIN F32 or BF16; of a PLAIN table `tile_stride` is the bytes from row to row, and rows and cols
+ * are not padded. */
+struct op_embed {
+    struct op_f32 dst;
+    struct kernel_weight table;
+    struct kernel_weight positions; /* data NULL: none */
+    uint32_t dim;
+    float scale;
+};
+_Static_assert(sizeof(struct op_embed) <= OP_BODY_BYTES, "see ops.h");
 
 /* Value k of a Q4 or Q4M record's row, in 0..15. */
 static uint32_t record_nibble(const uint8_t *record, uint32_t layout, uint32_t row, uint32_t k)
@@ -82,9 +94,10 @@ static void embed_columns(const struct op_embed *e, const struct step_row *row, 
         dst[k] += position[k];
 }
 
-void op_embed(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts)
+static void op_embed(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts)
 {
-    const struct op_embed *e = &op->embed;
+    struct op_embed body;
+    const struct op_embed *e = op_get(op, &body, sizeof body);
     uint32_t chunks = (e->dim + CHUNK - 1) / CHUNK;
     for (uint32_t u = hart; u < step->row_count * chunks; u += harts) {
         uint32_t row = u / chunks, k0 = u % chunks * CHUNK;
@@ -92,3 +105,27 @@ void op_embed(const struct op *op, const struct step *step, uint32_t hart, uint3
         embed_columns(e, &step->rows[row], k0, count, op_f32_row(&e->dst, row) + k0);
     }
 }
+
+static int decode_embed(struct reader *r, const uint8_t *p, struct op *op)
+{
+    struct op_embed o = {.dim = image_op_embed_dim(p), .scale = image_op_embed_scale(p)};
+    uint32_t positions = image_op_embed_positions(p);
+
+    if (op->domain != IMAGE_DOMAIN_ROWS || reader_check_width(o.dim) ||
+        reader_check_float(o.scale, -1e6f, 1e6f))
+        return E_IMAGE_OP;
+    if (reader_table(r, image_op_embed_table(p), r->plan->vocab, o.dim, &o.table))
+        return E_IMAGE_OP;
+    if (positions != IMAGE_NO_TENSOR) {
+        /* Positions run on beyond any table once the oldest are overwritten. */
+        if (r->plan->overflow != IMAGE_OVERFLOW_STOP)
+            return E_IMAGE_OP;
+        if (reader_table(r, positions, r->plan->context, o.dim, &o.positions))
+            return E_IMAGE_OP;
+    }
+    if (reader_write_f32(r, p + IMAGE_OP_EMBED_DST_OFFSET, o.dim, &o.dst))
+        return E_IMAGE_OP;
+    return op_put(op, &o, sizeof o);
+}
+
+const struct op_kind op_kind_embed = {.version = 1, .decode = decode_embed, .run = op_embed};

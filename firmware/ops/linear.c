@@ -9,11 +9,29 @@
  */
 
 #include "engine/pool.h"
-#include "gen/image_format.h"
+#include "gen/errors.h"
+#include "image/reader.h"
 #include "kernels/load.h"
-#include "ops/ops.h"
 
 #define UNIT 16u /* weight rows: the grain of sharing; two times 8 where gated */
+
+/* dst[t][j] = epilogue(weight row . src[t]) for j below n; nothing is written from n on. Gated: n
+ * is a multiple of 8 and the weight has 2n rows, each block of 16 being 8 gate rows, then the 8 up
+ * rows of the same outputs. */
+struct op_linear {
+    struct op_q8a src_q8a; /* where src_format is Q8A */
+    struct op_f32 src_f32; /* where src_format is F32 */
+    struct op_f32 dst;
+    struct op_f32 residual; /* may be dst; base NULL: none */
+    struct kernel_weight weight;
+    const float *bias; /* by weight row, padded rows included; NULL: none */
+    uint32_t src_format;
+    uint32_t k;
+    uint32_t n;
+    uint32_t activation; /* IMAGE_ACTIVATION_* */
+    uint32_t gated;
+};
+_Static_assert(sizeof(struct op_linear) <= OP_BODY_BYTES, "see ops.h");
 
 static uint32_t block_count(uint32_t rows, uint32_t t0)
 {
@@ -140,9 +158,10 @@ static void multiply(const struct op_linear *l, const struct packing *p, uint32_
     }
 }
 
-void op_linear(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts)
+static void op_linear(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts)
 {
-    const struct op_linear *l = &op->linear;
+    struct op_linear body;
+    const struct op_linear *l = op_get(op, &body, sizeof body);
     uint32_t rows = step_count(step, op->domain);
     uint64_t units = ((l->gated ? 2 * l->n : l->n) + UNIT - 1) / UNIT;
     uint32_t row = (uint32_t)(units * hart / harts) * UNIT;
@@ -163,3 +182,46 @@ void op_linear(const struct op *op, const struct step *step, uint32_t hart, uint
         row = stop;
     }
 }
+
+/* The source is quantized exactly where the weight is. */
+static int decode_source(struct reader *r, const uint8_t *src, struct op_linear *o)
+{
+    int floats = o->weight.format == IMAGE_FORMAT_F32 || o->weight.format == IMAGE_FORMAT_BF16;
+
+    if (o->src_format != (floats ? IMAGE_FORMAT_F32 : IMAGE_FORMAT_Q8A))
+        return E_IMAGE_OP;
+    return floats ? reader_read_f32(r, src, o->k, &o->src_f32)
+                  : reader_read_q8a(r, src, o->k, &o->src_q8a);
+}
+
+static int decode_operands(struct reader *r, const uint8_t *p, struct op_linear *o)
+{
+    const uint8_t *residual = p + IMAGE_OP_LINEAR_RESIDUAL_OFFSET;
+
+    if (reader_weight(r, image_op_linear_weight(p), o->n * (o->gated + 1), o->k, &o->weight) ||
+        reader_optional_vector(r, image_op_linear_bias(p), o->weight.rows, &o->bias) ||
+        decode_source(r, p + IMAGE_OP_LINEAR_SRC_OFFSET, o))
+        return E_IMAGE_OP;
+    if (reader_is_operand(residual) ? reader_read_f32_in_place(r, residual, o->n, &o->residual)
+                                    : reader_no_operand(residual))
+        return E_IMAGE_OP;
+    return reader_write_f32(r, p + IMAGE_OP_LINEAR_DST_OFFSET, o->n, &o->dst);
+}
+
+static int decode_linear(struct reader *r, const uint8_t *p, struct op *op)
+{
+    struct op_linear o = {.src_format = image_op_linear_src_format(p),
+                          .k = image_op_linear_k(p),
+                          .n = image_op_linear_n(p),
+                          .activation = image_op_linear_activation(p),
+                          .gated = image_op_linear_gated(p)};
+
+    if (reader_check_width(o.k) || reader_check_width(o.n) ||
+        o.activation > IMAGE_ACTIVATION_RELU || o.gated > 1 || (o.gated && o.n % 8))
+        return E_IMAGE_OP;
+    if (decode_operands(r, p, &o))
+        return E_IMAGE_OP;
+    return op_put(op, &o, sizeof o);
+}
+
+const struct op_kind op_kind_linear = {.version = 1, .decode = decode_linear, .run = op_linear};

@@ -3,10 +3,24 @@
 /* RMS and layer norm of the segments of a row, to f32 or quantized at once. */
 
 #include "common/math.h"
-#include "gen/image_format.h"
-#include "ops/ops.h"
+#include "gen/errors.h"
+#include "image/reader.h"
 
 #define CHUNK 256u /* columns normalized on the stack before they are quantized */
+
+struct op_norm {
+    struct op_f32 src;
+    struct op_f32 dst;     /* where dst_format is F32; may be src */
+    struct op_q8a dst_q8a; /* where dst_format is Q8A; one segment */
+    const float *weight;   /* NULL: none */
+    const float *bias;     /* NULL: none */
+    uint32_t kind;         /* IMAGE_NORM_KIND_* */
+    uint32_t width;        /* of a segment; a row has segments * width floats */
+    uint32_t segments;
+    float eps;
+    uint32_t dst_format;
+};
+_Static_assert(sizeof(struct op_norm) <= OP_BODY_BYTES, "see ops.h");
 
 struct moments {
     float mean;
@@ -45,9 +59,10 @@ static void norm_quantized(const struct op_norm *n, const struct moments *m, con
     }
 }
 
-void op_norm(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts)
+static void op_norm(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts)
 {
-    const struct op_norm *n = &op->norm;
+    struct op_norm body;
+    const struct op_norm *n = op_get(op, &body, sizeof body);
     uint32_t units = step_count(step, op->domain) * n->segments;
     for (uint32_t u = hart; u < units; u += harts) {
         uint32_t row = u / n->segments, offset = u % n->segments * n->width;
@@ -59,3 +74,30 @@ void op_norm(const struct op *op, const struct step *step, uint32_t hart, uint32
             norm_columns(n, &m, x, 0, n->width, op_f32_row(&n->dst, row) + offset);
     }
 }
+
+static int decode_norm(struct reader *r, const uint8_t *p, struct op *op)
+{
+    struct op_norm o = {.kind = image_op_norm_kind(p),
+                        .width = image_op_norm_width(p),
+                        .segments = image_op_norm_segments(p),
+                        .eps = image_op_norm_eps(p),
+                        .dst_format = image_op_norm_dst_format(p)};
+    const uint8_t *src = p + IMAGE_OP_NORM_SRC_OFFSET, *dst = p + IMAGE_OP_NORM_DST_OFFSET;
+    uint64_t width = (uint64_t)o.width * o.segments;
+
+    if (o.kind > IMAGE_NORM_KIND_LAYER || reader_check_width(o.width) ||
+        reader_check_width(o.segments) || reader_check_float(o.eps, 1e-30f, 1.0f))
+        return E_IMAGE_OP;
+    if (reader_read_f32_in_place(r, src, width, &o.src) ||
+        reader_optional_vector(r, image_op_norm_weight(p), o.width, &o.weight) ||
+        reader_optional_vector(r, image_op_norm_bias(p), o.width, &o.bias))
+        return E_IMAGE_OP;
+    if (o.dst_format != IMAGE_FORMAT_F32 && (o.dst_format != IMAGE_FORMAT_Q8A || o.segments != 1))
+        return E_IMAGE_OP;
+    if (o.dst_format == IMAGE_FORMAT_F32 ? reader_write_f32(r, dst, width, &o.dst)
+                                         : reader_write_q8a(r, dst, o.width, &o.dst_q8a))
+        return E_IMAGE_OP;
+    return op_put(op, &o, sizeof o);
+}
+
+const struct op_kind op_kind_norm = {.version = 1, .decode = decode_norm, .run = op_norm};

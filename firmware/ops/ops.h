@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "common/limits.h"
+#include "gen/image_format.h"
 #include "kernels/kernels.h"
 
 /* ---- the step ---- */
@@ -80,14 +81,6 @@ static inline uint8_t *step_page(const struct step *step, const struct step_stat
     return step->pages + table[step_page_index(state, position)] * step->page_stride;
 }
 
-/* Whether a row at `position` attends to position `key`. */
-static inline int step_sees(const struct step_state *state, uint32_t position, uint32_t key)
-{
-    if (key > position)
-        return 0;
-    return !state->window || position - key < state->window || key < state->sinks;
-}
-
 /* ---- operands ---- */
 
 /* Rows of f32 in the arena; base is NULL for an operand that is not there. Rows are 4-byte aligned
@@ -133,132 +126,47 @@ static inline struct kernel_q8a op_q8a_row(const struct op_q8a *x, uint32_t row)
 
 /* ---- the ops ---- */
 
-/* dst = table[token] * scale (+ positions[position]). Tables are tiled weights of any format, or
- * PLAIN F32 or BF16; of a PLAIN table `tile_stride` is the bytes from row to row, and rows and cols
- * are not padded. */
-struct op_embed {
-    struct op_f32 dst;
-    struct kernel_weight table;
-    struct kernel_weight positions; /* data NULL: none */
-    uint32_t dim;
-    float scale;
-};
+/* Bytes of the largest op's own struct. */
+#define OP_BODY_BYTES 144u
 
-struct op_norm {
-    struct op_f32 src;
-    struct op_f32 dst;     /* where dst_format is F32; may be src */
-    struct op_q8a dst_q8a; /* where dst_format is Q8A; one segment */
-    const float *weight;   /* NULL: none */
-    const float *bias;     /* NULL: none */
-    uint32_t kind;         /* IMAGE_NORM_KIND_* */
-    uint32_t width;        /* of a segment; a row has segments * width floats */
-    uint32_t segments;
-    float eps;
-    uint32_t dst_format;
-};
-
-struct op_quantize {
-    struct op_f32 src;
-    struct op_q8a dst;
-    uint32_t width;
-};
-
-/* dst[t][j] = epilogue(weight row . src[t]) for j below n; nothing is written from n on. Gated: n
- * is a multiple of 8 and the weight has 2n rows, each block of 16 being 8 gate rows, then the 8 up
- * rows of the same outputs. */
-struct op_linear {
-    struct op_q8a src_q8a; /* where src_format is Q8A */
-    struct op_f32 src_f32; /* where src_format is F32 */
-    struct op_f32 dst;
-    struct op_f32 residual; /* may be dst; base NULL: none */
-    struct kernel_weight weight;
-    const float *bias; /* by weight row, padded rows included; NULL: none */
-    uint32_t src_format;
-    uint32_t k;
-    uint32_t n;
-    uint32_t activation; /* IMAGE_ACTIVATION_* */
-    uint32_t gated;
-};
-
-/* dst = cos(position * frequency[i]) * scale for i below half, then the sines. */
-struct op_rope_table {
-    struct op_f32 dst;
-    const float *frequencies;
-    uint32_t half;
-    float scale;
-};
-
-struct op_rope {
-    struct op_f32 x;
-    struct op_f32 table;
-    uint32_t heads;
-    uint32_t head_dim;
-    uint32_t rotary; /* even, at most head_dim */
-    uint32_t style;  /* IMAGE_ROPE_STYLE_* */
-};
-
-struct op_kv_store {
-    struct op_f32 k;
-    struct op_f32 v;
-    uint32_t state;
-};
-
-struct op_attention {
-    struct op_f32 q;
-    struct op_f32 dst;
-    float *partial;          /* [chunks][heads] records, 64-byte aligned */
-    uint32_t partial_record; /* floats a record: head_dim + 2 rounded up to 16 */
-    uint32_t chunks;         /* most 256-position chunks that one row can see any position of */
-    uint32_t state;
-    uint32_t heads; /* a multiple of the state's kv_heads, at most LIMIT_GROUP_HEADS times them */
-    float scale;
-    float softcap; /* 0: none */
-};
-
-struct op_eltwise {
-    struct op_f32 a;
-    struct op_f32 b; /* base NULL for ACT and BIAS */
-    struct op_f32 dst;
-    const float *tensor; /* BIAS */
-    uint32_t kind;       /* IMAGE_ELTWISE_* */
-    uint32_t activation;
-    uint32_t width;
-};
-
-struct op_gather {
-    struct op_f32 src;
-    struct op_f32 dst;
-    uint32_t width;
-};
-
+/* One op of the program. The body is a struct that only the file of its kind knows, there as bytes:
+ * op_put() and op_get() copy it, for C lets no object be read as two types. */
 struct op {
-    uint32_t id;     /* IMAGE_OP_ID_* */
-    uint32_t domain; /* IMAGE_DOMAIN_*; embed, rope_table, kv_store and attention are always ROWS,
-                        gather LOGIT_ROWS */
+    uint16_t id;     /* IMAGE_OP_ID_* */
+    uint16_t domain; /* IMAGE_DOMAIN_* */
+    uint32_t weight; /* tensor whose product it is, for statistics; or IMAGE_NO_TENSOR */
     void (*run)(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts);
-    union {
-        struct op_embed embed;
-        struct op_norm norm;
-        struct op_quantize quantize;
-        struct op_linear linear;
-        struct op_rope_table rope_table;
-        struct op_rope rope;
-        struct op_kv_store kv_store;
-        struct op_attention attention;
-        struct op_eltwise eltwise;
-        struct op_gather gather;
-    };
+    _Alignas(8) uint8_t body[OP_BODY_BYTES];
 };
 
-void op_embed(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts);
-void op_norm(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts);
-void op_quantize(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts);
-void op_linear(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts);
-void op_rope_table(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts);
-void op_rope(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts);
-void op_kv_store(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts);
-void op_attention(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts);
-void op_eltwise(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts);
-void op_gather(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts);
+/* Returns 0. */
+static inline int op_put(struct op *op, const void *body, size_t size)
+{
+    __builtin_memcpy(op->body, body, size);
+    return 0;
+}
+
+/* Returns `body`. */
+static inline const void *op_get(const struct op *op, void *body, size_t size)
+{
+    __builtin_memcpy(body, op->body, size);
+    return body;
+}
+
+/* What an op's file hands to the loader. `version` is the op's that the file knows: a number typed
+ * there, so that a new version in host/schema is refused until somebody has written its C. */
+struct reader;
+struct op_kind {
+    uint32_t version;
+
+    /* Checks the fields at `fields` and puts the body; op->id and op->domain are set. Returns 0 or
+     * an image error. */
+    int (*decode)(struct reader *reader, const uint8_t *fields, struct op *op);
+    void (*run)(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts);
+};
+
+/* op_kind_embed and so on: one in each file of this folder. */
+#define OP_KIND(name, NAME) extern const struct op_kind op_kind_##name;
+IMAGE_OPS(OP_KIND)
 
 #endif

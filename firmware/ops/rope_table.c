@@ -3,13 +3,25 @@
 /* Cosines and sines of the rows' positions, once a step for all layers. */
 
 #include "common/math.h"
-#include "ops/ops.h"
+#include "gen/errors.h"
+#include "image/reader.h"
 
 #define CHUNK 16u /* frequencies that a hart takes at a time */
 
-void op_rope_table(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts)
+/* dst = cos(position * frequency[i]) * scale for i below half, then the sines. */
+struct op_rope_table {
+    struct op_f32 dst;
+    const float *frequencies;
+    uint32_t half;
+    float scale;
+};
+_Static_assert(sizeof(struct op_rope_table) <= OP_BODY_BYTES, "see ops.h");
+
+static void op_rope_table(const struct op *op, const struct step *step, uint32_t hart,
+                          uint32_t harts)
 {
-    const struct op_rope_table *r = &op->rope_table;
+    struct op_rope_table body;
+    const struct op_rope_table *r = op_get(op, &body, sizeof body);
     uint32_t chunks = (r->half + CHUNK - 1) / CHUNK;
     for (uint32_t u = hart; u < step->row_count * chunks; u += harts) {
         uint32_t row = u / chunks, first = u % chunks * CHUNK;
@@ -24,3 +36,20 @@ void op_rope_table(const struct op *op, const struct step *step, uint32_t hart, 
         }
     }
 }
+
+static int decode_rope_table(struct reader *r, const uint8_t *p, struct op *op)
+{
+    struct op_rope_table o = {.half = image_op_rope_table_half(p),
+                              .scale = image_op_rope_table_scale(p)};
+
+    if (op->domain != IMAGE_DOMAIN_ROWS || reader_check_width(o.half) ||
+        o.half > LIMIT_HEAD_DIM / 2 || reader_check_float(o.scale, 1e-6f, 1e6f))
+        return E_IMAGE_OP;
+    if (reader_vector(r, image_op_rope_table_frequencies(p), o.half, &o.frequencies) ||
+        reader_write_f32(r, p + IMAGE_OP_ROPE_TABLE_DST_OFFSET, 2ull * o.half, &o.dst))
+        return E_IMAGE_OP;
+    return op_put(op, &o, sizeof o);
+}
+
+const struct op_kind op_kind_rope_table = {
+    .version = 1, .decode = decode_rope_table, .run = op_rope_table};

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Single ops and kernels of the native library, called with arrays: the structs of ops.h and kernels.h in ctypes."""
+"""Single ops and kernels of the native library, called with arrays: their structs and those of kernels.h in ctypes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from host.quant.layout import pack_float, pack_plain, pack_quantized
 from host.quant.quantize import Quantized
 from host.schema.image import (
     GROUP,
+    NO_TENSOR,
     PAGE_TOKENS,
     Domain,
     Format,
@@ -122,7 +123,12 @@ BODIES = {
     "eltwise": struct("Eltwise", a=OpF32, b=OpF32, dst=OpF32, tensor=PTR, kind=U32, activation=U32, width=U32),
     "gather": struct("Gather", src=OpF32, dst=OpF32, width=U32),
 }
-OPS = {name: struct("Op", id=U32, domain=U32, run=PTR, body=body) for name, body in BODIES.items()}
+OPS = {
+    name: struct("Op", id=ctypes.c_uint16, domain=ctypes.c_uint16, weight=U32, run=PTR, body=body)
+    for name, body in BODIES.items()
+}
+RUN = ctypes.CFUNCTYPE(None, PTR, PTR, U32, U32)
+OpKind = struct("OpKind", version=U32, decode=PTR, run=RUN)
 
 
 @dataclass
@@ -261,10 +267,10 @@ def run_op(native: Native, name: str, step: Any, domain: Domain = Domain.ROWS, *
     """Run an op on all harts of the device; arrays given for pointers must stay alive."""
     packed = aligned(PACKED_BYTES)
     step.pool, step.packed = native.port.pool, packed.ctypes.data
-    op = OPS[name](0, domain, None, BODIES[name](**body))
-    function = getattr(native.lib, f"op_{name}")
+    op = OPS[name](0, domain, NO_TENSOR, None, BODIES[name](**body))
+    kind = OpKind.in_dll(native.lib, f"op_kind_{name}")
 
     def share(_: int, hart: int, harts: int) -> None:
-        function(ctypes.byref(op), ctypes.byref(step), hart, harts)
+        kind.run(ctypes.addressof(op), ctypes.addressof(step), hart, harts)
 
     native.lib.pool_run(ctypes.c_void_p(step.pool), POOL_FN(share), None)

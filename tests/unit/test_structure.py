@@ -51,7 +51,6 @@ UPWARD: frozenset[str] = frozenset()
 """Imports that point upward."""
 LONG_FILES: frozenset[str] = frozenset(
     {
-        "firmware/image/program.c",
         "firmware/serve/dispatch.c",
         "host/image/reader.py",
         "host/link/client.py",

@@ -35,8 +35,9 @@ def compile_kernels(
     output: Path, family: str, tools: Toolchain, sources: list[Path], flags: list[str], bare: bool = True
 ) -> Path:
     """``sources`` with one family's kernels, beside a folder for generated headers. TargetError with what zig said."""
-    header = output.parent / "gen/image_format.h"
-    subprocess.run([sys.executable, str(ROOT / "tools/gen_headers.py"), "image", str(header)], cwd=ROOT, check=True)
+    for kind, name in (("image", "image_format.h"), ("errors", "errors.h")):
+        header = output.parent / "gen" / name
+        subprocess.run([sys.executable, str(ROOT / "tools/gen_headers.py"), kind, str(header)], cwd=ROOT, check=True)
     folders = ["swar", family]
     files = [*sources, *(p for name in folders for p in sorted((KERNELS / name).glob("*.[cS]")))]
     includes = [f"-I{path}" for path in (ROOT / "firmware", ROOT / "firmware/boot/include", output.parent)]

@@ -14,7 +14,8 @@
 #include "engine/pool.h"
 #include "gen/image_format.h"
 #include "kernels/load.h"
-#include "ops/ops.h"
+#include "ops/linear.c"
+#include "ops/norm.c"
 
 #define UART     ((volatile uint8_t *)0x10000000)
 #define FINISHER ((volatile uint32_t *)0x100000)
@@ -140,8 +141,7 @@ static uint32_t record_bytes(uint32_t format)
 static uint64_t make_op(const struct run_case *c)
 {
     uint32_t groups = c->cols / KERNEL_GROUP, record = record_bytes(c->format);
-    op = (struct op){.id = IMAGE_OP_ID_LINEAR, .run = op_linear};
-    op.linear = (struct op_linear){
+    struct op_linear linear = {
         .src_q8a = {rows.values[0], sizeof rows.values[0], c->cols, c->cols + 4 * groups},
         .dst = {rows.dst[0], MAX_OUTPUTS},
         .weight = {weights + used, c->format, LAYOUT, c->outputs, c->cols, record,
@@ -151,8 +151,10 @@ static uint64_t make_op(const struct run_case *c)
         .n = c->outputs,
         .activation = IMAGE_ACTIVATION_NONE,
     };
+    op = (struct op){.id = IMAGE_OP_ID_LINEAR, .run = op_linear};
+    op_put(&op, &linear, sizeof linear);
     step.row_count = c->inputs;
-    return op.linear.weight.tile_stride * (c->outputs / KERNEL_TILE);
+    return linear.weight.tile_stride * (c->outputs / KERNEL_TILE);
 }
 
 static void put_case(const char *name, const struct run_case *c, uint64_t bytes)
@@ -176,8 +178,7 @@ static void make_norm(void)
 {
     for (uint32_t i = 0; i < NORM_WIDTH; i++)
         rows.dst[0][i] = (float)(int32_t)(i % 41u - 20u) * 0.25f;
-    op = (struct op){.id = IMAGE_OP_ID_NORM, .run = op_norm};
-    op.norm = (struct op_norm){
+    struct op_norm norm = {
         .src = {rows.dst[0], MAX_OUTPUTS},
         .dst_q8a = {rows.values[0], sizeof rows.values[0], NORM_WIDTH,
                     NORM_WIDTH + 4 * NORM_WIDTH / KERNEL_GROUP},
@@ -189,6 +190,8 @@ static void make_norm(void)
         .eps = 1e-5f,
         .dst_format = IMAGE_FORMAT_Q8A,
     };
+    op = (struct op){.id = IMAGE_OP_ID_NORM, .run = op_norm};
+    op_put(&op, &norm, sizeof norm);
     step.row_count = 1;
 }
 
