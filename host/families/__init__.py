@@ -1,23 +1,68 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Model architectures: each module builds the unfused graph of one Hugging Face model_type."""
+"""Model families, one file each: the file's name is the model_type in config.json. This folder is their list.
+
+A file says ``FAMILY``, a record (host/families/parts/family.py). What several families use stands in ``parts``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from gguf import MODEL_ARCH_NAMES
 
 from host.errors import SourceError
-from host.families import gpt2, llama
+from host.families.parts.decoder import Decoder, Stored, build
+from host.families.parts.family import Family
+from host.families.parts.keys import check_rest
+from host.files.fields import Fields
 from host.files.source import Source
+from host.foreign import words
 from host.ir.graph import Graph
 
-ARCHITECTURES: dict[str, Callable[[Source], Graph]] = {"llama": llama.build, "gpt2": gpt2.build}
-"""By model_type."""
+
+@cache
+def families() -> Mapping[str, Family]:
+    """All families by model_type, in the order of the alphabet."""
+    found = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg)
+    return {name: import_module(f"{__name__}.{name}").FAMILY for name in found}
+
+
+def family_of(name: Any, where: str) -> tuple[str, Family]:
+    """The family of a model_type. SourceError lists those that there are."""
+    known = families()
+    if not isinstance(name, str) or name not in known:
+        raise SourceError(_unknown(name, where))
+    return name, known[name]
+
+
+def gguf_family_of(name: Any, where: str) -> tuple[str, Family]:
+    """The family of a GGUF's general.architecture. SourceError lists those that there are."""
+    for model_type, family in families().items():
+        if family.gguf is not None and MODEL_ARCH_NAMES[family.gguf] == name:
+            return model_type, family
+    raise SourceError(_unknown(name, where))
+
+
+def _unknown(name: Any, where: str) -> str:
+    return (
+        f"{where}: architecture {words(name, 60)} is not supported; supported are {', '.join(families())}. How to "
+        "add one: docs/adding-an-architecture.md, or open an issue that names the model"
+    )
+
+
+def decoder_of(source: Source) -> Decoder:
+    """What a model computes. SourceError for what its family does not support."""
+    name, family = family_of(source.architecture, source.name)
+    fields = Fields(source.config, source.name)
+    decoder = family.read(fields)
+    check_rest(fields, name)
+    return decoder
 
 
 def build_graph(source: Source) -> Graph:
     """The unfused graph of a model. SourceError for an unknown architecture or what a known one does not support."""
-    build = ARCHITECTURES.get(source.architecture)
-    if build is None:
-        known = ", ".join(sorted(ARCHITECTURES))
-        raise SourceError(f"the model's architecture is {source.architecture!r}; supported are {known}")
-    return build(source)
+    return build(decoder_of(source), Stored(source.tensors, source.name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,21 +33,34 @@ class Fields:
 
     values: Mapping[str, Any]
     where: str
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What the file calls a key, where it has another name there."""
+    read: set[str] = field(default_factory=set)
+    """The keys that somebody asked for."""
+
+    def name(self, key: str) -> str:
+        """What the file calls a key."""
+        return self.names.get(key, key)
 
     def has(self, key: str) -> bool:
         """Whether the key is there and not null."""
-        return self.values.get(key) is not None
+        return self.any(key) is not None
+
+    def any(self, key: str) -> Any:
+        """The value as it is, None where it is missing."""
+        self.read.add(key)
+        return self.values.get(key)
 
     def _get(self, key: str, default: Any) -> Any:
-        value = self.values.get(key)
+        value = self.any(key)
         if value is not None:
             return value
         if default is REQUIRED:
-            raise SourceError(f"{self.where}: {key} is missing; the file is incomplete or of another kind")
+            raise SourceError(f"{self.where}: {self.name(key)} is missing; the file is incomplete or of another kind")
         return default
 
     def _bad(self, key: str, value: Any, want: str) -> SourceError:
-        return SourceError(f"{self.where}: {key} is {words(value)}, expected {want}; the file is damaged")
+        return SourceError(f"{self.where}: {self.name(key)} is {words(value)}, expected {want}; the file is damaged")
 
     def integer(self, key: str, default: Any = REQUIRED, low: int = 1, high: int = INTEGER_LIMIT - 1) -> int:
         """An integer in low..high. Raises SourceError when it is missing, no integer or out of range."""
@@ -85,7 +98,8 @@ class Fields:
         """One of the given strings. Raises SourceError that lists them otherwise."""
         value = self.text(key, default)
         if value not in options:
-            raise SourceError(f"{self.where}: {key} {words(value)} is not supported, only {', '.join(options)}")
+            listed = ", ".join(options)
+            raise SourceError(f"{self.where}: {self.name(key)} {words(value)} is not supported, only {listed}")
         return value
 
 

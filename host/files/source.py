@@ -77,14 +77,8 @@ class Tokenizer:
 class Source:
     """A model as found: architecture, config, tensors, tokenizer, provenance.
 
-    The config has been checked and its defaults written out. Keys of "llama": hidden_size, intermediate_size,
-    num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim, vocab_size, max_position_embeddings,
-    rms_norm_eps, hidden_act, rope_theta, rope_scaling, attention_bias, mlp_bias, tie_word_embeddings. rope_scaling is
-    None or a dict whose rope_type is "linear" (factor), "llama3" (factor, low_freq_factor, high_freq_factor,
-    original_max_position_embeddings), "yarn" (factor, original_max_position_embeddings, beta_fast, beta_slow,
-    attention_factor, truncate) or "factors" (factors: head_dim / 2 numbers that divide the plain frequencies, from a
-    GGUF's rope_freqs.weight). Keys of "gpt2": n_embd, n_inner, n_layer, n_head, n_positions, vocab_size,
-    layer_norm_epsilon, activation_function, scale_attn_weights, scale_attn_by_inverse_layer_idx, tie_word_embeddings.
+    The config is config.json as its family reads it (`host.families.decoder_of`); a GGUF's metadata stand under the
+    same keys (host/families/parts/gguf_config.py). tie_word_embeddings is what the tensors say.
 
     The tensors are exactly those that the architecture has, with the shapes that the config implies. A tied model has
     no lm_head.weight; an untied one has.

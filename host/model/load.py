@@ -13,9 +13,11 @@ from typing import Any
 from host.choices import meant
 from host.digest import sha256_file
 from host.errors import SourceError
-from host.families.gpt2_source import GPT2
-from host.families.llama_source import LLAMA, MISTRAL
-from host.families.names import Config, Family, canonical_gguf, canonical_safetensors
+from host.families import decoder_of, family_of, gguf_family_of
+from host.families.parts.decoder import Decoder
+from host.families.parts.gguf_config import gguf_config
+from host.families.parts.keys import check_rest
+from host.families.parts.names import canonical_gguf, canonical_safetensors
 from host.files.fields import Fields, read_json
 from host.files.gguf import GgufFile, open_gguf
 from host.files.hub import download, is_hub_name
@@ -29,8 +31,6 @@ from host.tokens.tokenizer import check_vocabulary, load_tokenizer, without_toke
 from host.tokens.vocabulary import drop_beyond
 from host.words import shown
 
-FAMILIES: dict[str, Family] = {"llama": LLAMA, "gpt2": GPT2, "mistral": MISTRAL}
-"""By model_type in config.json, general.architecture in a GGUF."""
 MAX_NAME = 100
 ADAPTER = "adapter_config.json"
 LORA = (
@@ -52,7 +52,7 @@ def load_source(path_or_recipe: str | Path, require_tokenizer: bool = True) -> S
     path = fetch(recipe) if recipe else _named_path(str(path_or_recipe))
     source = _load_path(path)
     if source.tokenizer is not None:
-        source.notes += _fit(source.tokenizer, source.config["vocab_size"])
+        source.notes += _fit(source.tokenizer, decoder_of(source).vocab)
     elif require_tokenizer:
         raise without_tokenizer(path if path.is_dir() else path.parent)
     if recipe is not None:
@@ -157,16 +157,6 @@ def _exists(path: Path) -> bool:
         raise SourceError(f"{shown(str(path))}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _family(name: Any, where: str) -> Family:
-    family = FAMILIES.get(name) if isinstance(name, str) else None
-    if family is None:
-        raise SourceError(
-            f"{where}: architecture {words(name, 60)} is not supported; supported are {', '.join(FAMILIES)}. How to "
-            "add one: docs/adding-an-architecture.md, or open an issue that names the model"
-        )
-    return family
-
-
 def _refuse_parts(metadata: Mapping[str, Any], where: str) -> None:
     """Raises SourceError for GGUFs that are no whole language model, calling them what they are."""
     kind, architecture = metadata.get("general.type"), metadata.get("general.architecture")
@@ -189,27 +179,27 @@ def _load_safetensors(folder: Path, paths: list[Path], tensors: dict[str, Stored
             "from"
         )
     raw = read_json(folder / "config.json")
-    family = _family(raw.get("model_type"), "config.json")
+    architecture, family = family_of(raw.get("model_type"), "config.json")
     if raw.get("quantization_config"):
         method = raw["quantization_config"].get("quant_method") if isinstance(raw["quantization_config"], dict) else "?"
         raise SourceError(
             f"config.json: the weights are already quantized ({shown(str(method), 40)}); take the original model in "
             "bf16, or a GGUF"
         )
-    canonical = family.from_config(Fields(raw, "config.json"))
-    # Other keys stay visible, so that an architecture can refuse those that change its mathematics.
-    config = {key: value for key, value in raw.items() if key != "rope_parameters"} | canonical
-    said_tied = config["tie_word_embeddings"]
-    found = canonical_safetensors(family, config, tensors)
+    fields = Fields(raw, "config.json")
+    said = family.read(fields)
+    notes = check_rest(fields, architecture)
+    found, decoder = canonical_safetensors(architecture, family, said, tensors)
     check_dtypes(found, paths[0].name)
+    if said.tied and not decoder.tied:
+        notes.append("config.json ties embedding and output, but the file has another output matrix: that is used")
     name = raw.get("_name_or_path")
     name = PurePath(name if isinstance(name, str) and name else folder.resolve().name).name
-    source = _source(family, config, found, load_tokenizer(folder, raw), name, _provenance(paths, "safetensors", found))
-    if said_tied and not config["tie_word_embeddings"]:
-        source.notes.append(
-            "config.json ties embedding and output, but the file has another output matrix: that is used"
-        )
-    return _note_window(source, raw.get("sliding_window"))
+    tokenizer, provenance = load_tokenizer(folder, raw), _provenance(paths, "safetensors", found)
+    config = raw | {"tie_word_embeddings": decoder.tied}
+    source = Source(architecture, config, {**found}, tokenizer, _shown_name(name, architecture), provenance)
+    source.notes += notes
+    return _note_window(source, decoder, raw.get("sliding_window"))
 
 
 def _load_gguf(path: Path) -> Source:
@@ -217,39 +207,35 @@ def _load_gguf(path: Path) -> Source:
     file: GgufFile = open_gguf(path)
     fields = Fields(file.metadata, shown(path.name))
     _refuse_parts(file.metadata, shown(path.name))
-    family = _family(file.metadata.get("general.architecture"), shown(path.name))
+    architecture, family = gguf_family_of(file.metadata.get("general.architecture"), shown(path.name))
     if fields.integer("split.count", 0, low=0) > 1:
         raise SourceError(
             f"{fields.where} is one part of several; merge them with llama.cpp's gguf-split --merge first"
         )
-    config = family.from_gguf(fields, file.tensors)
-    found = canonical_gguf(family, config, file.tensors)
+    config = gguf_config(family, fields, file.tensors)
+    decoder = family.read(config)
+    notes = check_rest(config, architecture)
+    found = canonical_gguf(architecture, family, decoder, file.tensors)
     provenance = _provenance([path], "gguf", found)
     if fields.has("general.license"):
         provenance["licence"] = shown(fields.text("general.license"))
-    name = fields.text("general.name", "") or path.stem
-    source = _source(family, config, found, gguf_tokenizer(file.metadata, fields.where), name, provenance)
-    return _note_window(source, file.metadata.get("llama.attention.sliding_window"))
+    name = _shown_name(fields.text("general.name", "") or path.stem, architecture)
+    tokenizer = gguf_tokenizer(file.metadata, fields.where)
+    source = Source(architecture, dict(config.values), {**found}, tokenizer, name, provenance)
+    source.notes += notes
+    return _note_window(source, decoder, file.metadata.get("llama.attention.sliding_window"))
 
 
-def _note_window(source: Source, window: Any) -> Source:
+def _note_window(source: Source, decoder: Decoder, window: Any) -> Source:
     """Say where a sliding window is what bounds the context."""
-    if isinstance(window, int) and window and source.config.get("max_position_embeddings") == window:
+    if isinstance(window, int) and window and decoder.context == window:
         source.notes.append(f"the model's sliding window is {window}: contexts up to that are the same without it")
     return source
 
 
-def _source(
-    family: Family,
-    config: Config,
-    tensors: Mapping[str, StoredTensor],
-    tokenizer: Tokenizer | None,
-    name: str,
-    provenance: dict[str, Any],
-) -> Source:
-    return Source(
-        family.name, config, dict(tensors), tokenizer, shown(name.strip(), MAX_NAME) or family.name, provenance
-    )
+def _shown_name(name: str, architecture: str) -> str:
+    """The model's name in one short line."""
+    return shown(name.strip(), MAX_NAME) or architecture
 
 
 def _provenance(paths: list[Path], kind: str, tensors: Mapping[str, StoredTensor]) -> dict[str, Any]:

@@ -29,9 +29,8 @@ with atheris.instrument_imports(
     include=["host.model", "host.foreign", "host.link.frames", "host.image.bpe", "host.image.inspect"]
 ):
     from host.errors import HostError
-    from host.families.gpt2_source import GPT2
-    from host.families.llama_source import LLAMA
-    from host.families.names import Config, Family, canonical_safetensors
+    from host.families import decoder_of, family_of
+    from host.families.parts.names import canonical_safetensors
     from host.files.recipe import PACK_KEYS, cache_folder, kept_path, models_folder, read_recipe
     from host.files.safetensors import check_dtypes, open_safetensors
     from host.image.bpe import why_no_terminal
@@ -76,17 +75,15 @@ def read_gguf(path: Path) -> None:
 
 def safetensors_reader() -> Callable[[Path], None]:
     """Tensors and their values, and what each architecture takes them for."""
-    families: list[tuple[Family, Config]] = [
-        (LLAMA, dict(tiny_llama(**LLAMA_SIZES).config)),
-        (GPT2, dict(tiny_gpt2(**GPT2_SIZES).config)),
-    ]
+    models = [tiny_llama(**LLAMA_SIZES), tiny_gpt2(**GPT2_SIZES)]
+    known = [(*family_of(model.architecture, "m"), decoder_of(model)) for model in models]
 
     def read(path: Path) -> None:
         tensors = open_safetensors(path)
         check_dtypes(tensors, path.name)
-        for family, config in families:
+        for name, family, decoder in known:
             with contextlib.suppress(HostError):
-                for canonical in canonical_safetensors(family, config, tensors).values():
+                for canonical in canonical_safetensors(name, family, decoder, tensors)[0].values():
                     canonical.float32()
         for tensor in tensors.values():
             tensor.float32()

@@ -40,7 +40,7 @@ def torch_llama(source: Source) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     keys = dict(source.config)
-    theta, scaling = keys.pop("rope_theta"), keys.pop("rope_scaling")
+    theta, scaling = keys.pop("rope_theta", 10000.0), keys.pop("rope_scaling", None)
     keys["rope_parameters"] = {**(scaling or {"rope_type": "default"}), "rope_theta": theta}
     with torch.device("meta"):
         model = LlamaForCausalLM(LlamaConfig(**keys))

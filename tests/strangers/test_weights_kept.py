@@ -16,8 +16,8 @@ from gguf import GGUFWriter
 
 from host.compiler.compile import Options
 from host.errors import SourceError
-from host.families.activation import ACTIVATIONS
-from host.families.llama_source import from_config, from_mistral
+from host.families import decoder_of, families
+from host.families.parts.activation import ACTIVATIONS
 from host.files.fields import Fields
 from host.files.source import Source
 from host.model import load_source
@@ -198,9 +198,9 @@ def test_names_of_activations_are_one_list(name: str, wanted: Activation, make: 
     assert nodes
 
 
-def windowed(change: dict[str, Any], mistral: bool = False) -> Any:
+def windowed(change: dict[str, Any], mistral: bool = False) -> int:
     values = dict(tiny_llama(max_position_embeddings=256).config) | change
-    return (from_mistral if mistral else from_config)(Fields(values, "config.json"))
+    return families()["mistral" if mistral else "llama"].read(Fields(values, "config.json")).context
 
 
 @pytest.mark.parametrize("mistral", [False, True])
@@ -216,7 +216,7 @@ def windowed(change: dict[str, Any], mistral: bool = False) -> Any:
     ],
 )
 def test_a_window_that_the_context_never_reaches(change: dict[str, Any], context: int, mistral: bool) -> None:
-    assert windowed(change, mistral)["max_position_embeddings"] == context
+    assert windowed(change, mistral) == context
 
 
 def test_a_window_bounds_the_context_that_is_packed(tmp_path: Path) -> None:
@@ -230,16 +230,17 @@ def test_a_window_bounds_the_context_that_is_packed(tmp_path: Path) -> None:
         writer.add_sliding_window(96)
 
     path = write_gguf(tiny_llama(), tmp_path / "m.gguf", vocabulary=write)
-    assert load_source(path).config["max_position_embeddings"] == 96
+    assert decoder_of(load_source(path)).context == 96
 
 
 def test_defaults_of_a_mistral() -> None:
     values = {key: value for key, value in tiny_llama(num_attention_heads=8).config.items() if value is not None}
     for key in ("num_key_value_heads", "max_position_embeddings"):
         values.pop(key)
-    config = from_mistral(Fields(values, "config.json"))
-    assert (config["num_key_value_heads"], config["max_position_embeddings"]) == (8, 4096)
-    assert from_mistral(Fields(values | {"sliding_window": None}, "x"))["max_position_embeddings"] == 131072
+    read = families()["mistral"].read
+    found = read(Fields(values, "config.json"))
+    assert (found.attention.kv_heads, found.context) == (8, 4096)
+    assert read(Fields(values | {"sliding_window": None}, "x")).context == 131072
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from host.families.gpt2_source import CONV1D, from_config, shapes
+from host.families.gpt2 import FAMILY
+from host.families.parts.decoder import shapes
 from host.files.fields import Fields
 from host.packing.pack import PackRequest, prepare
 
@@ -35,8 +35,8 @@ def write_source(folder: Path) -> None:
     """A folder as Hugging Face has them, in half precision, with a vocabulary of so many invented words."""
     rng = np.random.default_rng(124)
     tensors = {}
-    for name, shape in shapes(from_config(Fields(CONFIG, "gpt2"))).items():
-        stored = shape[::-1] if re.fullmatch(CONV1D, name) else shape
+    for name, shape in shapes(FAMILY.read(Fields(CONFIG, "gpt2"))).items():
+        stored = shape[::-1] if FAMILY.transposed.fullmatch(name) else shape
         tensors[name] = (rng.standard_normal(stored, np.float32) * 0.02).astype(np.float16)
     words = {f"<{i}>": i for i in range(CONFIG["vocab_size"])}
     Tokenizer(WordLevel(words, unk_token="<0>")).save(str(folder / "tokenizer.json"))

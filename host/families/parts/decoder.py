@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decoders: one record says what one of them computes, and one function builds its graph, for all families.
+
+    x = embed(tokens) (+ positions)
+    in each layer:
+        x = x + after(attention(before(x)))
+        x = x + after(mlp(before(x)))
+    logits = head(final(x))
+
+``before`` and ``after`` are norms; a family that has no name for one of them has no such norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from host.errors import SourceError
+from host.families.parts.rope import Rope
+from host.files.source import RawTensor
+from host.ir.graph import Builder, F32Array, Graph, StateSpec, Value, Vector, Weight
+from host.schema.image import Activation, NormKind
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Names:
+    """What tensors are called, without ".weight" and ".bias". None: a model of the family has no such tensor."""
+
+    embedding: str = "model.embed_tokens"
+    positions: str | None = None
+    """Learned positions [context][width]."""
+    layer: str = "model.layers.{}."
+    """What stands before all names below but the last two; {} is the layer."""
+    before_attention: str | None = "input_layernorm"
+    q: str = "self_attn.q_proj"
+    k: str = "self_attn.k_proj"
+    v: str = "self_attn.v_proj"
+    qkv: str | None = None
+    """One tensor in place of the three, their rows one after the other."""
+    o: str = "self_attn.o_proj"
+    after_attention: str | None = None
+    before_mlp: str | None = "post_attention_layernorm"
+    gate: str | None = "mlp.gate_proj"
+    """None: the feed-forward block has no gate."""
+    up: str = "mlp.up_proj"
+    down: str = "mlp.down_proj"
+    after_mlp: str | None = None
+    final: str = "model.norm"
+    head: str = "lm_head"
+    label: str = "{}."
+    """What stands before the names of a layer's values in the graph."""
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A norm over the width of the model, without its weights."""
+
+    kind: NormKind
+    eps: float
+    bias: bool = False
+
+
+@dataclass(frozen=True)
+class Attention:
+    """What the attention blocks of all layers have in common."""
+
+    heads: int
+    kv_heads: int
+    head_dim: int
+    qkv_bias: bool = False
+    o_bias: bool = False
+
+
+@dataclass(frozen=True)
+class Mlp:
+    """A feed-forward block: down(activation(gate x) * up x), without a gate down(activation(up x))."""
+
+    width: int
+    activation: Activation
+    bias: bool = False
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What may differ from layer to layer."""
+
+    scale: float
+    """What multiplies the product of a query and a key, before the softmax."""
+    rope: Rope | None
+    """None: heads are not rotated."""
+    window: int = 0
+    """Positions that a row sees, itself among them; 0: all before it."""
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """What one model computes. Two files of one model give equal records."""
+
+    vocab: int
+    width: int
+    context: int
+    """The longest sequence, in positions."""
+    norm: Norm
+    attention: Attention
+    mlp: Mlp
+    layers: tuple[Layer, ...]
+    tied: bool
+    """Whether the output matrix is the embedding."""
+    names: Names = Names()
+
+
+class Tensors(Protocol):
+    """Where a graph's weights come from. ``part``: these rows of the tensor alone, under the name ``label``."""
+
+    def weight(self, name: str, rows: int, cols: int, part: range | None = None, label: str = "") -> Weight:
+        """The tensor ``name``.weight [rows][cols] (outputs, inputs)."""
+
+    def vector(self, name: str, size: int, part: range | None = None, label: str = "") -> Vector:
+        """The tensor ``name`` [size]."""
+
+
+@dataclass
+class Stored:
+    """The tensors of a file. SourceError names those that are missing or of another shape."""
+
+    tensors: Mapping[str, RawTensor]
+    where: str
+
+    def _find(self, name: str, shape: tuple[int, ...]) -> RawTensor:
+        tensor = self.tensors.get(name)
+        if tensor is None:
+            raise SourceError(f"tensor {name} is missing in {self.where}; the file is incomplete or not a causal LM")
+        if tuple(tensor.shape) != shape:
+            raise SourceError(f"tensor {name} is {list(tensor.shape)} where the config asks for {list(shape)}")
+        return tensor
+
+    def weight(self, name: str, rows: int, cols: int, part: range | None = None, label: str = "") -> Weight:
+        """See `Tensors`."""
+        found = Weight(f"{name}.weight", (self._find(f"{name}.weight", (rows, cols)),))
+        return found if part is None else found.take(f"{label}.weight", np.arange(part.start, part.stop))
+
+    def vector(self, name: str, size: int, part: range | None = None, label: str = "") -> Vector:
+        """See `Tensors`."""
+        values = self._find(name, (size,)).float32()
+        return Vector(name, values) if part is None else Vector(label, values[part.start : part.stop])
+
+
+@dataclass(frozen=True)
+class _Absent:
+    """A tensor of which nothing but its shape is known."""
+
+    name: str
+    shape: tuple[int, ...]
+
+    def float32(self) -> F32Array:
+        raise AssertionError(f"{self.name} was read in a dry run")
+
+    def blocks(self) -> None:
+        raise AssertionError(f"{self.name} was read in a dry run")
+
+
+@dataclass
+class Recorder:
+    """Stands in for the tensors and keeps what was asked for. Nothing is allocated, whatever a config says."""
+
+    shapes: Shapes
+
+    def weight(self, name: str, rows: int, cols: int, part: range | None = None, label: str = "") -> Weight:
+        """See `Tensors`."""
+        self.shapes[f"{name}.weight"] = (rows, cols)
+        return Weight(label, (_Absent(name, (rows if part is None else len(part), cols)),))
+
+    def vector(self, name: str, size: int, part: range | None = None, label: str = "") -> Vector:
+        """See `Tensors`."""
+        self.shapes[name] = (size,)
+        return Vector(label, np.broadcast_to(np.float32(0), (size if part is None else len(part),)))
+
+
+def shapes(decoder: Decoder) -> Shapes:
+    """Every tensor of a model with its shape, by name: what building its graph asks for."""
+    recorder = Recorder({})
+    build(decoder, recorder)
+    return recorder.shapes
+
+
+def build(decoder: Decoder, tensors: Tensors) -> Graph:
+    """The unfused graph. SourceError names what is missing or of another shape."""
+    return _Build(decoder, tensors).run()
+
+
+class _Build:
+    """One run over a decoder."""
+
+    def __init__(self, decoder: Decoder, tensors: Tensors) -> None:
+        self.d, self.names, self.tensors = decoder, decoder.names, tensors
+        learned = decoder.names.positions is not None
+        self.graph = Graph(decoder.vocab, decoder.width, len(decoder.layers), decoder.context, learned)
+        self.b = Builder(self.graph)
+
+    def run(self) -> Graph:
+        """Embedding, layers, output."""
+        d, names = self.d, self.names
+        table = self.tensors.weight(names.embedding, d.vocab, d.width)
+        positions = self.tensors.weight(names.positions, d.context, d.width) if names.positions else None
+        x = self.b.embed(table, positions)  # [rows][width]
+        for i, layer in enumerate(d.layers):
+            at, label = names.layer.format(i), names.label.format(i)
+            h = self.attention(at, label, layer, self.norm(at, names.before_attention, x))
+            x = self.b.add(f"{label}attn_residual", x, self.norm(at, names.after_attention, h))
+            h = self.mlp(at, label, self.norm(at, names.before_mlp, x))
+            x = self.b.add(f"{label}mlp_residual", x, self.norm(at, names.after_mlp, h))
+        x = self.norm("", names.final, self.b.gather(x))
+        head = table if d.tied else self.tensors.weight(names.head, d.vocab, d.width)
+        self.graph.logits = self.b.linear("logits", x, head, output=True)
+        return self.graph
+
+    def norm(self, at: str, name: str | None, x: Value) -> Value:
+        """The norm of that name; x as it is where the family has none."""
+        if name is None:
+            return x
+        norm, full = self.d.norm, at + name
+        weight = self.tensors.vector(f"{full}.weight", x.width)
+        bias = self.tensors.vector(f"{full}.bias", x.width) if norm.bias else None
+        return self.b.norm(full, x, norm.kind, norm.eps, weight, bias)
+
+    def linear(self, label: str, name: str, x: Value, rows: int, bias: bool) -> Value:
+        """The product of a whole tensor and x, plus its bias."""
+        weight = self.tensors.weight(name, rows, x.width)
+        return self.b.linear(label, x, weight, self.tensors.vector(f"{name}.bias", rows) if bias else None)
+
+    def part(self, label: str, name: str, x: Value, whole: int, part: range, bias: bool) -> Value:
+        """The product of some rows of a tensor that has ``whole`` rows, and x, plus their bias."""
+        weight = self.tensors.weight(name, whole, x.width, part, label)
+        shift = self.tensors.vector(f"{name}.bias", whole, part, f"{label}.bias") if bias else None
+        return self.b.linear(label, x, weight, shift)
+
+    def qkv(self, at: str, label: str, x: Value) -> list[Value]:
+        """Queries [rows][heads * head_dim], keys and values [rows][kv_heads * head_dim]."""
+        a, names = self.d.attention, self.names
+        q, kv = a.heads * a.head_dim, a.kv_heads * a.head_dim
+        if names.qkv is None:
+            each = (("q", names.q, q), ("k", names.k, kv), ("v", names.v, kv))
+            return [self.linear(label + letter, at + name, x, rows, a.qkv_bias) for letter, name, rows in each]
+        parts = {"q": range(q), "k": range(q, q + kv), "v": range(q + kv, q + 2 * kv)}
+        return [
+            self.part(label + letter, at + names.qkv, x, q + 2 * kv, part, a.qkv_bias) for letter, part in parts.items()
+        ]
+
+    def attention(self, at: str, label: str, layer: Layer, x: Value) -> Value:
+        """The block that mixes positions: [rows][width]."""
+        a = self.d.attention
+        q, k, v = self.qkv(at, label, x)
+        if layer.rope is not None:
+            table = self.b.rope_table(Vector("rope_frequencies", layer.rope.array()), layer.rope.scale)
+            q = self.b.rope(q, table, a.heads, a.head_dim)
+            k = self.b.rope(k, table, a.kv_heads, a.head_dim)
+        spec = StateSpec(a.kv_heads, a.head_dim, layer.window)
+        mixed = self.b.attention(f"{label}attention", q, k, v, spec, a.heads, layer.scale)
+        return self.linear(f"{label}o", at + self.names.o, mixed, self.d.width, a.o_bias)
+
+    def mlp(self, at: str, label: str, x: Value) -> Value:
+        """The feed-forward block."""
+        m, names = self.d.mlp, self.names
+        inner = self.gated(at, label, x, at + names.gate) if names.gate else self.plain(at, label, x)
+        return self.linear(f"{label}down", at + names.down, inner, self.d.width, m.bias)
+
+    def gated(self, at: str, label: str, x: Value, name: str) -> Value:
+        """activation(gate x) * up x: [rows][mlp.width]."""
+        m = self.d.mlp
+        gate = self.b.activate(f"{label}act", self.linear(f"{label}gate", name, x, m.width, m.bias), m.activation)
+        up = self.linear(f"{label}up", at + self.names.up, x, m.width, m.bias)
+        return self.b.multiply(f"{label}gated", gate, up)
+
+    def plain(self, at: str, label: str, x: Value) -> Value:
+        """activation(up x): [rows][mlp.width]."""
+        m = self.d.mlp
+        return self.b.activate(
+            f"{label}act", self.linear(f"{label}up", at + self.names.up, x, m.width, m.bias), m.activation
+        )

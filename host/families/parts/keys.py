@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keys of configs that a family does not read: which of them say nothing, and which change what a model computes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from host.errors import SourceError
+from host.files.fields import Fields
+from host.foreign import words
+
+CHANGES: dict[str, tuple[Any, ...]] = {
+    "add_cross_attention": (False,),
+    "alibi": (False,),
+    "attention_bias": (False, True),
+    "attention_multiplier": (),
+    "attn_logit_softcapping": (),
+    "clip_qkv": (),
+    "cross_layer_attention": (False,),
+    "embedding_multiplier": (1,),
+    "final_logit_softcapping": (),
+    "is_encoder_decoder": (False,),
+    "layer_types": (),
+    "logits_scaling": (1,),
+    "mlp_bias": (False, True),
+    "no_rope_layers": (),
+    "num_experts": (0, 1),
+    "num_local_experts": (0, 1),
+    "partial_rotary_factor": (1,),
+    "qk_layernorm": (False,),
+    "residual_multiplier": (1,),
+    "rope_interleaved": (False,),
+    "rope_local_base_freq": (),
+    "sliding_window": (0,),
+    "use_bidirectional_attention": (False,),
+    "use_qk_norm": (False,),
+    "use_sliding_window": (False,),
+}
+"""By key, the values with which a family that does not read it computes the same as without it (null is one always).
+
+A bias is said by its tensor as well: a file that has one where the family has none holds tensors too many.
+"""
+SILENT = {
+    *("attention_dropout", "attn_pdrop", "chunk_size_feed_forward", "classifier_dropout", "embd_pdrop"),
+    *("gradient_checkpointing", "hidden_dropout", "initializer_range", "mlp_dropout", "resid_pdrop"),
+    *("add_bos_token", "add_eos_token", "bos_token", "bos_token_id", "decoder_start_token_id", "eos_token"),
+    *("eos_token_id", "forced_bos_token_id", "forced_eos_token_id", "max_length", "min_length", "n_ctx", "n_special"),
+    *("pad_token", "pad_token_id", "predict_special_tokens", "prefix", "sep_token_id", "tokenizer_class"),
+    *("unk_token", "unk_token_id", "vocab_size"),
+    *("_attn_implementation_autoset", "_name_or_path", "architectures", "auto_map", "dtype", "head_dtype"),
+    *("finetuning_task", "id2label", "is_decoder", "is_llama_config", "keys_to_ignore_at_inference", "label2id"),
+    *("max_window_layers", "model_type", "output_attentions", "output_hidden_states", "output_scores"),
+    *("pretraining_tp", "problem_type", "pruned_heads", "quantization_config", "reorder_and_upcast_attn"),
+    *("return_dict", "return_dict_in_generate", "summary_activation", "summary_first_dropout"),
+    *("summary_proj_to_labels", "summary_type", "summary_use_proj", "task_specific_params", "tie_encoder_decoder"),
+    *("torch_dtype", "torchscript", "transformers.js_config", "transformers_version", "unsloth_fixed"),
+    *("unsloth_version", "use_cache"),
+}
+"""Keys about training, text and programs."""
+
+
+def check_rest(fields: Fields, family: str) -> list[str]:
+    """What to tell of keys that nobody read. SourceError names one that changes what the model computes."""
+    rest = {key: value for key, value in fields.values.items() if key not in fields.read and value is not None}
+    for key, value in rest.items():
+        if key in CHANGES and value not in CHANGES[key]:
+            raise SourceError(
+                f"{fields.where}: {fields.name(key)} is {words(value)}, which changes what a model computes and is not "
+                f"supported for {family}; the answers would be wrong, so it is refused"
+            )
+    unknown = sorted(key for key in rest if key not in CHANGES and key not in SILENT)
+    if not unknown:
+        return []
+    listed = ", ".join(words(key, 40) for key in unknown[:6]) + (", ..." if len(unknown) > 6 else "")
+    return [f"{fields.where}: {listed} are not known here and taken to say nothing about what the model computes"]

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a family's config says, as one record; RoPE's frequencies; keys that nobody reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from host.errors import SourceError
+from host.families import decoder_of, families
+from host.families.parts.decoder import Decoder
+from host.families.parts.gguf_config import gguf_config
+from host.families.parts.keys import check_rest
+from host.families.parts.rope import Rope, read_rope
+from host.files.fields import Fields
+from host.files.gguf import open_gguf
+from host.model import load_source
+from tests.support.model_files import write_folder, write_gguf
+from tests.support.tiny import tiny_llama
+
+BASE = {
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 4,
+    "vocab_size": 131,
+    "max_position_embeddings": 256,
+}
+LLAMA3 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024}
+
+
+def llama(**changes: Any) -> Decoder:
+    return families()["llama"].read(Fields(BASE | changes, "config.json"))
+
+
+def llama_gguf(tensors: Any = None, **metadata: Any) -> Decoder:
+    keys = {
+        "embedding_length": 64,
+        "attention.head_count": 4,
+        "feed_forward_length": 96,
+        "block_count": 1,
+        "context_length": 256,
+        "vocab_size": 131,
+        "attention.layer_norm_rms_epsilon": 1e-5,
+    }
+    keys |= {key.replace("__", "."): value for key, value in metadata.items()}
+    fields = Fields({f"llama.{key}": value for key, value in keys.items()}, "m.gguf")
+    config = gguf_config(families()["llama"], fields, tensors or {})
+    return families()["llama"].read(config)
+
+
+# ---- RoPE ----
+
+
+def rope(scaling: dict[str, Any] | None, head_dim: int = 64) -> tuple[np.ndarray, float]:
+    found = read_rope(Fields({"rope_theta": 10000.0, "rope_scaling": scaling}, "config.json"), head_dim, 4096)
+    return found.array(), found.scale
+
+
+def test_rope_scalings() -> None:
+    plain, one = rope(None)
+    assert one == 1.0
+    assert plain[0] == 1.0
+    assert plain[-1] == pytest.approx(10000 ** -(62 / 64))
+    linear, _ = rope({"rope_type": "linear", "factor": 4.0})
+    assert linear == pytest.approx(plain / 4)
+    scaled, _ = rope({"rope_type": "llama3"} | LLAMA3 | {"original_max_position_embeddings": 1024})
+    wavelength = 2 * np.pi / plain
+    assert scaled[wavelength < 256] == pytest.approx(plain[wavelength < 256])
+    assert scaled[wavelength > 1024] == pytest.approx(plain[wavelength > 1024] / 8)
+    between = (wavelength > 256) & (wavelength < 1024)
+    assert between.any()
+    assert ((scaled < plain) & (scaled > plain / 8))[between].all()
+    divided, _ = rope({"rope_type": "factors", "factors": [2.0] * 32})
+    assert divided == pytest.approx(plain / 2)
+
+
+def test_yarn() -> None:
+    plain, _ = rope(None)
+    scaled, factor = rope(YARN)
+    assert factor == pytest.approx(0.1 * np.log(4) + 1)
+    assert scaled[0] == pytest.approx(plain[0])
+    assert scaled[-1] == pytest.approx(plain[-1] / 4)
+    assert (np.diff(scaled) < 0).all()
+    assert rope(YARN | {"attention_factor": 1.5})[1] == 1.5
+    both = rope(YARN | {"mscale": 2.0, "mscale_all_dim": 1.0})[1]
+    assert both == pytest.approx((0.2 * np.log(4) + 1) / (0.1 * np.log(4) + 1))
+
+
+@pytest.mark.parametrize(
+    "scaling",
+    [
+        {"rope_type": "factors", "factors": [1.0]},
+        {"rope_type": "factors", "factors": [0.0] * 32},
+        {"rope_type": "llama3"} | LLAMA3 | {"high_freq_factor": 1.0},
+        YARN | {"rope_theta": 1.0},
+        YARN | {"mscale": 1.0, "mscale_all_dim": -1 / (0.1 * np.log(4))},
+        {"rope_type": "linear", "factor": 1e-30, "rope_theta": 1e-29},
+        ["default"],
+    ],
+)
+def test_damaged_scalings_are_refused(scaling: Any) -> None:
+    with pytest.raises(SourceError):
+        rope(scaling)
+
+
+def test_rope_of_old_and_new_configs_is_the_same() -> None:
+    old = llama(rope_theta=5e5, rope_scaling={"type": "llama3", **LLAMA3})
+    new = llama(rope_theta=500.0, rope_parameters={"rope_theta": 5e5, "rope_type": "llama3", **LLAMA3})
+    assert old == new
+    assert new.layers[0].rope == read_rope(
+        Fields({"rope_theta": 5e5, "rope_scaling": {"rope_type": "llama3", **LLAMA3}}, "x"), 16, 256
+    )
+
+
+def test_llama3_divisors_of_a_gguf_give_llama3_frequencies(tmp_path: Path) -> None:
+    wanted = llama(rope_scaling={"rope_type": "llama3", **LLAMA3}).layers[0].rope
+    plain = llama().layers[0].rope
+    assert wanted is not None
+    assert plain is not None
+    divisors = (plain.array() / wanted.array()).astype(np.float32)
+    made = tiny_llama(hidden_size=64, intermediate_size=96, head_dim=16, num_hidden_layers=1)
+    found = load_source(write_gguf(made, tmp_path / "m.gguf", extra={"rope_freqs.weight": divisors}))
+    assert "rope_freqs.weight" not in found.tensors
+    read = decoder_of(found).layers[0].rope
+    assert read is not None
+    np.testing.assert_allclose(read.array(), wanted.array(), rtol=1e-6)
+
+
+def test_rope_scaling_of_a_gguf() -> None:
+    def scaled(**metadata: Any) -> Rope | None:
+        return llama_gguf(**{f"rope__scaling__{key}": value for key, value in metadata.items()}).layers[0].rope
+
+    assert scaled() == scaled(type="none") == scaled(type="none", factor=4.0) == llama().layers[0].rope
+    linear = llama(rope_scaling={"rope_type": "linear", "factor": 2.0}).layers[0].rope
+    assert scaled(type="linear", factor=2.0) == scaled(factor=2.0) == linear != scaled()
+    yarn = scaled(type="yarn", factor=4.0, original_context_length=64, attn_factor=0.5)
+    assert yarn is not None
+    assert yarn.scale == pytest.approx((0.1 * np.log(4) + 1) / 2)
+
+
+# ---- keys ----
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("expert_count", 8, r"llama\.expert_count"),
+        ("attention__scale", 0.1, r"llama\.attention\.scale"),
+        ("logit_scale", 2.0, r"llama\.logit_scale"),
+        ("rope__dimension_count", 8, "rotary part"),
+        ("attention__value_length", 8, "rotary part"),
+        ("embedding_length", 0, r"llama\.embedding_length"),
+    ],
+)
+def test_gguf_keys_that_are_refused_have_the_files_name(key: str, value: Any, words: str, tmp_path: Path) -> None:
+    file = open_gguf(write_gguf(tiny_llama(), tmp_path / "m.gguf"))
+    fields = Fields(file.metadata | {f"llama.{key.replace('__', '.')}": value}, "m.gguf")
+
+    def read() -> None:
+        config = gguf_config(families()["llama"], fields, file.tensors)
+        families()["llama"].read(config)
+        check_rest(config, "llama")
+
+    with pytest.raises(SourceError, match=words):
+        read()
+
+
+def test_keys_that_nobody_knows_are_told(tmp_path: Path) -> None:
+    made = tiny_llama()
+    made.config = {**made.config, "pondering": 3, "use_cache": True, "torch_dtype": "float16", "clip_qkv": None}
+    found = load_source(write_folder(made, tmp_path))
+    assert [note for note in found.notes if "pondering" in note]
+    assert not [note for note in found.notes if "use_cache" in note]
