@@ -41,7 +41,7 @@ struct port {
     const char *isa;        /* what the firmware was compiled for, e.g. "rv64gcv" */
     uint32_t vlen;          /* bits of a vector register as read from the core; 0 without V */
     uint32_t harts;         /* harts running, the first included */
-    struct pool *pool;      /* of these harts (engine/pool.h) */
+    struct pool *pool;      /* of these harts (common/pool.h) */
     uint32_t uart_clock_hz; /* 0 where the link is no UART */
     struct port_memory memory;
 

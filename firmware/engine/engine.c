@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "common/checked.h"
-#include "engine/pool.h"
+#include "common/pool.h"
 #include "engine/memory.h"
 #include "common/sha256.h"
 #include "gen/errors.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Stepping: rows checked, pages taken, the program run on all harts, lengths advanced. */
-#include "engine/pool.h"
+#include "common/pool.h"
 #include "engine/memory.h"
 #include "gen/errors.h"
 

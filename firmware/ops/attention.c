@@ -10,7 +10,7 @@
 
 #include "common/checked.h"
 #include "common/math.h"
-#include "engine/pool.h"
+#include "common/pool.h"
 #include "gen/errors.h"
 #include "image/reader.h"
 #include "ops/kv_page.h"

@@ -8,7 +8,7 @@
  * blocks as there is room for, packed once by all harts together.
  */
 
-#include "engine/pool.h"
+#include "common/pool.h"
 #include "gen/errors.h"
 #include "image/reader.h"
 #include "kernels/load.h"

@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 #include "drivers/ns16550.h"
-#include "engine/pool.h"
+#include "common/pool.h"
 #include "flash/slot.h"
 #include "gen/board.h"
 #include "gen/wire.h"

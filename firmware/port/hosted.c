@@ -14,7 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "engine/pool.h"
+#include "common/pool.h"
 #include "gen/board.h"
 #include "gen/errors.h"
 #include "port/hosted_harts.h"

@@ -9,7 +9,7 @@
 #include <stddef.h>
 
 #include "common/port.h"
-#include "engine/pool.h"
+#include "common/pool.h"
 
 /* One a hart: a wake-up before the sleep stays in `woken`. */
 struct hosted_hart {

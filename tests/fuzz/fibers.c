@@ -7,7 +7,7 @@
 
 #include <sanitizer/common_interface_defs.h>
 
-#include "engine/pool.h"
+#include "common/pool.h"
 #include "port/hosted_harts.h"
 
 /* More than any hart needs, and little enough that the sanitizer clears its shadow in place. */

@@ -14,7 +14,7 @@
 
 #include "engine/memory.h"
 #include "common/limits.h"
-#include "engine/pool.h"
+#include "common/pool.h"
 #include "common/sha256.h"
 #include "tokenizer/tokenizer.h"
 #include "gen/image_format.h"

@@ -24,7 +24,7 @@
 
 #include "engine/memory.h"
 #include "common/limits.h"
-#include "engine/pool.h"
+#include "common/pool.h"
 #include "tokenizer/tokenizer.h"
 #include "gen/image_format.h"
 #include "common/crc32c.h"

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/pool.h"
+#include "common/pool.h"
 #include "port/hosted_harts.h"
 
 #define PHASES 3

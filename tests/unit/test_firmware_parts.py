@@ -26,7 +26,7 @@ def compile_c(out: Path, sources: list[str], *flags: str) -> Path:
 
 @pytest.fixture(scope="module")
 def stress(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    sources = ["tests/support/pool_stress.c", "firmware/engine/pool.c", "firmware/port/hosted_harts.c"]
+    sources = ["tests/support/pool_stress.c", "firmware/common/pool.c", "firmware/port/hosted_harts.c"]
     return compile_c(tmp_path_factory.mktemp("pool") / "stress", sources, "-D_GNU_SOURCE", "-pthread")
 
 

@@ -27,7 +27,7 @@ else:
 
 HERE = Path(__file__).resolve().parent
 CORES = HERE / "cores"
-SOURCES = [HERE / "cycles.c", START_S, MEMORY_C, ROOT / "firmware/engine/pool.c"]
+SOURCES = [HERE / "cycles.c", START_S, MEMORY_C, ROOT / "firmware/common/pool.c"]
 GIB = 1 << 30
 LANE_BITS = 64
 COLUMNS = 384

@@ -11,7 +11,7 @@
  * cases' weights are given when it is compiled.
  */
 
-#include "engine/pool.h"
+#include "common/pool.h"
 #include "gen/image_format.h"
 #include "kernels/load.h"
 #include "ops/linear.c"

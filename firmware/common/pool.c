@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "engine/pool.h"
+#include "common/pool.h"
 
 #include <stddef.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef ENGINE_POOL_H
-#define ENGINE_POOL_H
+#ifndef COMMON_POOL_H
+#define COMMON_POOL_H
 
 /* The harts of a port as one pool that runs a function together, with a barrier.
  *
