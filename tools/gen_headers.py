@@ -10,12 +10,15 @@ from __future__ import annotations
 import enum
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from construct import Array, Bytes, Const, FormatField, Padded, Renamed, Struct
+
+if TYPE_CHECKING:
+    from host.ir.op import Op
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -47,8 +50,14 @@ def constants(module: ModuleType, prefix: str) -> list[str]:
         elif name.isupper() and isinstance(value, bytes):
             text = ", ".join(f"{b:#04x}" for b in value)
             lines.append(f"#define {prefix}_{name}_BYTES {{{text}}}")
+    return lines + enums(module, prefix)
+
+
+def enums(module: ModuleType, prefix: str) -> list[str]:
+    """The enums that a module declares as ``#define`` lines."""
+    lines, own = [], module.__name__
     for name, value in vars(module).items():
-        if isinstance(value, type) and issubclass(value, enum.Enum) and value.__module__.startswith(module.__name__):
+        if isinstance(value, type) and issubclass(value, enum.Enum) and f"{value.__module__}.".startswith(f"{own}."):
             lines.append("")
             lines += [f"#define {prefix}_{snake(name).upper()}_{m.name} {int(m.value):#x}u" for m in value]
     return lines
@@ -108,8 +117,8 @@ def joined(package: str, modules: Sequence[str]) -> ModuleType:
     return whole
 
 
-def module_header(module: ModuleType, prefix: str, source: str) -> str:
-    """The whole header for one declaring module."""
+def module_header(module: ModuleType, prefix: str, source: str, more: Iterable[str] = ()) -> str:
+    """The whole header for one declaring module, with ``more`` lines of it."""
     guard = f"{prefix}_GENERATED_H"
     lines = [
         f"/* Made from {source} by tools/gen_headers.py: do not edit. */",
@@ -122,20 +131,30 @@ def module_header(module: ModuleType, prefix: str, source: str) -> str:
     for name, value in vars(module).items():
         if isinstance(value, Struct):
             lines += accessors(prefix, name, value)
-    if hasattr(module, "OPS"):
-        lines += ops(module)
+    lines += more
     if hasattr(module, "MESSAGES"):
         lines += requests(module)
     return "\n".join([*lines, "", "#endif", ""])
 
 
-def ops(module: ModuleType) -> list[str]:
-    """``IMAGE_OPS(X)``: X(name, NAME) for each op, and IMAGE_OP_VERSION_<NAME>; their sizes are accessors()."""
-    lines = ["", "#define IMAGE_OPS(X) \\"]
-    lines += [f"    X({op.name.lower()}, {op.name}) \\" for op in module.OPS]
-    lines.append("")
-    lines += [f"#define IMAGE_OP_VERSION_{op.name} {version}u" for op, version in module.OP_VERSIONS.items()]
-    return lines
+def image_header() -> str:
+    """The image's tables, and what each file of host/ops declares."""
+    from host.ops import OPS
+    from host.schema import image
+
+    return module_header(image, "IMAGE", "host/schema/image.py and host/ops", op_lines(OPS.values()))
+
+
+def op_lines(ops: Iterable[Op]) -> list[str]:
+    """Of each op its id, version, enums and fields; ``IMAGE_OPS(X)``: X(name, NAME) for each."""
+    lines, names = [], []
+    for op in ops:
+        upper = op.name.upper()
+        names.append(f"    X({op.name}, {upper}) \\")
+        lines += ["", f"#define IMAGE_OP_ID_{upper} {op.id:#x}u", f"#define IMAGE_OP_VERSION_{upper} {op.version}u"]
+        lines += enums(sys.modules[op.node.__module__], "IMAGE")
+        lines += accessors("IMAGE", f"op_{op.name}", op.fields)
+    return [*lines, "", "#define IMAGE_OPS(X) \\", *names, ""]
 
 
 def requests(module: ModuleType) -> list[str]:
@@ -168,9 +187,7 @@ def main(argv: list[str]) -> int:
     if kind == "errors":
         text = errors_header()
     elif kind == "image":
-        from host.schema import image as image_format
-
-        text = module_header(image_format, "IMAGE", "host/schema/image.py")
+        text = image_header()
     elif kind == "wire":
         from host.schema import wire
 

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from host.bench.traffic import Program, Traffic, total_traffic, traffic_by_group
+from host.bench.traffic import total_traffic, traffic_by_group
 from host.boards import Board, Roofline, board_names, load_board
 from host.compiler.compile import Compiled
-from host.image.reader import Image, OpEntry, TensorEntry, parse_op
+from host.image.reader import Image
+from host.ir.program import OpEntry, Program, TensorEntry, Traffic
+from host.ops import decode_op
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def planned(compiled: Compiled) -> Planned:
     """The program that ``write_image`` would write."""
     specs = compiled.lowered.tensors
     return Planned(
-        [parse_op(index, data) for index, data in enumerate(compiled.lowered.ops)],
+        [decode_op(index, data) for index, data in enumerate(compiled.lowered.ops)],
         [TensorEntry(i, t.name, t.format, t.layout, t.rows, t.cols, t.offset, t.size) for i, t in enumerate(specs)],
         [vars(state) for state in compiled.lowered.states],
         dict(compiled.plan),

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from host.bench.traffic import Traffic, group_name, total_traffic, traffic_by_group
+from host.bench.traffic import group_name, total_traffic, traffic_by_group
 from host.errors import TargetError, UsageError
 from host.image.reader import Image
+from host.ir.program import Traffic
 from host.link.client import Client
 from host.link.records import DeviceStats, Done
 from host.link.transfer import SavedSession, restore_session

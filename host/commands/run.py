@@ -205,7 +205,7 @@ def _report(talk: Talk, answer: Answer, costs: DeviceStats | None, json_: bool) 
 
 def cost_lines(stats: DeviceStats, counters: bool) -> list[str]:
     """Instructions and cycles by kind of op, the costliest first."""
-    from host.schema.image import OpId
+    from host.ops import OPS
 
     if not counters:
         return ["this target does not count instructions and cycles"]
@@ -217,5 +217,5 @@ def cost_lines(stats: DeviceStats, counters: bool) -> list[str]:
     every = sum(total[1] for total in totals.values()) or 1
     lines = [f"{'op':<12}{'calls':>10}{'instructions':>16}{'cycles':>16}{'share':>8}"]
     for op_id, (calls, instret, cycles) in sorted(totals.items(), key=lambda item: -item[1][1]):
-        lines.append(f"{OpId(op_id).name.lower():<12}{calls:>10}{instret:>16}{cycles:>16}{instret / every:>8.1%}")
+        lines.append(f"{OPS[op_id].name:<12}{calls:>10}{instret:>16}{cycles:>16}{instret / every:>8.1%}")
     return lines

@@ -6,37 +6,32 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from host.compiler.lower import Lowered, Lowering, Shape, TensorSpec
+from host.compiler.lower import Lowered, Lowerer
 from host.compiler.passes import run_passes
+from host.compiler.tensors import TensorSpec
 from host.errors import SourceError, UsageError
 from host.families import build_graph
-from host.files.source import Source
-from host.ir.graph import Attention, Embed, Graph, Linear
+from host.files.source import Source, Tokenizer
+from host.ir.graph import Graph
+from host.ir.lowering import PlanOptions
 from host.schema.image import MAX_STOP_IDS, NO_TENSOR, Format, Layout, Overflow, runtime_bytes
+from host.schema.limits import (
+    LIMIT_CONTEXT,
+    LIMIT_LOGIT_ROWS,
+    LIMIT_OPS,
+    LIMIT_ROWS,
+    LIMIT_SESSIONS,
+    LIMIT_STATES,
+    LIMIT_TENSORS,
+    LIMIT_VOCAB,
+    LIMIT_WIDTH,
+)
 
 WEIGHT_FORMATS = {"f32": Format.F32, "bf16": Format.BF16, "q8": Format.Q8, "q4": Format.Q4, "q4m": Format.Q4M}
 KV_FORMATS = {"f32": Format.F32, "int8": Format.KV8}
 LAYOUTS = {"rvv": Layout.RVV, "swar": Layout.SWAR}
 MAX_ROWS = 64
 MAX_LOGIT_ROWS = 8
-LIMIT_ROWS = 512
-LIMIT_LOGIT_ROWS = 64
-LIMIT_SESSIONS = 64
-LIMIT_STATES = 160
-LIMIT_OPS = 2048
-LIMIT_HEAD_DIM = 256
-LIMIT_GROUP_HEADS = 64
-LIMIT_WIDTH = 1 << 20
-LIMIT_VOCAB = 1 << 20
-LIMIT_CONTEXT = 1 << 22
-LIMIT_TENSORS = 8192
-LIMIT_MERGES = 1 << 20
-LIMIT_TEXT_BYTES = 1 << 26
-LIMIT_ADDED = 32768
-LIMIT_ADDED_BYTES = 512
-LIMIT_TOKEN_BYTES = 4096
-"""What firmware/common/limits.h allows as shipped (a test compares them): refused here, where it can be explained."""
-HEAD_DIM_STEP = 8
 
 
 @dataclass(frozen=True)
@@ -111,16 +106,17 @@ def compile_model(source: Source, options: Options) -> Compiled:
 
     SourceError for what the architecture does not support, UsageError for options that contradict the model.
     """
-    graph = build_graph(source)
+    return compile_graph(build_graph(source), source.tokenizer, options)
+
+
+def compile_graph(graph: Graph, tokenizer: Tokenizer | None, options: Options) -> Compiled:
+    """Run the passes, lower and plan; the graph is changed. Raises as `compile_model`."""
     _check_limits(graph)
     context = _check_options(graph, options)
     for node in graph.nodes:
-        if isinstance(node, Linear):
-            node.format = options.output_format if node.output else options.weights
-        elif isinstance(node, Embed):
-            node.format = options.output_format
+        node.choose_formats(options.weights, options.output_format)
     run_passes(graph, options.without)
-    shape = Shape(
+    fixed = PlanOptions(
         context=context,
         sessions=options.sessions,
         max_rows=min(options.max_rows, context),
@@ -129,20 +125,19 @@ def compile_model(source: Source, options: Options) -> Compiled:
         overflow=options.overflow,
         sinks=options.sinks,
     )
-    lowered = Lowering(graph, shape, options.layout).run()
+    lowered = Lowerer(graph, fixed, options.layout).run()
     if len(lowered.tensors) > LIMIT_TENSORS:
         count = len(lowered.tensors)
         raise SourceError(f"the model's program names {count} tensors; the firmware takes {LIMIT_TENSORS} at most")
     if len(lowered.ops) > LIMIT_OPS:
         raise SourceError(f"the model's program has {len(lowered.ops)} ops; the firmware holds {LIMIT_OPS} at most")
     compiled = Compiled({}, lowered, graph, options, context)
-    compiled.plan.update(_plan(source, compiled, shape))
+    compiled.plan.update(_plan(tokenizer, compiled, fixed))
     return compiled
 
 
-def _plan(source: Source, compiled: Compiled, shape: Shape) -> dict[str, int | list[int]]:
+def _plan(tokenizer: Tokenizer | None, compiled: Compiled, fixed: PlanOptions) -> dict[str, int | list[int]]:
     graph, lowered = compiled.graph, compiled.lowered
-    tokenizer = source.tokenizer
     stop_ids = _stop_ids(tokenizer.stop_ids if tokenizer else (), graph.vocab)
     bos = tokenizer.bos if tokenizer else None
     if bos is not None and bos >= graph.vocab:
@@ -151,19 +146,19 @@ def _plan(source: Source, compiled: Compiled, shape: Shape) -> dict[str, int | l
         "vocab": graph.vocab,
         "dim": graph.dim,
         "layers": graph.layers,
-        "context": shape.context,
-        "max_rows": shape.max_rows,
-        "max_logit_rows": shape.max_logit_rows,
-        "sessions": shape.sessions,
-        "overflow": shape.overflow,
-        "sinks": shape.sinks,
+        "context": fixed.context,
+        "max_rows": fixed.max_rows,
+        "max_logit_rows": fixed.max_logit_rows,
+        "sessions": fixed.sessions,
+        "overflow": fixed.overflow,
+        "sinks": fixed.sinks,
         "tensor_count": len(lowered.tensors),
         "state_count": len(lowered.states),
         "op_count": len(lowered.ops),
         "logits_offset": lowered.logits_offset,
         "logits_stride": lowered.logits_stride,
         "arena_bytes": lowered.arena_bytes,
-        "runtime_bytes": compiled.runtime(shape.sessions),
+        "runtime_bytes": compiled.runtime(fixed.sessions),
         "bos": NO_TENSOR if bos is None else bos,
         "stop_count": len(stop_ids),
         "stop_ids": stop_ids + [0] * (MAX_STOP_IDS - len(stop_ids)),
@@ -191,18 +186,7 @@ def _check_limits(graph: Graph) -> None:
         if value > limit:
             raise SourceError(f"the model has {value} {what}; the firmware holds {limit} at most")
     for node in graph.nodes:
-        if isinstance(node, Attention):
-            spec = graph.states[node.state]
-            if spec.head_dim % HEAD_DIM_STEP or spec.head_dim > LIMIT_HEAD_DIM:
-                raise SourceError(
-                    f"the model's heads have {spec.head_dim} elements; the firmware takes multiples of "
-                    f"{HEAD_DIM_STEP} up to {LIMIT_HEAD_DIM}"
-                )
-            if node.heads // spec.kv_heads > LIMIT_GROUP_HEADS:
-                raise SourceError(
-                    f"the model has {node.heads // spec.kv_heads} query heads to a KV head; the firmware takes "
-                    f"{LIMIT_GROUP_HEADS} at most"
-                )
+        node.check_limits(graph.states)
 
 
 def _check_options(graph: Graph, options: Options) -> int:

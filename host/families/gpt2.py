@@ -14,7 +14,7 @@ from host.families.parts.decoder import Attention, Decoder, Layer, Mlp, Names, N
 from host.families.parts.family import Family
 from host.families.parts.standard import MAX_LAYERS, activation, head_size
 from host.files.fields import Fields
-from host.schema.image import NormKind
+from host.ops.norm import NormKind
 
 NAMES = Names(
     embedding="wte",

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from host.compiler.compile import LIMIT_ADDED, LIMIT_ADDED_BYTES, LIMIT_MERGES, LIMIT_TEXT_BYTES, LIMIT_TOKEN_BYTES
 from host.errors import HostError
 from host.files.source import Tokenizer
 from host.schema.image import (
@@ -26,6 +25,7 @@ from host.schema.image import (
     BpeFlag,
     Split,
 )
+from host.schema.limits import LIMIT_ADDED, LIMIT_ADDED_BYTES, LIMIT_MERGES, LIMIT_TEXT_BYTES, LIMIT_TOKEN_BYTES
 from host.tokens.chat_template import ChatTemplate
 from host.tokens.gguf_tokenizer import MAX_MERGES_A_PIECE
 from host.tokens.sandbox import SandboxError

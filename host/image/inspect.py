@@ -11,7 +11,9 @@ from construct import ConstructError
 
 from host.errors import ImageError
 from host.image.bpe import NOT_COMPOSED, may_differ, why_no_terminal
-from host.image.reader import Image, OpEntry
+from host.image.reader import Image
+from host.ir.program import OpEntry
+from host.ops import OPS
 from host.schema.image import (
     ARENA_UNIT,
     NO_TENSOR,
@@ -23,8 +25,6 @@ from host.schema.image import (
     runtime_bytes,
 )
 from host.words import shown
-
-TENSOR_FIELDS = ("table", "positions", "weight", "bias", "tensor", "frequencies")
 
 
 def size_text(size: int) -> str:
@@ -47,7 +47,7 @@ def image_facts(image: Image) -> dict[str, Any]:
         "plan": image.plan | {"overflow": image.plan["overflow"].name},
         "states": [state | {"format": state["format"].name} for state in image.states],
         "tensors": [vars(t) | {"format": t.format.name, "layout": t.layout.name} for t in image.tensors],
-        "program": [{"op": op.id.name, "domain": op.domain.name} | _named(op) for op in image.ops],
+        "program": [{"op": op.name.upper(), "domain": op.domain.name} | _named(op) for op in image.ops],
         "manifest": image.manifest,
         "bits_per_weight": bits_per_weight(image),
         "session_bytes": session_bytes(image),
@@ -183,21 +183,17 @@ def image_text(image: Image) -> Iterator[str]:
 
 def op_text(image: Image, op: OpEntry) -> str:
     """One op as a line: result, name, operands, tensors by name, and parameters that are not neutral."""
-    fields = _named(op)
+    fields, named = _named(op), OPS[op.id].tensors
     places = {k: _place(v) for k, v in fields.items() if isinstance(v, dict) and v["space"] != Space.NONE}
-    tensors = [
-        f"{key}={image.tensors[fields[key]].name}"
-        for key in TENSOR_FIELDS
-        if isinstance(fields.get(key), int) and fields[key] < len(image.tensors)
-    ]
+    tensors = [f"{key}={image.tensors[fields[key]].name}" for key in named if fields[key] < len(image.tensors)]
     rest = [
         f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
         for key, value in fields.items()
-        if not isinstance(value, dict) and key not in TENSOR_FIELDS and value not in (0, 0.0, NO_TENSOR, "NONE")
+        if not isinstance(value, dict) and key not in named and value not in (0, 0.0, NO_TENSOR, "NONE")
     ]
     target = f"{places.pop('dst')} = " if "dst" in places else ""
     operands = [place if key in ("src", "x", "a") else f"{key}={place}" for key, place in places.items()]
-    return f"{target}{op.id.name.lower()}({', '.join([*operands, *tensors])}) {' '.join(rest)}".rstrip()
+    return f"{target}{op.name}({', '.join([*operands, *tensors])}) {' '.join(rest)}".rstrip()
 
 
 def _place(operand: dict[str, int]) -> str:

@@ -7,7 +7,6 @@ import hashlib
 import os
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +14,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from construct import ConstructError, Container, ListContainer, Struct
+from construct import ConstructError, Container, Struct
 
 from host.errors import ImageError
 from host.files.fields import is_unicode
 from host.files.source import Tokenizer
 from host.foreign import open_regular, parse_json
+from host.ir.op import plain
+from host.ir.program import OpEntry, TensorEntry
+from host.ops import decode_op
 from host.quant.layout import unpack_float, unpack_plain, unpack_quantized
 from host.schema.image import (
     HASH_BYTES,
@@ -31,22 +33,14 @@ from host.schema.image import (
     MAX_SECTIONS,
     NO_TENSOR,
     OP_BYTES,
-    OPS,
     SECTION_ALIGN,
     SECTION_TABLE_OFFSET,
     VERSION_MAJOR,
-    Activation,
-    Domain,
-    Eltwise,
     Format,
     Header,
     Layout,
-    NormKind,
-    OpHead,
-    OpId,
     Overflow,
     Plan,
-    RopeStyle,
     Section,
     SectionFlag,
     SectionId,
@@ -67,39 +61,8 @@ REQUIRED = (
     SectionId.WEIGHTS,
     SectionId.HASHES,
 )
-OP_ENUMS: dict[OpId, dict[str, type[IntEnum]]] = {
-    OpId.NORM: {"kind": NormKind, "dst_format": Format},
-    OpId.LINEAR: {"src_format": Format, "activation": Activation},
-    OpId.ROPE: {"style": RopeStyle},
-    OpId.ELTWISE: {"kind": Eltwise, "activation": Activation},
-}
-"""Fields of ops that are enums."""
 MAX_TOKENIZER_BYTES = 1 << 28
 """Decompressed; the largest known tokenizer.json has some 35 MB."""
-
-
-@dataclass(frozen=True)
-class TensorEntry:
-    """One row of the tensor table."""
-
-    index: int
-    name: str
-    format: Format
-    layout: Layout
-    rows: int
-    cols: int
-    offset: int
-    size: int
-
-
-@dataclass(frozen=True)
-class OpEntry:
-    """One op of the program; ``fields`` as declared in format.OPS, enums as enums."""
-
-    index: int
-    id: OpId
-    domain: Domain
-    fields: dict[str, Any]
 
 
 class Image:
@@ -294,7 +257,7 @@ class Image:
         found = []
         for index, data in enumerate(self._table(SectionId.PROGRAM, OP_BYTES, self.plan["op_count"])):
             try:
-                found.append(parse_op(index, data))
+                found.append(decode_op(index, data))
             except ValueError as error:
                 raise self._fail(f"op {index}: {error}", "use a newer version of this program") from error
         return found
@@ -358,16 +321,6 @@ def whole_identity(path: Path) -> str:
         return ""
 
 
-def parse_op(index: int, data: bytes) -> OpEntry:
-    """An op of the program from its record. ValueError names the enum that has no such value."""
-    head = OpHead.parse(data)
-    op, domain = OpId(head.id), Domain(head.domain)
-    fields = plain(OPS[op].parse(data[OpHead.sizeof() :]))
-    return OpEntry(
-        index, op, domain, fields | {name: kind(fields[name]) for name, kind in OP_ENUMS.get(op, {}).items()}
-    )
-
-
 def _tokenizer(facts: Any, template: str | None) -> Tokenizer:
     """The tokenizer that a section describes. Raises ValueError, TypeError or KeyError where it is another thing."""
     text, bos, special = facts["tokenizer.json"], facts["bos"], facts["special"]
@@ -396,10 +349,3 @@ def _tokenizer(facts: Any, template: str | None) -> Tokenizer:
 
 def _are_ids(values: Any) -> bool:
     return isinstance(values, list) and all(type(value) is int and 0 <= value < NO_TENSOR for value in values)
-
-
-def plain(value: Any) -> Any:
-    """Construct's containers as dicts and lists, without its private entries."""
-    if isinstance(value, Container):
-        return {key: plain(item) for key, item in value.items() if not str(key).startswith("_")}
-    return [plain(item) for item in value] if isinstance(value, ListContainer) else value

@@ -15,11 +15,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from host.compiler.compile import Compiled
-from host.compiler.lower import TensorSpec
+from host.compiler.tensors import TensorSpec
 from host.errors import HostError
 from host.files.source import Source, Tokenizer
 from host.image.bpe import Unsupported, bpe_section
-from host.ir.graph import Vector
+from host.ir.value import Vector
 from host.output import replacing
 from host.quant.encode import encode_weight
 from host.quant.layout import pack_plain

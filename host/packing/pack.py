@@ -17,7 +17,6 @@ from host.choices import choices
 from host.compiler.compile import (
     KV_FORMATS,
     LAYOUTS,
-    LIMIT_SESSIONS,
     MAX_LOGIT_ROWS,
     MAX_ROWS,
     WEIGHT_FORMATS,
@@ -32,6 +31,7 @@ from host.image.writer import Progress, image_size, write_image
 from host.model import load_source
 from host.packing.fit import Asked, Room, alternatives
 from host.schema.image import SECTION_ALIGN, Format, Layout, Overflow
+from host.schema.limits import LIMIT_SESSIONS
 from host.words import shown
 
 SUFFIX = ".hsp"

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from host.errors import SourceError
-from host.ir.graph import Weight
+from host.ir.value import Weight
 from host.quant.layout import pack_float, pack_plain, pack_quantized
 from host.quant.quantize import Quantized, from_blocks, quantize
 from host.schema.image import TILE_ROWS, Format, Layout

@@ -15,7 +15,6 @@ from construct import (
     Array,
     Bytes,
     Const,
-    Float32l,
     Int16ul,
     Int32ul,
     Int64ul,
@@ -135,33 +134,11 @@ class AddedFlag(enum.IntFlag):
     """Not shown in an answer."""
 
 
-class OpId(enum.IntEnum):
-    """What an op does; OPS has its fields."""
-
-    EMBED = 1
-    NORM = 2
-    QUANTIZE = 3
-    LINEAR = 4
-    ROPE_TABLE = 5
-    ROPE = 6
-    KV_STORE = 7
-    ATTENTION = 8
-    ELTWISE = 9
-    GATHER = 10
-
-
 class Domain(enum.IntEnum):
     """Which rows an op runs on: all rows of the step, or only those whose logits are wanted."""
 
     ROWS = 0
     LOGIT_ROWS = 1
-
-
-class NormKind(enum.IntEnum):
-    """Root mean square, or mean and variance."""
-
-    RMS = 0
-    LAYER = 1
 
 
 class Activation(enum.IntEnum):
@@ -172,25 +149,6 @@ class Activation(enum.IntEnum):
     GELU_TANH = 2
     GELU_ERF = 3
     RELU = 4
-
-
-class Eltwise(enum.IntEnum):
-    """dst = a + b, a * b, act(a), act(a) * b, a + tensor (one row, broadcast)."""
-
-    ADD = 0
-    MUL = 1
-    ACT = 2
-    GATE = 3
-    BIAS = 4
-
-
-class RopeStyle(enum.IntEnum):
-    """Which elements of a head are rotated together."""
-
-    HALVES = 0
-    """Pairs are (i, i + rotary/2): GPT-NeoX, Hugging Face."""
-    PAIRS = 1
-    """Pairs are (2i, 2i + 1): the original RoPE."""
 
 
 class Overflow(enum.IntEnum):
@@ -287,85 +245,7 @@ Operand = Struct(
     "col" / Int32ul,  # first element within the row (F32 only; 0 for Q8A)
 )
 
-OpHead = Struct("id" / Int16ul, "version" / Int16ul, "domain" / Int16ul, Padding(2))
-
-OpEmbed = Struct(
-    "dst" / Operand,  # f32 [rows][dim]
-    "table" / Int32ul,  # tensor [vocab][dim]
-    "positions" / Int32ul,  # tensor [>= context][dim], added; or NO_TENSOR
-    "dim" / Int32ul,
-    "scale" / Float32l,  # the token's row is multiplied by it before the position is added
-)
-OpNorm = Struct(
-    "src" / Operand,  # f32 [rows][segments * width]
-    "dst" / Operand,  # dst_format; may be src when f32
-    "weight" / Int32ul,  # tensor f32 [1][width], the same for each segment; or NO_TENSOR
-    "bias" / Int32ul,  # tensor f32 [1][width]; or NO_TENSOR
-    "kind" / Int32ul,  # NormKind
-    "width" / Int32ul,
-    "segments" / Int32ul,
-    "eps" / Float32l,
-    "dst_format" / Int32ul,  # Format.F32, or Format.Q8A (one segment)
-)
-OpQuantize = Struct(
-    "src" / Operand,  # f32 [rows][width]
-    "dst" / Operand,  # Q8A
-    "width" / Int32ul,
-)
-OpLinear = Struct(
-    "src" / Operand,  # src_format [rows][k]
-    "dst" / Operand,  # f32 [rows][n]
-    "residual" / Operand,  # f32 [rows][n], may be dst; or Space.NONE
-    "weight" / Int32ul,  # tensor [gated ? 2n : n][k]
-    "bias" / Int32ul,  # tensor f32 PLAIN [1][the weight's rows padded to TILE_ROWS]; or NO_TENSOR
-    "src_format" / Int32ul,  # F32 for F32 and BF16 weights, Q8A for Q8, Q4, Q4M
-    "k" / Int32ul,
-    "n" / Int32ul,
-    "activation" / Int32ul,  # Activation
-    "gated" / Int32ul,  # 1: each block of 16 weight rows is 8 gate rows, then the 8 up rows of the same outputs
-)
-OpRopeTable = Struct(
-    "dst" / Operand,  # f32 [rows][2 * half]: cos of each frequency, then sin
-    "frequencies" / Int32ul,  # tensor f32 PLAIN [1][half], radians a position
-    "half" / Int32ul,
-    "scale" / Float32l,  # cos and sin are multiplied by it (YaRN's and LongRoPE's attention factor)
-)
-OpRope = Struct(
-    "x" / Operand,  # f32 [rows][heads * head_dim], in place
-    "table" / Operand,  # from OpRopeTable, half = rotary / 2
-    "heads" / Int32ul,
-    "head_dim" / Int32ul,
-    "rotary" / Int32ul,  # the first so many elements of a head are rotated
-    "style" / Int32ul,  # RopeStyle
-)
-OpKvStore = Struct(
-    "k" / Operand,  # f32 [rows][kv_heads * head_dim]
-    "v" / Operand,
-    "state" / Int32ul,
-)
-OpAttention = Struct(
-    "q" / Operand,  # f32 [rows][heads * head_dim]
-    "dst" / Operand,  # f32 [rows][heads * head_dim]
-    "partial" / Operand,  # f32: one row of heads * partial_chunks() records of align16(head_dim + 2)
-    "state" / Int32ul,
-    "heads" / Int32ul,
-    "scale" / Float32l,
-    "softcap" / Float32l,  # 0: none; else s = softcap * tanh(s / softcap)
-)
-OpEltwise = Struct(
-    "a" / Operand,
-    "b" / Operand,  # Space.NONE for ACT and BIAS
-    "dst" / Operand,  # may be a or b
-    "tensor" / Int32ul,  # BIAS: f32 [1][width]
-    "kind" / Int32ul,  # Eltwise
-    "activation" / Int32ul,  # ACT, GATE
-    "width" / Int32ul,
-)
-OpGather = Struct(
-    "src" / Operand,  # f32, all rows of the step
-    "dst" / Operand,  # f32, the rows whose logits are wanted, in order
-    "width" / Int32ul,
-)
+OpHead = Struct("id" / Int16ul, "version" / Int16ul, "domain" / Int16ul, Padding(2))  # then FIELDS of host/ops/<op>.py
 
 Bpe = Struct(
     "split" / Int32ul,  # Split
@@ -396,20 +276,6 @@ BpeAdded = Struct(
 )
 BPE_BYTES = 256
 MAX_ROLE_BYTES = 2048
-
-OPS = {
-    OpId.EMBED: OpEmbed,
-    OpId.NORM: OpNorm,
-    OpId.QUANTIZE: OpQuantize,
-    OpId.LINEAR: OpLinear,
-    OpId.ROPE_TABLE: OpRopeTable,
-    OpId.ROPE: OpRope,
-    OpId.KV_STORE: OpKvStore,
-    OpId.ATTENTION: OpAttention,
-    OpId.ELTWISE: OpEltwise,
-    OpId.GATHER: OpGather,
-}
-OP_VERSIONS = dict.fromkeys(OPS, 1)
 
 
 def align(value: int, to: int) -> int:

@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from host.errors import BY_NUMBER, DeviceFailure
-from host.schema.image import HEADER_BYTES, OPS, SECTION_TABLE_OFFSET, OpHead, Section, SectionId, Tensor
+from host.ops import OPS
+from host.schema.image import HEADER_BYTES, SECTION_TABLE_OFFSET, OpHead, Section, SectionId, Tensor
 from tests.support.images import ImageEditor
 from tests.support.native import Native, params
 
@@ -43,7 +44,7 @@ def metadata(editor: ImageEditor) -> list[int]:
         offsets += range(at, at + TENSOR_FIELDS)
     for i, op in enumerate(editor.op_ids()):
         at = editor.op_offset(i)
-        offsets += range(at, at + OpHead.sizeof() + OPS[op].sizeof())
+        offsets += range(at, at + OpHead.sizeof() + OPS[op].fields.sizeof())
     return offsets
 
 

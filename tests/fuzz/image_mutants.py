@@ -15,11 +15,11 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+from host.ops import OpId
 from host.schema.image import (
     OP_BYTES,
     Format,
     Layout,
-    OpId,
     Overflow,
     SectionId,
     align,

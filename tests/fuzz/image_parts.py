@@ -15,6 +15,7 @@ from construct import Struct
 from host.compiler.compile import Options
 from host.compiler.passes import PASSES
 from host.files.source import Source
+from host.ops import OPS, OpId
 from host.schema.image import (
     HEADER_BYTES,
     HEADER_DIGEST_OFFSET,
@@ -22,7 +23,6 @@ from host.schema.image import (
     MAGIC,
     MAX_SECTIONS,
     OP_BYTES,
-    OPS,
     SECTION_ALIGN,
     SECTION_TABLE_OFFSET,
     VERSION_MAJOR,
@@ -30,7 +30,6 @@ from host.schema.image import (
     Format,
     Layout,
     Operand,
-    OpId,
     Overflow,
     Plan,
     SectionId,
@@ -59,7 +58,7 @@ def offsets(record: Struct) -> dict[str, tuple[int, bool]]:
     return found
 
 
-FIELDS = {op: offsets(record) for op, record in OPS.items()}
+FIELDS = {id_: offsets(op.fields) for id_, op in OPS.items()}
 OPERANDS = {op: [OP_HEAD + at for at, operand in fields.values() if operand] for op, fields in FIELDS.items()}
 SCALARS = {op: [OP_HEAD + at for at, operand in fields.values() if not operand] for op, fields in FIELDS.items()}
 PLAN_AT = {name: at for name, (at, _) in offsets(Plan).items()}

@@ -23,7 +23,8 @@ from host.files.safetensors import open_safetensors
 from host.link.client import Client
 from host.link.frames import Damaged, Decoder, Frame, encode
 from host.model import load_source
-from host.schema.image import Format, OpId, SectionId
+from host.ops import OpId
+from host.schema.image import Format, SectionId
 from host.schema.wire.header import Type
 from host.schema.wire.requests import Space
 from host.tokens.chat_template import ChatTemplate

@@ -16,7 +16,8 @@ from host import cli
 from host.compiler.compile import Options
 from host.image.reader import Image
 from host.link.client import Client
-from host.schema.image import Format, OpId
+from host.ops import OpId
+from host.schema.image import Format
 from host.schema.wire.answers import Reason
 from host.targets import open_target
 from tests.support.model_files import write_folder

@@ -17,7 +17,8 @@ import pytest
 
 from host.compiler.compile import Options
 from host.link.client import Client
-from host.schema.image import Format, OpId, SectionId
+from host.ops import OpId
+from host.schema.image import Format, SectionId
 from host.targets import open_target
 from tests.support.images import ImageEditor
 from tests.support.native import Native

@@ -20,7 +20,8 @@ from host.compiler.compile import Options
 from host.compiler.passes import PASSES
 from host.errors import BY_NUMBER, DeviceFailure
 from host.files.source import Source
-from host.schema.image import OP_BYTES, Domain, Format, Layout, OpId, Overflow
+from host.ops import OpId
+from host.schema.image import OP_BYTES, Domain, Format, Layout, Overflow
 from tests.fuzz.image_parts import set_plan, set_program, take_apart
 from tests.support.images import ImageEditor
 from tests.support.native import Native

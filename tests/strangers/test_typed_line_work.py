@@ -16,9 +16,9 @@ from dataclasses import replace
 
 import pytest
 
-from host.compiler import compile as limits
 from host.errors import DEVICE_ERRORS
 from host.image.bpe import why_no_terminal
+from host.schema import limits
 from host.schema.image import BPE_BYTES, NO_TENSOR, Bpe, SectionId
 from tests.support.texts import described
 from tests.unit.test_firmware_parts import compile_c

@@ -9,17 +9,16 @@ from typing import Any
 
 from construct import Container, Struct
 
+from host.ops import OPS, OpId
 from host.schema.image import (
     HASH_BYTES,
     HEADER_BYTES,
     HEADER_DIGEST_OFFSET,
     LEAF_BYTES,
     OP_BYTES,
-    OPS,
     SECTION_TABLE_OFFSET,
     Header,
     OpHead,
-    OpId,
     Plan,
     Section,
     SectionId,
@@ -83,7 +82,7 @@ class ImageEditor:
         return [OpId(OpHead.parse(bytes(self.data[self.op_offset(i) :])).id) for i in range(count)]
 
     def read_op(self, index: int) -> Container[Any]:
-        struct = OPS[self.op_ids()[index]]
+        struct = OPS[self.op_ids()[index]].fields
         return struct.parse(bytes(self.data[self.op_offset(index) + OpHead.sizeof() :]))
 
     def op(self, id_: OpId, nth: int = 0, **fields: Any) -> ImageEditor:
@@ -93,7 +92,7 @@ class ImageEditor:
             for name, value in fields.items():
                 values[name].update(value) if isinstance(value, dict) else values.update({name: value})
 
-        return self.edit(OPS[id_], self.op_offset(self.find(id_, nth)) + OpHead.sizeof(), change)
+        return self.edit(OPS[id_].fields, self.op_offset(self.find(id_, nth)) + OpHead.sizeof(), change)
 
     def op_head(self, index: int, /, **fields: Any) -> ImageEditor:
         return self.set(OpHead, self.op_offset(index), **fields)

@@ -13,12 +13,15 @@ from host import cli
 from host.bench.bound import bound_seconds
 from host.bench.measure import OpShare, Phase, Plan, Result, group_ops, percentiles
 from host.bench.report import BAR_WIDTH, INDENT, _legend, stack
-from host.bench.traffic import Traffic, total_traffic, traffic_by_group, visible_positions
+from host.bench.traffic import total_traffic, traffic_by_group
 from host.boards import Roofline, load_board
 from host.compiler.compile import Options
 from host.image.reader import Image
+from host.ir.program import Traffic
 from host.link.records import DeviceStats, OpCost
-from host.schema.image import Format, Layout, OpId
+from host.ops import OpId
+from host.ops.attention import visible_positions
+from host.schema.image import Format, Layout
 from tests.support.tiny import tiny_image, tiny_llama
 
 

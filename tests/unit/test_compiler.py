@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from host.compiler import compile as compiling
 from host.compiler.compile import Compiled, Options, compile_model
 from host.compiler.memory import Buffer, plan_arena
 from host.compiler.passes import PASSES
 from host.errors import SourceError, UsageError
 from host.families import build_graph
 from host.files.source import Source
-from host.schema.image import Format, Layout, OpId, Overflow
+from host.ops import OpId
+from host.schema import limits
+from host.schema.image import Format, Layout, Overflow
 from tests.support.native import Native
 from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama
 
@@ -226,8 +227,8 @@ def test_learned_positions_cannot_slide() -> None:
 def test_limits_are_the_firmwares() -> None:
     header = (ROOT / "firmware" / "common" / "limits.h").read_text()
     found = dict(re.findall(r"#define (LIMIT_\w+)\s+(.+)", header))
-    for name in [name for name in vars(compiling) if name.startswith("LIMIT_")]:
-        assert getattr(compiling, name) == eval(found[name].replace("u", "")), name
+    for name in [name for name in vars(limits) if name.startswith("LIMIT_")]:
+        assert getattr(limits, name) == eval(found[name].replace("u", "")), name
 
 
 # ---- what is refused ----

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from host.bench.measure import OpShare
-from host.bench.traffic import Traffic
 from host.boards import load_board
 from host.errors import UsageError
+from host.ir.program import Traffic
 from tools.bench.cores import Case, build, core_names, load_core, merge, simulate
 from tools.bench.predict import Rates, predict
 from tools.bench.targets import Row

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from host.compiler import compile as compile_module
 from host.compiler.compile import Options
 from host.compiler.passes import PASSES
 from host.errors import BY_NUMBER, DeviceFailure
-from host.schema.image import NO_TENSOR, Domain, Format, Layout, OpId, Overflow, SectionFlag, SectionId
+from host.ops import OpId
+from host.schema import limits
+from host.schema.image import NO_TENSOR, Domain, Format, Layout, Overflow, SectionFlag, SectionId
 from tests.support.images import ImageEditor
 from tests.support.native import ROOT, Native
 from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama
@@ -352,6 +353,6 @@ def test_the_compiler_knows_the_firmwares_limits() -> None:
     text = (ROOT / "firmware/common/limits.h").read_text()
     found = re.findall(r"#define (LIMIT_\w+)\s+(?:(\d+)u|\(1u << (\d+)\))$", text, re.MULTILINE)
     shipped = {name: int(plain) if plain else 1 << int(shift) for name, plain, shift in found}
-    known = {name: value for name, value in vars(compile_module).items() if name.startswith("LIMIT_")}
+    known = {name: value for name, value in vars(limits).items() if name.startswith("LIMIT_")}
     assert len(known) >= 5
     assert {name: shipped[name] for name in known} == known

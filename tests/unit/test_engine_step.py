@@ -11,7 +11,8 @@ import pytest
 
 from host.compiler.compile import Options
 from host.errors import BY_NUMBER, DeviceFailure
-from host.schema.image import Format, Layout, OpId, Overflow, SectionId, State
+from host.ops import OpId
+from host.schema.image import Format, Layout, Overflow, SectionId, State
 from tests.support.images import ImageEditor
 from tests.support.native import Native, params
 from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama

@@ -206,7 +206,7 @@ def test_inspection_names_everything(image: Path) -> None:
     opened = Image(image)
     facts = image_facts(opened)
     json.dumps(facts)
-    assert [op["op"] for op in facts["program"]] == [op.id.name for op in opened.ops]
+    assert [op["op"] for op in facts["program"]] == [op.name.upper() for op in opened.ops]
     assert session_bytes(opened) == compile_model(tiny_llama(), Options()).session_bytes
     text = "\n".join([*summary(opened), *image_text(opened)])
     for tensor in opened.tensors:

@@ -8,9 +8,12 @@ import math
 import numpy as np
 import pytest
 
+from host.ops.eltwise import Eltwise
+from host.ops.norm import NormKind
+from host.ops.rope import RopeStyle
 from host.quant.bf16 import round_bf16
 from host.quant.quantize import Quantized, quantize
-from host.schema.image import Activation, Domain, Eltwise, Format, Layout, NormKind, RopeStyle, align
+from host.schema.image import Activation, Domain, Format, Layout, align
 from tests.support import reference
 from tests.support.native import Native
 from tests.support.ops import F32, Cache, KernelWeight, OpF32, QuantizedRows, Rows, Weight, make_step, run_op

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from host.errors import SourceError
 from host.files.source import Blocks
-from host.ir.graph import Weight
+from host.ir.value import Weight
 from host.quant.bf16 import from_bf16, round_bf16, to_bf16
 from host.quant.encode import encode_weight, quantized_rows
 from host.quant.layout import (

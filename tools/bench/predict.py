@@ -23,18 +23,19 @@ from rich.console import Console
 from rich.table import Table
 
 from host.bench.measure import OpShare, Plan, measure
-from host.bench.traffic import Traffic, op_group
+from host.bench.traffic import op_group
 from host.errors import HostError, UsageError
 from host.image.reader import Image
-from host.schema.image import Activation, Format, OpId
+from host.ir.program import Traffic
+from host.schema.image import Activation, Format
 from host.talk.talk import open_talk
 from tools.bench.cores import GELU_WIDTH, Core, Cycles, core_names, load_core, measure_core
 from tools.bench.gpt2 import gpt2_image
 from tools.bench.llama import work_folder
 
 KERNELS = {Format.Q4: "q4", Format.Q4M: "q4m", Format.Q8: "q8"}
-ATTENTION = OpId.ATTENTION.name.lower()
-NORMS = tuple(op.name.lower() for op in (OpId.NORM, OpId.QUANTIZE))
+ATTENTION = "attention"
+NORMS = ("norm", "quantize")
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def linear_kernels(image: Image) -> dict[str, str]:
     """Group of linear ops to the kernel that its weights take. Raises UsageError for weights that no model measures."""
     found = {}
     for op in image.ops:
-        if op.id == OpId.LINEAR:
+        if op.name == "linear":
             tensor = image.tensors[op.fields["weight"]]
             if tensor.format not in KERNELS:
                 raise UsageError(f"{tensor.name} is {Format(tensor.format).name}; only q4, q4m and q8 are predicted")
@@ -123,7 +124,7 @@ def linear_kernels(image: Image) -> dict[str, str]:
 
 def activated(image: Image) -> int:
     """Elements of a token that go through the activation of a linear op."""
-    linear = [op.fields for op in image.ops if op.id == OpId.LINEAR]
+    linear = [op.fields for op in image.ops if op.name == "linear"]
     return sum(fields["n"] for fields in linear if fields["activation"] != Activation.NONE)
 
 

@@ -22,7 +22,6 @@ from host.bench.measure import Plan, bench_tokens, measure
 from host.bench.traffic import op_group
 from host.errors import HostError, TargetError
 from host.link.transfer import SavedSession, save_session
-from host.schema.image import OpId
 from host.talk.talk import open_talk, resolve_image
 from tools.bench import peers
 from tools.bench.bare import BARE, CASES, bare_toolchain, compile_kernels
@@ -174,7 +173,7 @@ def others(bench: Bench) -> Iterator[Row]:
         state = native_state(image, DEPTH)
         with open_talk(str(image), target) as talk:
             costs = measure(talk.client, talk.image, plan, depth_state=state).decode.by_op
-        linear = {op_group(talk.image, op) for op in talk.image.ops if op.id == OpId.LINEAR}
+        linear = {op_group(talk.image, op) for op in talk.image.ops if op.name == "linear"}
         whole = sum(cost.instret for cost in costs.values())
         rest = {group: cost.instret for group, cost in costs.items() if group not in linear}
         most = ", ".join(f"{group} {value / 1e6:.2f}" for group, value in islice(rest.items(), 3))

@@ -23,7 +23,7 @@ from tools.scons import media
 from tools.scons.settings import literal
 from tools.scons.variant import ROOT, Options, near, short_line
 
-PACKERS = ("schema", "files", "tokens", "ir", "families", "model", "compiler", "quant", "image", "packing")
+PACKERS = ("schema", "files", "tokens", "ir", "ops", "families", "model", "compiler", "quant", "image", "packing")
 """Parts of host/ that an image depends on."""
 
 

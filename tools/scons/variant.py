@@ -25,13 +25,14 @@ from tools.scons.settings import check_path, literal, read_switch, word
 from tools.scons.toolchain import COMMON, FREESTANDING, Toolchain, choose
 
 ROOT = Path(__file__).resolve().parents[2]
-GENERATED = {
-    "image": ("image_format.h", PACKAGE / "schema/image.py"),
-    "wire": ("wire.h", PACKAGE / "schema/wire"),
-    "errors": ("errors.h", PACKAGE / "errors.py"),
-    "selector": ("selector.h", PACKAGE / "medium/selector.py"),
-    "unicode": ("unicode.h", ROOT / "tools/gen_unicode.py"),
+GENERATED: dict[str, tuple[str, list[Path]]] = {
+    "image": ("image_format.h", [PACKAGE / folder for folder in ("schema", "ir", "ops")]),
+    "wire": ("wire.h", [PACKAGE / "schema/wire"]),
+    "errors": ("errors.h", [PACKAGE / "errors.py"]),
+    "selector": ("selector.h", [PACKAGE / "medium/selector.py"]),
+    "unicode": ("unicode.h", [ROOT / "tools/gen_unicode.py"]),
 }
+"""Headers by kind: the name, then the files and folders that they are made from."""
 CORE = ("common", "image", "engine", "ops", "tokenizer", "link", "jobs", "serve", "terminal", "kernels")
 
 
@@ -286,9 +287,9 @@ def trust_objects(env: Any, options: Options, folder: str, **flags: Any) -> list
 def generated(env: Any, options: Options) -> None:
     """The headers made from Python declarations and from the board's file."""
     line = short_line(env, "GEN") or None
-    for kind, (name, source) in GENERATED.items():
-        declared = sorted(source.glob("*.py")) if source.is_dir() else [source]
-        sources = [*map(near, declared), "tools/gen_headers.py"]
+    for kind, (name, places) in GENERATED.items():
+        found = [file for place in places for file in (sorted(place.rglob("*.py")) if place.is_dir() else [place])]
+        sources = [*map(near, found), "tools/gen_headers.py"]
         env.Command(options.place(f"gen/{name}"), sources, Action(write_header, line), KIND=kind)
     parts = {"firmware": options.board.memory, "shim": has_shim(options), "applet": options.board.loader}
     names = ["board.h", *(f"{part}.ld" for part, there in parts.items() if there)]

@@ -21,8 +21,19 @@ import numpy as np
 from host.errors import SourceError
 from host.families.parts.rope import Rope
 from host.files.source import RawTensor
-from host.ir.graph import Builder, F32Array, Graph, StateSpec, Value, Vector, Weight
-from host.schema.image import Activation, NormKind
+from host.ir.builder import Builder
+from host.ir.graph import Graph
+from host.ir.lowering import KvSpec
+from host.ir.value import F32Array, Value, Vector, Weight
+from host.ops.attention import attention
+from host.ops.eltwise import activate, add, multiply
+from host.ops.embed import embed
+from host.ops.gather import gather
+from host.ops.linear import linear
+from host.ops.norm import NormKind, norm
+from host.ops.rope import rope
+from host.ops.rope_table import rope_table
+from host.schema.image import Activation
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -207,37 +218,37 @@ class _Build:
         d, names = self.d, self.names
         table = self.tensors.weight(names.embedding, d.vocab, d.width)
         positions = self.tensors.weight(names.positions, d.context, d.width) if names.positions else None
-        x = self.b.embed(table, positions)  # [rows][width]
+        x = embed(self.b, table, positions)  # [rows][width]
         for i, layer in enumerate(d.layers):
             at, label = names.layer.format(i), names.label.format(i)
             h = self.attention(at, label, layer, self.norm(at, names.before_attention, x))
-            x = self.b.add(f"{label}attn_residual", x, self.norm(at, names.after_attention, h))
+            x = add(self.b, f"{label}attn_residual", x, self.norm(at, names.after_attention, h))
             h = self.mlp(at, label, self.norm(at, names.before_mlp, x))
-            x = self.b.add(f"{label}mlp_residual", x, self.norm(at, names.after_mlp, h))
-        x = self.norm("", names.final, self.b.gather(x))
+            x = add(self.b, f"{label}mlp_residual", x, self.norm(at, names.after_mlp, h))
+        x = self.norm("", names.final, gather(self.b, x))
         head = table if d.tied else self.tensors.weight(names.head, d.vocab, d.width)
-        self.graph.logits = self.b.linear("logits", x, head, output=True)
+        self.graph.logits = linear(self.b, "logits", x, head, output=True)
         return self.graph
 
     def norm(self, at: str, name: str | None, x: Value) -> Value:
         """The norm of that name; x as it is where the family has none."""
         if name is None:
             return x
-        norm, full = self.d.norm, at + name
+        kind, full = self.d.norm, at + name
         weight = self.tensors.vector(f"{full}.weight", x.width)
-        bias = self.tensors.vector(f"{full}.bias", x.width) if norm.bias else None
-        return self.b.norm(full, x, norm.kind, norm.eps, weight, bias)
+        bias = self.tensors.vector(f"{full}.bias", x.width) if kind.bias else None
+        return norm(self.b, full, x, kind.kind, kind.eps, weight, bias)
 
     def linear(self, label: str, name: str, x: Value, rows: int, bias: bool) -> Value:
         """The product of a whole tensor and x, plus its bias."""
         weight = self.tensors.weight(name, rows, x.width)
-        return self.b.linear(label, x, weight, self.tensors.vector(f"{name}.bias", rows) if bias else None)
+        return linear(self.b, label, x, weight, self.tensors.vector(f"{name}.bias", rows) if bias else None)
 
     def part(self, label: str, name: str, x: Value, whole: int, part: range, bias: bool) -> Value:
         """The product of some rows of a tensor that has ``whole`` rows, and x, plus their bias."""
         weight = self.tensors.weight(name, whole, x.width, part, label)
         shift = self.tensors.vector(f"{name}.bias", whole, part, f"{label}.bias") if bias else None
-        return self.b.linear(label, x, weight, shift)
+        return linear(self.b, label, x, weight, shift)
 
     def qkv(self, at: str, label: str, x: Value) -> list[Value]:
         """Queries [rows][heads * head_dim], keys and values [rows][kv_heads * head_dim]."""
@@ -256,11 +267,11 @@ class _Build:
         a = self.d.attention
         q, k, v = self.qkv(at, label, x)
         if layer.rope is not None:
-            table = self.b.rope_table(Vector("rope_frequencies", layer.rope.array()), layer.rope.scale)
-            q = self.b.rope(q, table, a.heads, a.head_dim)
-            k = self.b.rope(k, table, a.kv_heads, a.head_dim)
-        spec = StateSpec(a.kv_heads, a.head_dim, layer.window)
-        mixed = self.b.attention(f"{label}attention", q, k, v, spec, a.heads, layer.scale)
+            table = rope_table(self.b, Vector("rope_frequencies", layer.rope.array()), layer.rope.scale)
+            q = rope(self.b, q, table, a.heads, a.head_dim)
+            k = rope(self.b, k, table, a.kv_heads, a.head_dim)
+        spec = KvSpec(a.kv_heads, a.head_dim, layer.window)
+        mixed = attention(self.b, f"{label}attention", q, k, v, spec, a.heads, layer.scale)
         return self.linear(f"{label}o", at + self.names.o, mixed, self.d.width, a.o_bias)
 
     def mlp(self, at: str, label: str, x: Value) -> Value:
@@ -272,13 +283,13 @@ class _Build:
     def gated(self, at: str, label: str, x: Value, name: str) -> Value:
         """activation(gate x) * up x: [rows][mlp.width]."""
         m = self.d.mlp
-        gate = self.b.activate(f"{label}act", self.linear(f"{label}gate", name, x, m.width, m.bias), m.activation)
+        gate = activate(self.b, f"{label}act", self.linear(f"{label}gate", name, x, m.width, m.bias), m.activation)
         up = self.linear(f"{label}up", at + self.names.up, x, m.width, m.bias)
-        return self.b.multiply(f"{label}gated", gate, up)
+        return multiply(self.b, f"{label}gated", gate, up)
 
     def plain(self, at: str, label: str, x: Value) -> Value:
         """activation(up x): [rows][mlp.width]."""
         m = self.d.mlp
-        return self.b.activate(
-            f"{label}act", self.linear(f"{label}up", at + self.names.up, x, m.width, m.bias), m.activation
+        return activate(
+            self.b, f"{label}act", self.linear(f"{label}up", at + self.names.up, x, m.width, m.bias), m.activation
         )

@@ -11,7 +11,8 @@ from host.families.parts.activation import ACTIVATIONS
 from host.families.parts.decoder import Attention, Decoder, Layer, Mlp, Norm
 from host.families.parts.rope import read_rope
 from host.files.fields import REQUIRED, Fields
-from host.schema.image import Activation, NormKind
+from host.ops.norm import NormKind
+from host.schema.image import Activation
 
 MAX_LAYERS = 1024
 MAX_HEAD_DIM = 1 << 16

@@ -97,7 +97,7 @@ StatsReply = Struct(
 )
 
 OpRecord = Struct(
-    "id" / Int32ul * "OpId of host/schema/image.py",
+    "id" / Int32ul * "an op's, see host/ops",
     "weight" / Int32ul * "tensor of a LINEAR, else 0xFFFFFFFF",
     "calls" / Int64ul * "times it ran",
     "instret" / Int64ul * "instructions of hart 0",
