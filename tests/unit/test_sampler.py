@@ -105,6 +105,15 @@ def test_greedy_is_argmax_and_ties_go_to_the_lowest_id(device: Native) -> None:
     assert device.sample(params(1.0, top_k=1), zeros) == 0
 
 
+def test_min_p_keeps_what_is_exactly_as_probable(device: Native) -> None:
+    """At 1 all that tie with the best are left, and nothing that is less by one bit."""
+    logits = np.full(VOCAB, -1, np.float32)
+    logits[[17, 400]] = 3
+    assert {device.sample(params(1.0, min_p=1.0, seed=seed), logits) for seed in range(30)} == {17, 400}
+    logits[400] = np.nextafter(np.float32(3), np.float32(0))
+    assert {device.sample(params(1.0, min_p=1.0, seed=seed), logits) for seed in range(30)} == {17}
+
+
 def test_each_repeated_token_counts_once(device: Native) -> None:
     logits = np.full(VOCAB, -10, np.float32)
     logits[[9, 3]] = 8, 3
