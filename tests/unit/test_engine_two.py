@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from elftools.elf.elffile import ELFFile
 
 from host.compiler.compile import Options
 from host.schema.image import Format, Layout
-from tests.support.native import Native, params
+from tests.support.native import ROOT, Native, build_library, params
 from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama
 
 VOCAB = 131
@@ -20,6 +21,8 @@ STEPS = 12
 ROUNDS = 6
 SECONDS = 60
 """What a step may take before the test gives up."""
+SHARED = ("common", "image", "tokenizer", "formats", "kernels", "ops", "engine")
+"""Folders of firmware/ whose code two engines run at once."""
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +126,24 @@ def test_an_engine_unloaded_or_cancelled_leaves_the_other_as_it_is(images: tuple
     assert not natives[0].loaded
     assert found + list(steps) == expected[1]
     assert all(stat.calls == 0 for stat in natives[1].stats())
+
+
+def test_nothing_that_can_be_written_belongs_to_no_engine() -> None:
+    """Every variable of the library's files that two engines share is a constant, or lies in what the caller holds."""
+    shared = {path.name for folder in SHARED for path in (ROOT / "firmware" / folder).rglob("*.c")}
+    with build_library().open("rb") as file:
+        elf = ELFFile(file)
+        source, files, written = "", set(), []
+        for symbol in elf.get_section_by_name(".symtab").iter_symbols():
+            if symbol["st_info"]["type"] == "STT_FILE":
+                source = symbol.name
+                files.add(source)
+            elif symbol["st_info"]["type"] == "STT_OBJECT" and isinstance(symbol["st_shndx"], int):
+                if symbol["st_info"]["bind"] != "STB_LOCAL":
+                    source = "any file"
+                section = elf.get_section(symbol["st_shndx"]).name
+                if section.startswith((".data", ".bss")) and not section.startswith(".data.rel.ro"):
+                    written.append((source, symbol.name))
+    assert {"engine.c", "linear.c", "merge.c", "pool.c", "device.c"} <= files
+    assert ("device.c", "engine") in written
+    assert not [(name, variable) for name, variable in written if name in {*shared, "any file"}]
