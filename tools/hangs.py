@@ -27,8 +27,8 @@ sys.path.insert(0, str(ROOT))
 
 from host.errors import DeviceRestarted, HostError, TargetError  # noqa: E402
 from host.link.client import Client  # noqa: E402
+from host.link.generation import Generation  # noqa: E402
 from host.link.records import SamplerParams, Token  # noqa: E402
-from host.link.runs import Generation  # noqa: E402
 from host.places import build_root  # noqa: E402
 from host.schema.wire.requests import Failure  # noqa: E402
 from host.targets import Target, open_target  # noqa: E402
@@ -98,7 +98,7 @@ class Broken:
         self._lines.clear()
         run = self._begin()
         got = [next(run) for _ in range(self._rng.randint(0, LATEST))]
-        self._client.send_fail(kind)
+        self._client.requests.send_fail(kind)
         began, came = time.monotonic(), 0.0
         if kind == Failure.DEAF:
             got += self._to_the_end(run)
@@ -121,17 +121,17 @@ class Broken:
 
     def _to_the_end(self, run: Generation) -> Iterator[Token]:
         """What a device says before it falls silent."""
-        self._client.patience = DEAF_PATIENCE
+        self._client.device.patience = DEAF_PATIENCE
         with contextlib.suppress(TargetError):
             yield from run
-        self._client.patience = PATIENCE
+        self._client.device.patience = PATIENCE
 
     def _power_cycle(self) -> float:
         """Reset the device from outside; returns the time."""
         assert isinstance(self._client.stream, Target)
         began = time.monotonic()
         self._client.stream.reset()
-        self._client.recover()
+        self._client.recovery.recover()
         return began
 
     def _await_restart(self) -> None:
@@ -139,7 +139,7 @@ class Broken:
             while True:
                 self._client.ping()
         except DeviceRestarted:
-            self._client.recover()
+            self._client.recovery.recover()
 
 
 def _ids(run: Generation) -> list[tuple[int, int]]:

@@ -33,12 +33,12 @@ sys.path.insert(0, str(ROOT))
 
 from host.errors import HostError  # noqa: E402
 from host.faults import Faults, Kind  # noqa: E402
-from host.link import endpoint as endpoint_module  # noqa: E402
+from host.link import attach, connection  # noqa: E402
 from host.link.client import Client  # noqa: E402
 from host.link.describe import describe  # noqa: E402
 from host.link.frames import Damaged, Frame, Text  # noqa: E402
+from host.link.generation import Generation  # noqa: E402
 from host.link.records import SamplerParams  # noqa: E402
-from host.link.runs import Generation  # noqa: E402
 from tests.support.lockstep import LockstepLine  # noqa: E402
 from tests.support.native import build_library  # noqa: E402
 from tests.support.tiny import tiny_image, tiny_llama  # noqa: E402
@@ -110,7 +110,8 @@ def seed_epochs(seed: str) -> None:
     """Have clients choose their epochs and nonces by a seed."""
     rng = random.Random(seed)
     chosen = SimpleNamespace(randbits=rng.getrandbits, randbelow=rng.randrange)
-    setattr(endpoint_module, "secrets", chosen)  # noqa: B010 - it is no name that the module offers
+    for module in (attach, connection):
+        setattr(module, "secrets", chosen)  # noqa: B010 - it is no name that the module offers
 
 
 class HostKilled(Exception):

@@ -113,7 +113,7 @@ def _rows(client: Client, window: Sequence[int], logits: bool) -> Iterator[Score
             run = client.score(logits=logits)
             for row in itertools.islice(run, given, None):
                 if row.target != (window[given + 1] if given + 1 < len(window) else None):
-                    raise client.faulty(
+                    raise client.line.faulty(
                         f"scored token {row.target} at position {row.position}, which was not asked for"
                     )
                 given, restarts = given + 1, 0
@@ -122,11 +122,11 @@ def _rows(client: Client, window: Sequence[int], logits: bool) -> Iterator[Score
                 raise TargetError("the device did not evaluate the whole window; see its log")
         except DeviceRestarted as error:
             restarts += 1
-            if not client.restore:
+            if not client.recovery.wanted:
                 raise
             if restarts > MOST_RESTARTS:
                 raise DeviceFaulty(f"it has restarted {restarts} times without another score: {error}") from error
-            client.recover()
+            client.recovery.recover()
 
 
 def _add(sums: _Sums, row: ScoreRow, other: ScoreRow | None) -> None:

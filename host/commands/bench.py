@@ -55,7 +55,7 @@ def register(app: typer.Typer) -> None:
             Progress(*columns, console=Console(stderr=True), transient=True) as bar,
         ):
             notices.clear()
-            talk.client.tell = None  # the bar tells what goes on
+            talk.client.line.on_wait = None  # the bar tells what goes on
             task = bar.add_task("runs")
             result = measure(
                 talk.client, talk.image, plan, lambda done, total: bar.update(task, completed=done, total=total)

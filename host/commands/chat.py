@@ -102,7 +102,7 @@ class Console:
         """Speed of the last answer and how full the context is."""
         client = self.conversation.client
         most = client.info.context
-        used = f"context {min(client.lengths.get(0, 0), most)} of {most}"
+        used = f"context {min(client.ledger.lengths.get(0, 0), most)} of {most}"
         return f"{self.last.tokens_per_second:.1f} tokens/s, {used}" if self.last else used
 
     def run(self) -> None:
@@ -187,12 +187,12 @@ class Console:
         client = self.conversation.client
         if self.last:
             typer.echo(summary(self.last, client.length(), client.info.context))
-        stats = client.stats(reset=True)
+        stats, decoder, delivery = client.stats(reset=True), client.line.decoder, client.connection.delivery
         typer.echo(
             f"frames to the device {stats.frames_received}, damaged {stats.frames_damaged}, doubled "
-            f"{stats.frames_duplicate}, lost {stats.frames_lost}; to the host {client.decoder.frames}, damaged "
-            f"{client.decoder.damaged}, doubled {client.connection.duplicates}, lost {client.connection.lost}; "
-            f"repeated by the device {stats.frames_repeated}, by the host {client.connection.repeated}"
+            f"{stats.frames_duplicate}, lost {stats.frames_lost}; to the host {decoder.frames}, damaged "
+            f"{decoder.damaged}, doubled {delivery.duplicates}, lost {delivery.lost}; "
+            f"repeated by the device {stats.frames_repeated}, by the host {delivery.repeated}"
         )
         for line in cost_lines(stats, client.info.counters):
             typer.echo(line)

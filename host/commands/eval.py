@@ -82,7 +82,7 @@ def register(app: typer.Typer) -> None:
                     raise UsageError("the images have different tokenizers; the reference must be the same model")
             for each in (talk, other):
                 if each:
-                    each.client.tell = None  # the bar tells what goes on
+                    each.client.line.on_wait = None  # the bar tells what goes on
                     stack.enter_context(deferred_interrupts(each.client))
             notices.clear()
             limit = min(each.client.info.context for each in (talk, other) if each)

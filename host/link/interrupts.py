@@ -23,11 +23,11 @@ def deferred_interrupts(client: Client) -> Iterator[None]:
         return
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
-        client.interrupted = True
+        client.line.interrupted = True
 
     before = signal.signal(signal.SIGINT, on_signal)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-        client.interrupted = False
+        client.line.interrupted = False

@@ -65,8 +65,8 @@ class DeviceInfo:
 
 
 @dataclass(frozen=True)
-class SessionState:
-    """What a session's state is; see ``answers.StateReply``."""
+class SessionContents:
+    """What a session holds; see ``answers.StateReply``. pending: tokens that wait to be evaluated."""
 
     length: int
     high: int

@@ -89,22 +89,22 @@ def _write(client: Client, space: Space, session: int, data: bytes, offset: int)
     waiting: deque[int] = deque()
     for start in range(0, len(data), MAX_DATA_BYTES):
         part = data[start : start + MAX_DATA_BYTES]
-        waiting.append(client.send_write(space, session, offset + start, part))
+        waiting.append(client.memory.send_write(space, session, offset + start, part))
         if len(waiting) > UNDER_WAY:
-            client.await_ok(waiting.popleft())
+            client.memory.await_ok(waiting.popleft())
     for request in waiting:
-        client.await_ok(request)
+        client.memory.await_ok(request)
 
 
 def _read(client: Client, space: Space, session: int, offset: int, size: int) -> bytes:
     waiting: deque[int] = deque()
     got = bytearray()
     for start in range(offset, offset + size, MAX_DATA_BYTES):
-        waiting.append(client.send_read(space, session, start, min(MAX_DATA_BYTES, offset + size - start)))
+        waiting.append(client.memory.send_read(space, session, start, min(MAX_DATA_BYTES, offset + size - start)))
         if len(waiting) > UNDER_WAY:
-            got += client.await_data(waiting.popleft())
+            got += client.memory.await_data(waiting.popleft())
     for request in waiting:
-        got += client.await_data(request)
+        got += client.memory.await_data(request)
     return bytes(got)
 
 
@@ -115,7 +115,7 @@ def _put(client: Client, space: Space, session: int, data: bytes, progress: Prog
         part = data[offset : offset + size]
         expected = google_crc32c.value(part)
         for attempt in range(CHUNK_TRIES + 1):
-            if client.checksum(space, session, offset, size) == expected:
+            if client.memory.checksum(space, session, offset, size) == expected:
                 break
             if attempt == CHUNK_TRIES:
                 raise TargetError(f"bytes {offset} to {offset + size} do not stay as written: check the board's memory")
@@ -136,9 +136,9 @@ def send_image(client: Client, path: Path, progress: Progress | None = None) -> 
     if len(data) > area:
         room = f"has room for {area}" if area else "takes no image over the link"
         raise UsageError(f"{path} has {len(data)} bytes; {client.info.board} {room}")
-    client.unload()
+    client.memory.unload()
     sent = _put(client, Space.IMAGE, 0, data, progress)
-    info = client.load()
+    info = client.memory.load()
     client.require_model()
     return info, sent
 
@@ -155,8 +155,8 @@ def flash_image(client: Client, path: Path, progress: Progress | None = None) ->
     if len(data) > min(room, client.info.image_area):
         raise FitError(f"{path} has {len(data)} bytes, a slot of {client.info.board}'s medium {room}")
     sent = _put(client, Space.SLOT, 0, data, progress)
-    client.unload()
-    info = client.flash(len(data))
+    client.memory.unload()
+    info = client.memory.flash(len(data))
     client.require_model()
     return info, sent
 
@@ -165,20 +165,22 @@ def save_session(
     client: Client, session: int = 0, partial: Path | None = None, progress: Progress | None = None
 ) -> SavedSession:
     """The state of a session. partial: a file that keeps what came so far, for the next try."""
-    state = client.session_state(session)
-    if partial and state.bytes > shutil.disk_usage(partial.parent).free:
-        raise UsageError(f"the session has {state.bytes} bytes, more than is free in {partial.parent}")
+    held = client.sessions.contents(session)
+    if partial and held.bytes > shutil.disk_usage(partial.parent).free:
+        raise UsageError(f"the session has {held.bytes} bytes, more than is free in {partial.parent}")
     have = partial.read_bytes() if partial and partial.is_file() else b""
     whole = bytearray()
-    for offset, size in _chunks(state.bytes):
+    for offset, size in _chunks(held.bytes):
         part = have[offset : offset + size]
-        same = len(part) == size and client.checksum(Space.SESSION, session, offset, size) == google_crc32c.value(part)
+        same = len(part) == size and client.memory.checksum(
+            Space.SESSION, session, offset, size
+        ) == google_crc32c.value(part)
         whole += part if same else _read(client, Space.SESSION, session, offset, size)
         if partial:
             partial.write_bytes(whole)
         if progress:
-            progress(offset + size, state.bytes)
-    return SavedSession(client.info.root, state.length, state.high, state.pending, bytes(whole))
+            progress(offset + size, held.bytes)
+    return SavedSession(client.info.root, held.length, held.high, held.pending, bytes(whole))
 
 
 def restore_session(client: Client, saved: SavedSession, session: int = 0, progress: Progress | None = None) -> None:
@@ -187,8 +189,8 @@ def restore_session(client: Client, saved: SavedSession, session: int = 0, progr
         raise UsageError(
             f"the session was made by image {saved.root.hex()[:8]}, the device runs {client.info.root.hex()[:8]}"
         )
-    client.adopt(session, saved.length, saved.high)
-    if client.session_state(session).bytes != len(saved.state):
+    client.sessions.adopt(session, saved.length, saved.high)
+    if client.sessions.contents(session).bytes != len(saved.state):
         raise TargetError("the session's state has another size on this device: update host and firmware")
     _put(client, Space.SESSION, session, saved.state, progress)
     client.prompt(saved.pending, session)

@@ -19,11 +19,11 @@ from host.files.source import Tokenizer
 from host.image.reader import Image, identity, whole_identity
 from host.link.client import Client
 from host.link.describe import describe
-from host.link.endpoint import Waiting
+from host.link.generation import Generation
 from host.link.interrupts import deferred_interrupts
+from host.link.line import Waiting
 from host.link.rate import line_rate
 from host.link.records import Done, SamplerParams
-from host.link.runs import Generation
 from host.link.stream import ByteStream
 from host.output import open_log
 from host.packing.pack import SUFFIX, PackRequest, tool_version
@@ -122,8 +122,8 @@ class Talk:
             )
         for name in ("vocab", "context", "overflow"):
             if getattr(info, name) != plan[name]:
-                raise self.client.faulty(f"says that {name} of {self.image.path} is {getattr(info, name)}")
-        self.client.most_state = state_bytes(self.image)
+                raise self.client.line.faulty(f"says that {name} of {self.image.path} is {getattr(info, name)}")
+        self.client.device.session_bytes = state_bytes(self.image)
 
 
 def state_bytes(image: Image) -> int:
@@ -173,7 +173,7 @@ def open_talk(
     with open_client(
         stream, console, log, patience, restore=restore, away=away, resume=resume, size=size, waiting=waiting
     ) as client:
-        client.reopen = reopen if restore and not spec.place else None
+        client.line.reopen = reopen if restore and not spec.place else None
         talk = Talk(opened, client)
         talk.check_image()
         if console:
@@ -183,7 +183,7 @@ def open_talk(
             try:
                 yield talk
             finally:
-                client.reopen = None  # whoever leaves does not wait for a line
+                client.line.reopen = None  # whoever leaves does not wait for a line
 
 
 @contextmanager
@@ -210,14 +210,14 @@ def open_client(
         raise
     trace = (lambda item: print(describe(item), file=file, flush=True)) if file else None
     client = Client(stream, console, patience, trace, restore=restore, away=away)
-    client.model_bytes, client.tell = size, waiting
+    client.device.image_bytes, client.line.on_wait = size, waiting
     try:
         with deferred_interrupts(client):
             client.connect(min(patience, 60.0), resume)
-            client.check_interrupt()
+            client.line.check_interrupt()
         yield client
     finally:
-        client.stream.close()
+        client.close()
         if file:
             file.close()
 
@@ -382,7 +382,7 @@ class Conversation(Speaker):
     def ask(self, text: str, progress: Progress | None = None) -> Answer:
         """Say something. Iterate the answer to its end, then call ``answered``."""
         messages = [*self.messages, {"role": "user", "content": typed(text)}]
-        before = (self._formatter.held, self.client.lengths.get(0))
+        before = (self._formatter.held, self.client.ledger.lengths.get(0))
         try:
             turn = self._formatter.turn(messages)
             if turn.restart:

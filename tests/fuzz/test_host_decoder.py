@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host.errors import HostError
+from host.link.attach import HELLO_HEAD
 from host.link.client import Client
 from host.link.describe import describe
-from host.link.endpoint import HELLO_HEAD
 from host.link.frames import Damaged, Decoder, Frame, Text, encode
 from host.link.records import SamplerParams
 from host.schema.wire.header import Type
 from host.schema.wire.hello import Hello
 from host.schema.wire.messages import MESSAGES
-from host.schema.wire.payload import SHAPES, Shape
+from host.schema.wire.payload import SIZES, PayloadSizes
 from host.schema.wire.requests import Space
 from tests.support.link import hello_payload
 
@@ -90,11 +90,11 @@ class Liar:
         out = [self.garbage]
         for _ in range(self.rng.randrange(4)):
             kind = self.rng.choice([*ANSWERS, *ANSWERS, *ANSWERS, self.rng.randrange(256)])
-            shape = SHAPES.get(kind, Shape(8, 0, 0))
-            count = self.rng.randrange(4) if shape.record else 0
-            payload = bytearray(asked.payload[:4] + self.noise(shape.size - 4 + count * shape.record))
-            if shape.record:
-                payload[shape.count : shape.count + 4] = count.to_bytes(4, "little")
+            sizes = SIZES.get(kind, PayloadSizes(8, 0, 0))
+            count = self.rng.randrange(4) if sizes.record else 0
+            payload = bytearray(asked.payload[:4] + self.noise(sizes.fixed - 4 + count * sizes.record))
+            if sizes.record:
+                payload[sizes.count : sizes.count + 4] = count.to_bytes(4, "little")
             cut = self.rng.choice([len(payload)] * 7 + [self.rng.randrange(len(payload) + 1)])
             out.append(self.frame(kind, bytes(payload[:cut]), asked.seq + self.rng.choice([1, 1, 1, 0, 30000])))
         return b"".join(out)
@@ -111,8 +111,8 @@ CALLS: list[Callable[[Client], object]] = [
     lambda client: list(client.generate(3, SamplerParams(), [0])),
     lambda client: list(client.score()),
     lambda client: client.stats(),
-    lambda client: client.session_state(0),
-    lambda client: client.await_data(client.send_read(Space.SESSION, 0, 0, 8)),
+    lambda client: client.sessions.contents(0),
+    lambda client: client.memory.await_data(client.memory.send_read(Space.SESSION, 0, 0, 8)),
     lambda client: list(client.resume(0)),
 ]
 

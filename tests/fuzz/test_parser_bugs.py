@@ -269,9 +269,9 @@ def test_16_addresses_in_messages(client: Client) -> None:
         (Space.IMAGE, 0, 0, U32),
     ):
         with pytest.raises(DeviceFailure):
-            client.await_data(client.send_read(space, session, offset, size))
+            client.memory.await_data(client.memory.send_read(space, session, offset, size))
         with pytest.raises(DeviceFailure):
-            client.await_ok(client.send_write(space, session, offset, bytes(8)))
+            client.memory.await_ok(client.memory.send_write(space, session, offset, bytes(8)))
     assert client.ping() >= 0
 
 

@@ -199,7 +199,7 @@ def test_a_host_whose_session_the_terminal_took_gets_no_other_tokens(sessions: i
     def wait(seconds: float) -> None:
         end = line.now() + seconds
         while line.now() < end:
-            client._read(1.0)
+            client.connection.read(1.0)
 
     def answer(typed: bytes) -> list[int]:
         client.truncate(0)

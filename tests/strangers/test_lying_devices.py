@@ -198,7 +198,7 @@ def test_an_image_that_is_checked_for_ever_is_given_up() -> None:
 def test_an_image_that_this_host_knows_is_checked_no_longer_than_its_own_size_takes() -> None:
     liar = Liar(state=DeviceState.CHECKING, image_bytes=1 << 40)
     client = Client(liar, patience=10, clock=lambda: liar.now)
-    client.model_bytes = 1 << 20
+    client.device.image_bytes = 1 << 20
     with pytest.raises(DeviceFaulty, match="1 MiB"):
         client.connect()
     assert liar.now < 15
@@ -213,11 +213,11 @@ def reply(kind: Type, records: bytes = b"", **values: int) -> Lie:
 
 
 def read(client: Client) -> object:
-    return client.await_data(client.send_read(Space.SESSION, 0, 64, 8))
+    return client.memory.await_data(client.memory.send_read(Space.SESSION, 0, 64, 8))
 
 
 def write(client: Client) -> object:
-    return client.await_ok(client.send_write(Space.IMAGE, 0, 0, b"12345"))
+    return client.memory.await_ok(client.memory.send_write(Space.IMAGE, 0, 0, b"12345"))
 
 
 def prompt(client: Client) -> object:
@@ -229,7 +229,7 @@ def empty(client: Client) -> object:
 
 
 def state(client: Client) -> object:
-    return client.session_state()
+    return client.sessions.contents()
 
 
 def costs(client: Client) -> object:
@@ -241,7 +241,7 @@ def save(client: Client) -> object:
 
 
 def adopt(client: Client) -> object:
-    return client.adopt(0, 5, 5)
+    return client.sessions.adopt(0, 5, 5)
 
 
 OP = bytes(answers.OpRecord.sizeof())
@@ -383,7 +383,7 @@ def test_a_device_that_restarts_without_end_is_given_up_and_says_why(
 ) -> None:
     liar = restarting(kind)
     client = liar.client(30)
-    client.restore = True
+    client.recovery.wanted = True
     with pytest.raises(DeviceFaulty, match=r"(?s)restarted 4 times .*WATCHDOG: no op has ended in time"):
         call(client)
 
@@ -402,7 +402,7 @@ def test_a_device_that_restarts_at_the_same_score_without_end_is_given_up() -> N
 
     liar.lies = {Type.SCORE: first_row}
     client = liar.client(30)
-    client.restore = True
+    client.recovery.wanted = True
     with pytest.raises(DeviceFaulty, match="restarted 4 times without another score"):
         evaluate(client, [[1, 2, 3]])
 
@@ -417,7 +417,7 @@ def test_a_device_that_gets_on_between_its_restarts_goes_on() -> None:
 
     liar.lies = {Type.GENERATE: one_token}
     client = liar.client(30)
-    client.restore = True
+    client.recovery.wanted = True
     client.prompt([1, 2])
     got = []
     for token in client.generate(9):
@@ -434,7 +434,7 @@ def test_another_model_under_the_same_name_is_refused(tmp_path: Path) -> None:
     root = bytes.fromhex(image.root)
     talk = Talk(image, Liar(root=root, **plan).client())
     talk.check_image()
-    assert talk.client.most_state == state_bytes(image) < int(image.plan["runtime_bytes"])
+    assert talk.client.device.session_bytes == state_bytes(image) < int(image.plan["runtime_bytes"])
     for name in plan:
         with pytest.raises(DeviceFaulty, match=name):
             Talk(image, Liar(root=root, **(plan | {name: plan[name] ^ 1})).client()).check_image()
@@ -500,7 +500,7 @@ USES: list[Callable[[Client], object]] = [
     lambda client: client.stats(enable=True, reset=True),
     save,
     lambda client: client.resume().finish(),
-    lambda client: client.recover(),
+    lambda client: client.recovery.recover(),
 ]
 
 
@@ -512,5 +512,5 @@ def test_any_messages_end_in_a_result_or_an_error_of_ours(use: int, seed: int, s
     babbler.hello = {"run": 5, "state": DeviceState.READY}
     with contextlib.suppress(HostError):
         client = babbler.client()
-        client.restore = restore
+        client.recovery.wanted = restore
         USES[use](client)

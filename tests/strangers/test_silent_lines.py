@@ -39,7 +39,7 @@ def told_of(line: Liar, use: Callable[[Client], object] = lambda _client: None) 
     """What is waited for until the line is given up or the use has ended."""
     told: Told = []
     client = Client(line, patience=20, clock=lambda: line.now)
-    client.tell = lambda what, seconds, hint: told.append((what, seconds, hint))
+    client.line.on_wait = lambda what, seconds, hint: told.append((what, seconds, hint))
     try:
         client.connect(10)
         use(client)

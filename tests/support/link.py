@@ -57,10 +57,10 @@ def refused(name: str) -> pytest.RaisesExc[DeviceFailure]:
 
 def ask(client: Client, payload: bytes, kind: int, **header: int) -> None:
     """A raw request with the next sequence number, as a host that makes mistakes would send it."""
-    seq = client.connection.send_next
-    client.connection.send_next += 1
-    client._open.add(int.from_bytes(payload[:4], "little"))
-    client.stream.write(encode(Frame(kind, payload, epoch=client.connection.epoch, **{"seq": seq, **header})))
+    seq = client.connection.delivery.send_next
+    client.connection.delivery.send_next += 1
+    client.connection.open.add(int.from_bytes(payload[:4], "little"))
+    client.stream.write(encode(Frame(kind, payload, epoch=client.connection.delivery.epoch, **{"seq": seq, **header})))
 
 
 class Scripted:

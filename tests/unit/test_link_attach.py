@@ -42,7 +42,7 @@ def test_hello_tells_what_the_device_is(device: Open) -> None:
 def test_the_boot_report_is_text_on_the_line(device: Open) -> None:
     lines: list[str] = []
     client = device(connect=False, noise="U-Boot 2024.01\r\n")
-    client.console = lines.append
+    client.line.console = lines.append
     client.connect()
     text = "\n".join(lines)
     assert "U-Boot 2024.01" in text
@@ -102,7 +102,7 @@ def test_hello_is_answered_while_the_image_is_checked(device: Open, tmp_path: Pa
             assert HelloReply.parse(item.payload).state == DeviceState.CHECKING or not held.exists()
             held.unlink(missing_ok=True)
 
-    client.trace = end_the_check
+    client.line.trace = end_the_check
     assert client.connect().state == DeviceState.READY
     assert not held.exists()
 
@@ -118,12 +118,12 @@ def test_nobody_takes_the_image_away_under_the_check(device: Open, tmp_path: Pat
         if not isinstance(item, Frame):
             return
         if item.type == Type.HELLO_REPLY and not asked:
-            asked.append(client._send(Type.UNLOAD, requests.Unload, answered=False))
+            asked.append(client.connection.send(Type.UNLOAD, requests.Unload, answered=False))
         elif item.type in (Type.ERROR, Type.OK):
             refused.append(answers.Error.parse(item.payload).code if item.type == Type.ERROR else 0)
             held.unlink(missing_ok=True)
 
-    client.trace = unload_then_end_the_check
+    client.line.trace = unload_then_end_the_check
     assert client.connect().state == DeviceState.READY
     assert refused == [67]
     client.prompt([1, 2])
@@ -134,7 +134,7 @@ def test_nobody_takes_the_image_away_under_the_check(device: Open, tmp_path: Pat
 def test_without_a_model_the_device_says_why(device: Open, settings: dict[str, int]) -> None:
     lines: list[str] = []
     client = device(connect=False, **settings)
-    client.console = lines.append
+    client.line.console = lines.append
     info = client.connect()
     assert (info.state, info.error) == (DeviceState.NO_MODEL, 12)
     assert any("error 12: the model's memory plan does not fit" in line and "--context" in line for line in lines)
@@ -224,7 +224,7 @@ def test_a_restart_in_mid_answer_is_noticed_within_a_second(tmp_path: Path) -> N
 def test_a_restored_session_goes_on_with_the_same_tokens(device: Open) -> None:
     lines: list[str] = []
     client = device(step_us=2_000)
-    client.restore, client.console = True, lines.append
+    client.recovery.wanted, client.line.console = True, lines.append
     client.prompt(range(100, 140), session=0)
     client.prompt([7], session=1)
     run = client.generate(60)
@@ -250,17 +250,17 @@ def test_an_evaluation_goes_on_after_a_restart(device: Open) -> None:
         if done in (10, 45):
             fake_of(client).restart()
 
-    client.restore = True
+    client.recovery.wanted = True
     assert evaluate(client, windows, progress=restart) == expected
-    client.restore = False
+    client.recovery.wanted = False
     with pytest.raises(DeviceRestarted):
         evaluate(client, windows, progress=restart)
 
 
 def test_a_stream_that_ended_is_opened_again(device: Open) -> None:
     client = device(step_us=2_000)
-    client.restore = True
-    client.reopen = lambda: device(connect=False).stream
+    client.recovery.wanted = True
+    client.line.reopen = lambda: device(connect=False).stream
     client.prompt([1])
     run = client.generate(50)
     next(run)
@@ -323,7 +323,7 @@ def test_a_dead_simulator_is_noticed_at_once(device: Open) -> None:
     run = client.generate(1000)
     next(run)
     stream = fake_of(client)
-    client.patience = float("inf")
+    client.device.patience = float("inf")
     stream.process.kill()
     with pytest.raises(TargetError, match="ended with -9"):
         run.finish()

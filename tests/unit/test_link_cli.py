@@ -31,7 +31,7 @@ from host.files.source import Tokenizer
 from host.image.reader import Image
 from host.link.describe import describe
 from host.link.frames import Damaged, Frame, Text
-from host.link.runs import Generation
+from host.link.generation import Generation
 from host.schema.wire import answers
 from host.schema.wire.constants import RELEASE
 from host.schema.wire.header import Type

@@ -143,9 +143,9 @@ def test_limits(medium: Medium, image: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot write a medium"):
         flash_image(connect(device), image)
     with pytest.raises(DeviceFailure, match="PARAMETER"):
-        connect(device).checksum(Space.SLOT, 0, 0, 1)
+        connect(device).memory.checksum(Space.SLOT, 0, 0, 1)
     with pytest.raises(DeviceFailure, match="PARAMETER"):
-        connect(device).flash(1)
+        connect(device).memory.flash(1)
     device.close()
     device = FakeDevice(disk=medium.path)
     large = tmp_path / "large.hsp"
@@ -154,12 +154,12 @@ def test_limits(medium: Medium, image: Path, tmp_path: Path) -> None:
     with pytest.raises(FitError, match=f"has {SLOT + 1} bytes"):
         flash_image(client, large)
     with pytest.raises(DeviceFailure, match="RANGE"):
-        client.await_ok(client.send_write(Space.SLOT, 0, SLOT - 1, b"xx"))
+        client.memory.await_ok(client.memory.send_write(Space.SLOT, 0, SLOT - 1, b"xx"))
     with pytest.raises(DeviceFailure, match="LOADED"):
-        client.flash(1)
-    client.unload()
+        client.memory.flash(1)
+    client.memory.unload()
     with pytest.raises(DeviceFailure, match="RANGE"):
-        client.flash(SLOT + 1)
-    assert client.await_data(client.send_read(Space.SLOT, 0, 510, 4)) == b"\xee" * 4
+        client.memory.flash(SLOT + 1)
+    assert client.memory.await_data(client.memory.send_read(Space.SLOT, 0, 510, 4)) == b"\xee" * 4
     device.close()
     assert medium.selection() == Selection(1, 0, NO_SLOT, 0, (len(OLD), 0))

@@ -52,7 +52,7 @@ def test_a_host_that_was_stopped_does_not_blame_the_device(device: Open, monkeyp
 
     def stop(_timeout: float) -> bytes:
         monkeypatch.undo()
-        client.now = lambda: time.monotonic() + 1000
+        client.line.now = lambda: time.monotonic() + 1000
         return b""
 
     monkeypatch.setattr(client.stream, "read", stop)
@@ -64,16 +64,18 @@ def test_damaged_doubled_and_stale_frames_are_dropped_and_counted(device: Open) 
     before = client.stats()
     ping = requests.Ping.build({"request": 9, "value": 1})
     ask(client, ping, Type.PING)
-    client.connection.send_next -= 1
+    client.connection.delivery.send_next -= 1
     ask(client, ping, Type.PING)
-    before_next = client.connection.send_next
-    wire = bytearray(encode(Frame(Type.PING, ping, epoch=client.connection.epoch, seq=client.connection.send_next)))
+    before_next = client.connection.delivery.send_next
+    wire = bytearray(
+        encode(Frame(Type.PING, ping, epoch=client.connection.delivery.epoch, seq=client.connection.delivery.send_next))
+    )
     client.stream.write(bytes(wire[: len(wire) // 2]) + b"\0")
     wire[10] ^= 4
     client.stream.write(bytes(wire))
-    client.stream.write(encode(Frame(Type.PING, ping, epoch=client.connection.epoch ^ 1, seq=50)))
+    client.stream.write(encode(Frame(Type.PING, ping, epoch=client.connection.delivery.epoch ^ 1, seq=50)))
     client.stream.write(b"some typed text\r\n\0")
-    client.stream.write(encode(Frame(Type.PING, ping, epoch=client.connection.epoch, seq=before_next + 3)))
+    client.stream.write(encode(Frame(Type.PING, ping, epoch=client.connection.delivery.epoch, seq=before_next + 3)))
     client.ping()  # the device has asked for what seemed lost: it shall not meet the STATS
     after = client.stats()
     assert after.frames_damaged - before.frames_damaged >= 3
@@ -100,14 +102,14 @@ def test_a_gap_in_the_token_stream_is_asked_for_again(device: Open) -> None:
     client.stream.read = lossy  # type: ignore[method-assign]
     assert [token.id for token in run] == [2, 3, 4, 5, 6]
     assert skipped
-    assert client.connection.lost or client.stats().frames_repeated
+    assert client.connection.delivery.lost or client.stats().frames_repeated
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_nothing_is_lost_on_a_line_that_loses_doubles_and_changes_bytes(device: Open, seed: int) -> None:
     client = device()
     line = Lossy(client.stream, seed)
-    client.stream = line
+    client.line.stream = line
     for _ in range(2):
         client.truncate(0)
         client.prompt(range(100, 140))
@@ -122,7 +124,7 @@ def test_nothing_is_lost_on_a_line_that_loses_doubles_and_changes_bytes(device: 
 def test_a_trap_of_the_firmware_in_mid_stream_is_console_text(device: Open) -> None:
     lines: list[str] = []
     client = device()
-    client.console = lines.append
+    client.line.console = lines.append
     real = client.stream.read
     noise = [b"trap: cause 5\r\n"]
     client.stream.read = lambda timeout: real(timeout) + (noise.pop() if noise else b"")  # type: ignore[method-assign]
@@ -261,7 +263,7 @@ def test_a_restart_at_another_rate_is_noticed_and_restored(rated: Open) -> None:
     line = client.stream
     assert isinstance(line, RatedLine)
     assert isinstance(line.inner, FakeDevice)
-    client.restore = True
+    client.recovery.wanted = True
     assert client.set_baud(1_500_000)
     client.prompt([1])
     run = client.generate(40)
@@ -274,7 +276,7 @@ def test_a_restart_at_another_rate_is_noticed_and_restored(rated: Open) -> None:
 
 def test_a_device_that_has_gone_is_not_asked_for_its_first_rate(rated: Open) -> None:
     client = rated()
-    client.patience = 1.0
+    client.device.patience = 1.0
     line = client.stream
     assert isinstance(line, RatedLine)
     assert isinstance(line.inner, FakeDevice)

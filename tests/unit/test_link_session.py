@@ -75,7 +75,7 @@ def test_cancel_in_the_middle_of_a_prompt_is_obeyed_within_an_op(device: Open) -
     client = device(step_us=400_000)
     client.prompt(range(200))
     run = client.generate(100)
-    client.send_cancel(run.request)
+    client.requests.send_cancel(run.request)
     done = run.cancel()
     assert done.reason == Reason.CANCELLED
     assert done.evaluated < 200
@@ -102,7 +102,7 @@ def test_cancel_keeps_what_was_said_and_the_session_goes_on(device: Open) -> Non
 def test_cancel_when_nothing_runs_is_harmless(device: Open) -> None:
     client = device()
     assert client.cancel() is None
-    client.send_cancel(0)
+    client.requests.send_cancel(0)
     assert client.ping() < 5
 
 
@@ -118,7 +118,7 @@ def test_a_second_request_is_refused_while_one_runs(device: Open) -> None:
         with refused("BUSY"):
             request()
     assert client.stats().ops
-    client.active = run
+    client.running.active = run
     run.cancel()
     assert client.truncate(0) == 0
 
@@ -186,21 +186,21 @@ def unchecked(temperature: float) -> SamplerParams:
     ("name", "request_it"),
     [
         ("SESSION", lambda c: c.truncate(0, session=2)),
-        ("SESSION", lambda c: (c.lengths.update({9: 0}), c.prompt([1], session=9))),
+        ("SESSION", lambda c: (c.ledger.lengths.update({9: 0}), c.prompt([1], session=9))),
         ("TOKEN", lambda c: c.prompt([1, 300])),
         ("CONTEXT_FULL", lambda c: c.prompt([1] * 257)),
         ("ROWS", lambda c: next(c.generate(1))),
         ("ROWS", lambda c: next(c.score())),
         ("PARAMETER", lambda c: (c.prompt([1]), next(c.generate(1, unchecked(-1.0))))),
         ("PARAMETER", lambda c: (c.prompt([1]), next(c.generate(1, unchecked(float("nan")))))),
-        ("POSITION", lambda c: (c.length(), c.lengths.update({0: 5}), c.prompt([1]))),
+        ("POSITION", lambda c: (c.length(), c.ledger.lengths.update({0: 5}), c.prompt([1]))),
     ],
 )
 def test_bad_parameters_are_refused_by_name(device: Open, name: str, request_it: Callable[[Client], object]) -> None:
     client = device()
     with refused(name):
         request_it(client)
-    client.lengths.clear()
+    client.ledger.lengths.clear()
     client.prompt([1])
     assert next(client.generate(1)).id == 2
 
@@ -229,23 +229,23 @@ def test_an_unknown_or_malformed_message_is_refused(device: Open, kind: int, pay
     client = device()
     ask(client, payload, kind)
     with refused("MESSAGE"):
-        client.await_answer(9)
+        client.connection.await_answer(9)
     assert client.ping() < 5
 
 
 def test_a_message_without_a_request_id_is_refused_as_request_0(device: Open) -> None:
     client = device()
     ask(client, b"\1", Type.PING)
-    client._open.add(0)
+    client.connection.open.add(0)
     with refused("MESSAGE"):
-        client.await_answer(0)
+        client.connection.await_answer(0)
 
 
 def test_another_protocol_version_is_refused(device: Open) -> None:
     client = device()
     ask(client, requests.Ping.build({"request": 9, "value": 1}), Type.PING, version=3)
     with refused("PROTOCOL"):
-        client.await_answer(9)
+        client.connection.await_answer(9)
 
 
 def test_stats_by_op_are_paged_and_switched(device: Open) -> None:
@@ -287,7 +287,7 @@ def test_ctrl_c_between_frames_cancels_on_the_device(device: Open) -> None:
     client.prompt([1])
     run = client.generate(100_000)
     next(run)
-    client.interrupted = True
+    client.line.interrupted = True
     with pytest.raises(KeyboardInterrupt):
         run.finish()
     done = client.cancel()
@@ -310,9 +310,9 @@ def test_well_formed_frames_with_any_contents_do_not_harm_the_device(device: Ope
         ]
         ask(client, b"".join(word.to_bytes(4, "little") for word in words)[:size], kind)
         if kind == Type.HELLO and size >= 12:
-            client.connection.send_next = 1
+            client.connection.delivery.send_next = 1
         client.stream.read(0)
-    client.send_cancel(0)
+    client.requests.send_cancel(0)
     newcomer = Client(client.stream, patience=20)
     newcomer.connect()
     newcomer.truncate(0)

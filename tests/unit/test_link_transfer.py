@@ -89,8 +89,8 @@ def test_a_test_does_not_wait_hours_for_its_image(client: Client, image: Path) -
 
 def test_only_what_is_not_there_is_sent(client: Client, image: Path) -> None:
     send_image(client, image)
-    client.unload()
-    client.await_ok(client.send_write(Space.IMAGE, 0, SUM_BYTES + 100, b"spoilt"))
+    client.memory.unload()
+    client.memory.await_ok(client.memory.send_write(Space.IMAGE, 0, SUM_BYTES + 100, b"spoilt"))
     info, sent = send_image(client, image)
     assert info.state == DeviceState.READY
     assert sent <= SUM_BYTES
@@ -109,9 +109,9 @@ def test_a_damaged_image_is_refused_after_the_transfer(client: Client, image: Pa
 def test_an_image_in_use_is_not_written(client: Client, image: Path) -> None:
     send_image(client, image)
     with pytest.raises(DeviceFailure, match="LOADED"):
-        client.await_ok(client.send_write(Space.IMAGE, 0, 0, b"x"))
+        client.memory.await_ok(client.memory.send_write(Space.IMAGE, 0, 0, b"x"))
     with pytest.raises(DeviceFailure, match="LOADED"):
-        client.load()
+        client.memory.load()
 
 
 @pytest.mark.parametrize(
@@ -129,9 +129,9 @@ def test_bytes_outside_are_refused(
 ) -> None:
     send_image(client, image)
     with pytest.raises(DeviceFailure, match=error):
-        client.await_data(client.send_read(space, session, offset, 4))
+        client.memory.await_data(client.memory.send_read(space, session, offset, 4))
     with pytest.raises(DeviceFailure, match=error):
-        client.checksum(space, session, offset, 4)
+        client.memory.checksum(space, session, offset, 4)
 
 
 def test_a_session_goes_out_and_in_and_on_as_it_was(client: Client, image: Path) -> None:
@@ -171,15 +171,15 @@ def test_an_interrupted_save_goes_on(client: Client, image: Path, tmp_path: Path
 
 def test_tokens_beyond_the_vocabulary_do_not_get_into_a_session(client: Client, image: Path) -> None:
     send_image(client, image)
-    client.adopt(0, 10, 10)
+    client.sessions.adopt(0, 10, 10)
     with pytest.raises(DeviceFailure, match="TOKEN"):
-        client.await_ok(client.send_write(Space.SESSION, 0, 0, (1 << 30).to_bytes(4, "little")))
+        client.memory.await_ok(client.memory.send_write(Space.SESSION, 0, 0, (1 << 30).to_bytes(4, "little")))
     with pytest.raises(DeviceFailure, match="RANGE"):
-        client.await_ok(client.send_write(Space.SESSION, 0, 1, bytes(4)))
+        client.memory.await_ok(client.memory.send_write(Space.SESSION, 0, 1, bytes(4)))
     with pytest.raises(DeviceFailure, match="CONTEXT_FULL"):
-        client.adopt(0, 513, 513)
+        client.sessions.adopt(0, 513, 513)
     with pytest.raises(DeviceFailure, match="CONTEXT_FULL"):
-        client.adopt(0, 5, 4)
+        client.sessions.adopt(0, 5, 4)
 
 
 def test_a_session_of_another_image_or_a_damaged_file_is_refused(client: Client, image: Path) -> None:

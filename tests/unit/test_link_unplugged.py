@@ -17,7 +17,7 @@ from host import cli
 from host.compiler.compile import Options
 from host.errors import TargetError
 from host.image.reader import Image
-from host.link import endpoint
+from host.link import attach
 from host.schema.wire.answers import Reason
 from host.talk import talk
 from host.talk.talk import Talk, open_talk
@@ -39,7 +39,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """No boot loader speaks here."""
-    monkeypatch.setattr(endpoint, "LOADER_SECONDS", 0.3)
+    monkeypatch.setattr(attach, "LOADER_SECONDS", 0.3)
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_ctrl_c_ends_the_wait(image: Path, plug: Plug) -> None:
     cable = plug()
     with opened(image, cable, lambda _line: None) as device:
         cable.unplug()
-        device.client.console = lambda _line: setattr(device.client, "interrupted", True)
+        device.client.line.console = lambda _line: setattr(device.client.line, "interrupted", True)
         with pytest.raises(TargetError, match=r"went away: .*Is it plugged in and powered"):
             device.client.truncate(0)
 
