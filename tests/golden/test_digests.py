@@ -11,6 +11,7 @@ from collections import Counter
 
 import pytest
 
+from host.compiler.compile import WEIGHT_FORMATS
 from host.errors import SourceError
 from host.pytest_device import Device
 from host.targets import parse_spec
@@ -51,7 +52,7 @@ def check(device: Device, names: list[str], known: dict[str, str], images: diges
 def test_small_models(part: str, known: dict[str, str], images: digests.Images) -> None:
     spec = parse_spec(digests.REFERENCE)
     digests.build_target(spec)
-    names = [name for name in SMALL if name.startswith(f"{part}/")]
+    names = [name for name in SMALL if name.startswith(f"{part}/") and name in known]
     assert {name: digests.digests_of(spec, name, images) for name in names} == {name: {known[name]} for name in names}
 
 
@@ -59,7 +60,7 @@ def test_small_models(part: str, known: dict[str, str], images: digests.Images) 
 @pytest.mark.timeout(3600)
 @pytest.mark.targets(*digests.TARGETS[1:])
 def test_small_models_elsewhere(device: Device, known: dict[str, str], images: digests.Images) -> None:
-    check(device, SMALL, known, images)
+    check(device, [name for name in SMALL if name in known], known, images)
 
 
 @pytest.mark.slow
@@ -74,8 +75,12 @@ def test_smollm2(device: Device, known: dict[str, str], images: digests.Images) 
 
 
 def test_the_file_is_whole(known: dict[str, str]) -> None:
-    """A digest for each case; twins share theirs, and no others do: none is of logits that say nothing."""
-    assert list(known) == list(digests.CASES)
+    """A digest for each case, but for those of a new format; twins share theirs, and no others do.
+
+    So none is of logits that say nothing.
+    """
+    new = [WEIGHT_FORMATS[name] for name in digests.unwritten_formats(known)]
+    assert set(known) == {name for name, case in digests.CASES.items() if case.options.weights not in new}
     twins = {name: case.twin for name, case in digests.CASES.items() if case.twin}
     assert {name: known[name] for name in twins} == {name: known[twin] for name, twin in twins.items()}
     alone = Counter(digest for name, digest in known.items() if name not in twins)

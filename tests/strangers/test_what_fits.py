@@ -98,7 +98,7 @@ def test_boards_that_have_room_are_named_where_nothing_else_helps(
     packing = prepare(PackRequest(str(folder), board="visionfive2"))
     room = property(lambda board: 1 << 20 if board.name in ("k230", "p550") else 1 << 10)
     monkeypatch.setattr(Board, "arena_bytes", room)
-    with pytest.raises(FitError, match="nothing that host pack can change is enough; it fits k230, p550, or"):
+    with pytest.raises(FitError, match=r"it fits (.*, )?k230,.* p550,"):
         packing.check_fit()
 
 

@@ -311,8 +311,16 @@ def chosen(parts: Iterable[str]) -> list[str]:
 
 
 def read_digests() -> dict[str, str]:
-    """The digests as they shall be, by case."""
-    return dict(json.loads(FILE.read_text()))
+    """The digests as they shall be, by case. A twin that is not in the file, that of a new pass, has its twin's."""
+    written = dict(json.loads(FILE.read_text()))
+    twins = {name: written[case.twin] for name, case in CASES.items() if case.twin in written}
+    return twins | written
+
+
+def unwritten_formats(known: Mapping[str, str]) -> set[str]:
+    """Weight formats with no digest at all: they are new, and ``tools.digests --write`` gives them theirs."""
+    written = {CASES[name].options.weights for name in known if name in CASES}
+    return {name for name, value in WEIGHT_FORMATS.items() if value not in written}
 
 
 def write_digests(digests: Mapping[str, str]) -> None:
