@@ -163,6 +163,11 @@ const struct engine_info *engine_info(const struct engine *engine)
     return engine->loaded ? &engine->info : NULL;
 }
 
+const struct engine_info *engine_model(const struct engine *engine)
+{
+    return engine->verified ? &engine->info : NULL;
+}
+
 /* Reading it all takes several times what the rest of a load does, and few lines are ever typed. */
 static int read_tokenizer(struct engine *engine)
 {

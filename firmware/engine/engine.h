@@ -80,6 +80,9 @@ int engine_verify(struct engine *engine, uint64_t *detail);
 /* NULL before engine_load() succeeded. */
 const struct engine_info *engine_info(const struct engine *engine);
 
+/* The same of a model that engine_verify() has found good, which steps may use; else NULL. */
+const struct engine_info *engine_model(const struct engine *engine);
+
 /* The first call after a load checks the tables. NULL where the image has none to tokenize with, or
  * damaged ones. */
 struct tokenizer *engine_tokenizer(struct engine *engine);

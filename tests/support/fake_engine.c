@@ -38,6 +38,7 @@ const struct kernel_table kernels = {.name = "fake", .argmax = argmax};
 
 static struct engine_info info;
 static int loaded;
+static int verified;
 static int (*poll_fn)(void *);
 static void *poll_context;
 static uint32_t lengths[SESSIONS];
@@ -55,6 +56,7 @@ static uint32_t setting(const char *name, uint32_t otherwise)
 void engine_init(ENGINE, const struct port *port)
 {
     (void)port;
+    loaded = verified = 0;
 }
 
 int engine_load(ENGINE, uint64_t *detail)
@@ -103,7 +105,9 @@ int engine_verify(ENGINE, uint64_t *detail)
     *detail = 3;
     (void)poll_fn(poll_context);
     (void)work_while_held("FAKE_VERIFY_HOLD");
-    return -(int)setting("FAKE_VERIFY_ERROR", 0);
+    int error = -(int)setting("FAKE_VERIFY_ERROR", 0);
+    verified = !error;
+    return error;
 }
 
 struct tokenizer *engine_tokenizer(ENGINE)
@@ -119,6 +123,11 @@ int engine_tokenizer_error(ENGINE)
 const struct engine_info *engine_info(CONST_ENGINE)
 {
     return loaded ? &info : NULL;
+}
+
+const struct engine_info *engine_model(CONST_ENGINE)
+{
+    return verified ? &info : NULL;
 }
 
 void engine_set_poll(ENGINE, int (*poll)(void *context), void *context)
@@ -210,11 +219,7 @@ uint32_t engine_sample(ENGINE, const struct sampler_params *params, uint32_t ses
 {
     (void)params;
     (void)session;
-    uint32_t best = 0;
-    for (uint32_t v = 1; v < info.vocab; v++)
-        if (row[v] > row[best])
-            best = v;
-    return best;
+    return argmax(row, info.vocab);
 }
 
 uint64_t engine_state_bytes(CONST_ENGINE, uint32_t session)
@@ -251,7 +256,7 @@ int engine_state_adopt(ENGINE, uint32_t session, uint32_t length, uint32_t high)
 
 void engine_unload(ENGINE)
 {
-    loaded = 0;
+    loaded = verified = 0;
 }
 
 uint64_t engine_load_instret(CONST_ENGINE)
