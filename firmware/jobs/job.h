@@ -2,46 +2,54 @@
 #ifndef JOBS_JOB_H
 #define JOBS_JOB_H
 
-/* What GENERATE and SCORE share: evaluating pending tokens, PROGRESS, DONE. */
+/* What is to be done with the pending tokens of a session: a GENERATE or SCORE, and who hears of
+ * it. */
 
 #include <stdint.h>
 
-#include "serve/serve.h"
-#include "common/port.h"
+#include "engine/engine.h"
+#include "gen/wire.h"
 
-struct run {
-    const struct port *port;
-    const struct job *job;
-    uint32_t total; /* pending tokens at the start */
-    uint32_t evaluated;
-    uint32_t generated;
-    uint32_t tokens_crc;
-    uint64_t last_us; /* when the last token was sent, or the request came */
-    uint64_t first_us;
-    uint64_t first_instret;
-    uint64_t first_cycles;
+struct run;
+
+/* Who hears of a run; `context` is the sink's own. Each is called between steps, never within. */
+struct sink {
+    /* Whether it can take another token. */
+    int (*ready)(void *context);
+
+    /* A token was made; `digest` is run_digest() of its logits, 0 where the job asks for none. */
+    void (*token)(void *context, const struct run *run, uint32_t token, uint32_t digest);
+
+    /* Pending tokens were evaluated, and it takes more than one step. */
+    void (*progress)(void *context, const struct run *run);
+
+    /* The run is over: with a reason (WIRE_REASON_*), or a negative enum error. */
+    void (*end)(void *context, const struct run *run, int error, uint32_t reason);
 };
 
-void run_begin(struct run *run, const struct port *port, const struct job *job);
+struct job {
+    uint32_t type;    /* WIRE_TYPE_GENERATE or _SCORE */
+    uint32_t request; /* of the host that asked for it; 0: no host did */
+    struct engine *engine;
+    const struct engine_info *model;
+    uint32_t session;
+    uint32_t flags; /* WIRE_RUN_FLAG_* */
+    uint32_t max_tokens;
+    uint32_t stop_count;
+    uint32_t stop_ids[WIRE_MAX_STOP_IDS];
+    struct sampler_params sampler;
+    uint32_t stays; /* goes on where another host has come: its tokens are kept for who asks */
+    const struct sink *sink;
+    void *context; /* of the sink */
+};
 
-/* Evaluates the `count` oldest pending tokens of the job's session, at most LIMIT_ROWS, the last
- * `want` of them with logits, and drops them. Returns 0 or what engine_step() returned, with all
- * still pending. */
-int run_step(struct run *run, uint32_t count, uint32_t want);
-
-/* PROGRESS, where the evaluation takes more than one step. */
-void run_progress(const struct run *run);
-
-/* The first token is there, or the evaluation is over: prefill ends here. */
-void run_mark_first(struct run *run);
-
-/* DONE for E_OK (with `reason`), E_CONTEXT_FULL and E_CANCELLED; ERROR for others. */
-void run_end(struct run *run, int error, uint32_t reason);
-
-/* CRC-32C over the bits of a row of logits; any NaN counts as the one of math_canonical(). */
-uint32_t run_digest(const float *logits, uint32_t count);
-
-void generate_run(const struct port *port, const struct job *job);
-void score_run(const struct port *port, const struct job *job);
+/* Whether a token ends an answer. */
+static inline int job_stops(const uint32_t *stop_ids, uint32_t count, uint32_t token)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (stop_ids[i] == token)
+            return 1;
+    return 0;
+}
 
 #endif

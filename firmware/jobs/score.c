@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "common/limits.h"
+#include "jobs/score.h"
+
 #include "common/math.h"
-#include "gen/errors.h"
+#include "jobs/pending.h"
 #include "kernels/kernels.h"
 #include "link/link.h"
-#include "jobs/pending.h"
-#include "jobs/job.h"
 
 static uint8_t message[WIRE_MAX_PAYLOAD];
 
@@ -34,59 +33,78 @@ static float logprob(const float *logits, uint32_t count, uint32_t best, uint32_
 static void put_record(uint8_t *record, const struct run *run, const float *logits,
                        uint32_t position, uint32_t target)
 {
-    uint32_t vocab = run->job->model->vocab, best = kernels.argmax(logits, vocab);
+    uint32_t vocab = run->job.model->vocab, best = kernels.argmax(logits, vocab);
     int known = target != WIRE_NO_TOKEN;
     wire_score_record_set_position(record, position);
     wire_score_record_set_target(record, target);
     wire_score_record_set_logprob(record, known ? logprob(logits, vocab, best, target) : 0.0f);
     wire_score_record_set_argmax(record, best);
     wire_score_record_set_digest(
-        record, run->job->flags & WIRE_RUN_FLAG_DIGEST ? run_digest(logits, vocab) : 0);
+        record, run->job.flags & WIRE_RUN_FLAG_DIGEST ? run_digest(logits, vocab) : 0);
 }
 
-static int has_room(void)
+static void send_logits(const struct run *run, const float *logits, uint32_t position,
+                        uint32_t first)
 {
-    return link_room() != 0;
+    uint32_t left = run->job.model->vocab - first;
+    uint32_t count = left < WIRE_MAX_LOGITS ? left : WIRE_MAX_LOGITS;
+    wire_logits_set_request(message, run->job.request);
+    wire_logits_set_position(message, position);
+    wire_logits_set_first(message, first);
+    wire_logits_set_count(message, count);
+    for (uint32_t i = 0; i < count; i++)
+        le_put_f32(message + WIRE_LOGITS_SIZE + 4u * i, math_canonical(logits[first + i]));
+    link_send(WIRE_TYPE_LOGITS, WIRE_CHANNEL_STREAM, message, WIRE_LOGITS_SIZE + 4u * count);
 }
 
-/* Returns 0 or E_CANCELLED: the host may be slow, and nothing of this is kept. */
-static int send_results(uint8_t type, uint32_t size)
+static void send_scores(const struct run *run)
 {
-    int error = serve_wait(has_room);
-    if (!error)
-        link_send(type, WIRE_CHANNEL_STREAM, message, size);
-    return error;
-}
-
-static int send_logits(const struct run *run, const float *logits, uint32_t position)
-{
-    uint32_t vocab = run->job->model->vocab;
-    for (uint32_t first = 0; first < vocab; first += WIRE_MAX_LOGITS) {
-        uint32_t count = vocab - first < WIRE_MAX_LOGITS ? vocab - first : WIRE_MAX_LOGITS;
-        wire_logits_set_request(message, run->job->request);
-        wire_logits_set_position(message, position);
-        wire_logits_set_first(message, first);
-        wire_logits_set_count(message, count);
-        for (uint32_t i = 0; i < count; i++)
-            le_put_f32(message + WIRE_LOGITS_SIZE + 4u * i, math_canonical(logits[first + i]));
-        int error = send_results(WIRE_TYPE_LOGITS, WIRE_LOGITS_SIZE + 4u * count);
-        if (error)
-            return error;
-    }
-    return 0;
-}
-
-/* One SCORES of the rows of the last step; targets[i] follows row i. */
-static int send_scores(const struct run *run, uint32_t position, const uint32_t *targets,
-                       uint32_t count)
-{
-    wire_scores_set_request(message, run->job->request);
+    const struct run_scores *scores = &run->scores;
+    uint32_t count = scores->count;
+    wire_scores_set_request(message, run->job.request);
     wire_scores_set_index(message, run->evaluated - count);
     wire_scores_set_count(message, count);
     for (uint32_t i = 0; i < count; i++)
         put_record(message + WIRE_SCORES_SIZE + i * WIRE_SCORE_RECORD_SIZE, run,
-                   engine_logits(run->job->engine, i), position + i, targets[i]);
-    return send_results(WIRE_TYPE_SCORES, WIRE_SCORES_SIZE + count * WIRE_SCORE_RECORD_SIZE);
+                   engine_logits(run->job.engine, i), scores->position + i, scores->tokens[i + 1]);
+    link_send(WIRE_TYPE_SCORES, WIRE_CHANNEL_STREAM, message,
+              WIRE_SCORES_SIZE + count * WIRE_SCORE_RECORD_SIZE);
+}
+
+/* Messages that a row's logits take. */
+static uint32_t logits_messages(const struct run *run)
+{
+    if (!(run->job.flags & WIRE_RUN_FLAG_LOGITS))
+        return 0;
+    return (run->job.model->vocab + WIRE_MAX_LOGITS - 1u) / WIRE_MAX_LOGITS;
+}
+
+/* The SCORES first, then LOGITS row by row. */
+static void send_next(struct run *run)
+{
+    struct run_scores *scores = &run->scores;
+    uint32_t messages = logits_messages(run), at = scores->sent++;
+    if (!at) {
+        send_scores(run);
+        return;
+    }
+    uint32_t row = (at - 1u) / messages, first = (at - 1u) % messages * WIRE_MAX_LOGITS;
+    send_logits(run, engine_logits(run->job.engine, row), scores->position + row, first);
+}
+
+int score_pump(struct run *run)
+{
+    struct run_scores *scores = &run->scores;
+    while (scores->count) {
+        if (!link_room())
+            return 0;
+        send_next(run);
+        if (scores->sent <= scores->count * logits_messages(run))
+            continue;
+        scores->count = 0;
+        run_progress(run);
+    }
+    return 1;
 }
 
 static uint32_t rows_a_step(const struct engine_info *model)
@@ -96,31 +114,26 @@ static uint32_t rows_a_step(const struct engine_info *model)
     return rows < WIRE_MAX_SCORE_RECORDS ? rows : WIRE_MAX_SCORE_RECORDS;
 }
 
-static int score_step(struct run *run)
+struct run_rows score_rows(struct run *run)
 {
-    uint32_t tokens[WIRE_MAX_SCORE_RECORDS + 1u];
-    uint32_t session = run->job->session, position = engine_length(run->job->engine, session),
-             rows = rows_a_step(run->job->model);
-    uint32_t copied = pending_copy(session, tokens, rows + 1u);
+    struct run_scores *scores = &run->scores;
+    uint32_t session = run->job.session, rows = rows_a_step(run->job.model);
+    uint32_t copied = pending_copy(session, scores->tokens, rows + 1u);
     uint32_t count = copied < rows ? copied : rows;
     if (copied == count)
-        tokens[copied] = WIRE_NO_TOKEN;
-    int error = run_step(run, count, count);
-    if (error)
-        return error;
-    error = send_scores(run, position, tokens + 1, count);
-    for (uint32_t i = 0; !error && run->job->flags & WIRE_RUN_FLAG_LOGITS && i < count; i++)
-        error = send_logits(run, engine_logits(run->job->engine, i), position + i);
-    run_progress(run);
-    return error;
+        scores->tokens[copied] = WIRE_NO_TOKEN;
+    scores->position = engine_length(run->job.engine, session);
+    return (struct run_rows){count, count};
 }
 
-void score_run(const struct port *port, const struct job *job)
+void score_take(struct run *run)
 {
-    struct run run;
-    run_begin(&run, port, job);
-    int error = 0;
-    while (!error && pending_count(job->session))
-        error = score_step(&run);
-    run_end(&run, error, WIRE_REASON_LENGTH);
+    struct run_scores *scores = &run->scores;
+    scores->count = engine_length(run->job.engine, run->job.session) - scores->position;
+    scores->sent = 0;
+}
+
+int score_is_over(const struct run *run)
+{
+    return !run->scores.count && !pending_count(run->job.session);
 }

@@ -12,6 +12,8 @@
 
 #include <stdint.h>
 
+#include "jobs/job.h"
+
 struct stream_facts {
     uint32_t request; /* id of the run; 0: there was none */
     uint32_t session;
@@ -20,20 +22,12 @@ struct stream_facts {
 
 void stream_init(void);
 
-/* Begins the record of a new run, listened to by the host of this epoch. */
-void stream_begin(uint32_t request, uint32_t session);
+/* Begins the record of a job that is to start, listened to by the host of this epoch, and becomes
+ * the job's sink: it takes tokens until WIRE_TOKEN_LOG of them wait to be sent. */
+void stream_begin(struct job *job);
 
-/* Whether there is room for another token: not where WIRE_TOKEN_LOG of them wait to be sent. */
-int stream_has_room(void);
-
-/* Appends a token; there must be room. */
-void stream_put_token(uint32_t token, uint32_t time_us, uint32_t digest);
-
-/* Ends the run with a DONE or ERROR of at most WIRE_DONE_SIZE bytes, sent behind the tokens. */
-void stream_end(uint8_t type, const uint8_t *payload, uint32_t size);
-
-/* Sends what the link has room for. Returns whether all has been sent that anyone listens to. */
-int stream_pump(void);
+/* Sends what the link has room for. */
+void stream_pump(void);
 
 /* A new epoch: nobody listens until stream_resume(). */
 void stream_detach(void);

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "gen/errors.h"
-#include "terminal/terminal.h"
 #include "link/window.h"
 
 #define READ_BYTES   64u
@@ -12,7 +11,8 @@
 
 static struct {
     const struct port *port;
-    link_receiver receiver;
+    struct link_receiver receiver;
+    struct link_filter filter;
     struct frame_reader reader;
     struct link_counters counters;
     struct window window;
@@ -31,11 +31,12 @@ static struct {
 
 static uint8_t wire[FRAME_WIRE_BYTES];
 
-void link_init(const struct port *port, link_receiver receiver)
+void link_init(const struct port *port, struct link_receiver receiver, struct link_filter filter)
 {
     memset(&line, 0, sizeof line);
     line.port = port;
     line.receiver = receiver;
+    line.filter = filter;
 }
 
 int link_open(const struct frame *hello, uint32_t nonce)
@@ -168,7 +169,7 @@ static void take_frame(const struct frame *frame)
     line.spoiled = 0;
     /* HELLO is exempt from epoch and version, or two ends that disagree could never say so. */
     if (frame->type == WIRE_TYPE_HELLO) {
-        line.receiver(frame);
+        line.receiver.receive(line.receiver.context, frame);
         return;
     }
     if (!line.open || frame->epoch != line.epoch) {
@@ -189,13 +190,13 @@ static void take_frame(const struct frame *frame)
         return; /* its answer might find no room */
     }
     line.counters.received++;
-    line.receiver(frame);
+    line.receiver.receive(line.receiver.context, frame);
 }
 
 static void take_byte(uint8_t byte)
 {
     struct frame frame;
-    if (terminal_takes(byte))
+    if (line.filter.takes(line.filter.context, byte))
         return;
     int got = frame_reader_push(&line.reader, byte, &frame);
     if (got < 0) {

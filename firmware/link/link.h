@@ -22,10 +22,21 @@ struct link_counters {
     uint32_t repeated;
 };
 
-typedef void (*link_receiver)(const struct frame *frame);
+/* Who gets the good frames. */
+struct link_receiver {
+    void (*receive)(void *context, const struct frame *frame);
+    void *context;
+};
+
+/* Who sees each received byte first, and takes those outside of frames: takes() returns whether it
+ * has taken the byte. */
+struct link_filter {
+    int (*takes)(void *context, uint8_t byte);
+    void *context;
+};
 
 /* Starts in epoch 0, in which only HELLO is taken. */
-void link_init(const struct port *port, link_receiver receiver);
+void link_init(const struct port *port, struct link_receiver receiver, struct link_filter filter);
 
 /* Receives what has arrived, at most a few kilobytes a call so that a flood cannot stop the engine,
  * gives good frames to the receiver, and sends what is due: acknowledgements, repetitions. Returns

@@ -4,17 +4,16 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "engine/engine.h"
+#include "common/crc32c.h"
 #include "common/le.h"
 #include "gen/errors.h"
 #include "gen/wire.h"
-#include "common/crc32c.h"
+#include "jobs/pending.h"
 #include "link/answer.h"
 #include "link/link.h"
-#include "jobs/pending.h"
-#include "serve/serve.h"
 
 struct range {
+    const struct serve *serve;
     uint32_t space; /* WIRE_SPACE_* */
     uint32_t session;
     uint64_t offset;
@@ -24,32 +23,25 @@ struct range {
 
 #define PIECE_BYTES 512u
 
-static const struct port *port;
-static struct engine *engine;
 static uint8_t answer[WIRE_MAX_PAYLOAD];
 static uint8_t slot_piece[PIECE_BYTES];
-
-void transfer_init(const struct port *the_port, struct engine *the_engine)
-{
-    port = the_port;
-    engine = the_engine;
-}
 
 /* Whether the range is there. Returns 0, E_PARAMETER, E_NOT_READY, E_SESSION or E_RANGE. */
 static int range_check(struct range *range)
 {
+    const struct port *port = range->serve->port;
     uint64_t total = port->image_area ? port->image_area_size : 0;
     if (range->space > WIRE_SPACE_SLOT || (range->space == WIRE_SPACE_SLOT && !port->slot))
         return E_PARAMETER;
     if (range->space == WIRE_SPACE_SLOT)
         total = port->slot->bytes;
     if (range->space == WIRE_SPACE_SESSION) {
-        range->model = serve_model();
+        range->model = engine_model(range->serve->engine);
         if (!range->model)
             return E_NOT_READY;
         if (range->session >= range->model->sessions)
             return E_SESSION;
-        total = engine_state_bytes(engine, range->session);
+        total = engine_state_bytes(range->serve->engine, range->session);
     }
     return range->offset <= total && range->size <= total - range->offset ? 0 : E_RANGE;
 }
@@ -58,9 +50,9 @@ static int range_check(struct range *range)
 static uint8_t *piece_at(const struct range *range, uint64_t offset, uint64_t *size)
 {
     if (range->space == WIRE_SPACE_IMAGE)
-        return port->image_area + offset;
+        return range->serve->port->image_area + offset;
     uint64_t there;
-    uint8_t *piece = engine_state_at(engine, range->session, offset, &there);
+    uint8_t *piece = engine_state_at(range->serve->engine, range->session, offset, &there);
     *size = there < *size ? there : *size;
     return piece;
 }
@@ -72,7 +64,7 @@ static const uint8_t *piece_read(const struct range *range, uint64_t offset, uin
     if (range->space != WIRE_SPACE_SLOT)
         return piece_at(range, offset, size);
     *size = *size < PIECE_BYTES ? *size : PIECE_BYTES;
-    return port->slot->read(offset, slot_piece, (uint32_t)*size) ? NULL : slot_piece;
+    return range->serve->port->slot->read(offset, slot_piece, (uint32_t)*size) ? NULL : slot_piece;
 }
 
 static int range_read(const struct range *range, uint8_t *to)
@@ -103,7 +95,7 @@ static int range_sum(const struct range *range, uint32_t *crc)
 /* Tokens of the history are indices later on: whole ones, and of the vocabulary. */
 static int tokens_check(const struct range *range, const uint8_t *from)
 {
-    uint64_t history = engine_state_history_bytes(engine, range->session);
+    uint64_t history = engine_state_history_bytes(range->serve->engine, range->session);
     if (range->offset >= history)
         return 0;
     uint64_t inside = history - range->offset;
@@ -119,12 +111,12 @@ static int tokens_check(const struct range *range, const uint8_t *from)
 static int range_write(struct range *range, const uint8_t *from)
 {
     int error = range_check(range);
-    if (!error && range->space == WIRE_SPACE_IMAGE && serve_model())
+    if (!error && range->space == WIRE_SPACE_IMAGE && engine_model(range->serve->engine))
         error = E_LOADED;
     if (!error && range->space == WIRE_SPACE_SESSION)
         error = tokens_check(range, from);
     if (!error && range->space == WIRE_SPACE_SLOT)
-        return port->slot->write(range->offset, from, range->size);
+        return range->serve->port->slot->write(range->offset, from, range->size);
     for (uint64_t done = 0, size; !error && done < range->size; done += size) {
         size = range->size - done;
         memcpy(piece_at(range, range->offset + done, &size), from + done, size);
@@ -134,11 +126,12 @@ static int range_write(struct range *range, const uint8_t *from)
 
 /* ---- requests ---- */
 
-void transfer_receive_read(const struct frame *frame)
+void transfer_receive_read(struct serve *serve, const struct frame *frame)
 {
     const uint8_t *p = frame->payload;
-    struct range range = {wire_read_space(p), wire_read_session(p), wire_read_offset(p),
-                          wire_read_size(p), NULL};
+    struct range range = {
+        serve, wire_read_space(p), wire_read_session(p), wire_read_offset(p), wire_read_size(p),
+        NULL};
     uint32_t request = wire_read_request(p);
     int error = range.size > WIRE_MAX_DATA_BYTES ? E_PARAMETER : range_check(&range);
     if (!error)
@@ -153,11 +146,15 @@ void transfer_receive_read(const struct frame *frame)
     link_send(WIRE_TYPE_DATA, WIRE_CHANNEL_CONTROL, answer, WIRE_DATA_SIZE + range.size);
 }
 
-void transfer_receive_write(const struct frame *frame)
+void transfer_receive_write(struct serve *serve, const struct frame *frame)
 {
     const uint8_t *p = frame->payload;
-    struct range range = {wire_write_space(p), wire_write_session(p), wire_write_offset(p),
-                          wire_write_count(p), NULL};
+    struct range range = {serve,
+                          wire_write_space(p),
+                          wire_write_session(p),
+                          wire_write_offset(p),
+                          wire_write_count(p),
+                          NULL};
     int error = range_write(&range, p + WIRE_WRITE_SIZE);
     if (error)
         answer_refuse(wire_write_request(p), frame->type, error, range.offset);
@@ -165,11 +162,11 @@ void transfer_receive_write(const struct frame *frame)
         answer_ok(wire_write_request(p), range.size);
 }
 
-void transfer_receive_sum(const struct frame *frame)
+void transfer_receive_sum(struct serve *serve, const struct frame *frame)
 {
     const uint8_t *p = frame->payload;
-    struct range range = {wire_sum_space(p), wire_sum_session(p), wire_sum_offset(p),
-                          wire_sum_size(p), NULL};
+    struct range range = {
+        serve, wire_sum_space(p), wire_sum_session(p), wire_sum_offset(p), wire_sum_size(p), NULL};
     uint32_t crc;
     int error = range.size > WIRE_SUM_BYTES ? E_PARAMETER : range_check(&range);
     if (!error)
@@ -180,7 +177,8 @@ void transfer_receive_sum(const struct frame *frame)
         answer_ok(wire_sum_request(p), crc);
 }
 
-void transfer_receive_state(const struct frame *frame, const struct engine_info *model)
+void transfer_receive_state(struct serve *serve, const struct frame *frame,
+                            const struct engine_info *model)
 {
     uint32_t session = wire_state_session(frame->payload), tokens[WIRE_MAX_STATE_TOKENS];
     int error = session < model->sessions ? 0 : E_SESSION;
@@ -192,10 +190,10 @@ void transfer_receive_state(const struct frame *frame, const struct engine_info 
     }
     uint32_t count = pending_copy(session, tokens, WIRE_MAX_STATE_TOKENS);
     wire_state_reply_set_request(answer, wire_state_request(frame->payload));
-    wire_state_reply_set_length(answer, engine_length(engine, session));
-    wire_state_reply_set_high(answer, engine_high(engine, session));
+    wire_state_reply_set_length(answer, engine_length(serve->engine, session));
+    wire_state_reply_set_high(answer, engine_high(serve->engine, session));
     wire_state_reply_set_count(answer, count);
-    wire_state_reply_set_bytes(answer, engine_state_bytes(engine, session));
+    wire_state_reply_set_bytes(answer, engine_state_bytes(serve->engine, session));
     for (uint32_t i = 0; i < count; i++)
         le_put_u32(answer + WIRE_STATE_REPLY_SIZE + 4u * i, tokens[i]);
     link_send(WIRE_TYPE_STATE_REPLY, WIRE_CHANNEL_CONTROL, answer,

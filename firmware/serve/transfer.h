@@ -7,16 +7,14 @@
  * transfer goes on by comparing sums.
  */
 
-#include "engine/engine.h"
 #include "link/frame.h"
-#include "common/port.h"
-
-void transfer_init(const struct port *port, struct engine *engine);
+#include "serve/serve.h"
 
 /* Each answers its request. */
-void transfer_receive_read(const struct frame *frame);
-void transfer_receive_write(const struct frame *frame);
-void transfer_receive_sum(const struct frame *frame);
-void transfer_receive_state(const struct frame *frame, const struct engine_info *model);
+void transfer_receive_read(struct serve *serve, const struct frame *frame);
+void transfer_receive_write(struct serve *serve, const struct frame *frame);
+void transfer_receive_sum(struct serve *serve, const struct frame *frame);
+void transfer_receive_state(struct serve *serve, const struct frame *frame,
+                            const struct engine_info *model);
 
 #endif

@@ -28,7 +28,7 @@
 #include "tokenizer/tokenizer.h"
 #include "gen/image_format.h"
 #include "common/crc32c.h"
-#include "jobs/job.h"
+#include "jobs/run.h"
 #include "port/hosted_harts.h"
 
 #define MAX_PAIRS    4u

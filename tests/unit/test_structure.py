@@ -51,7 +51,6 @@ UPWARD: frozenset[str] = frozenset()
 """Imports that point upward."""
 LONG_FILES: frozenset[str] = frozenset(
     {
-        "firmware/serve/dispatch.c",
         "host/talk/talk.py",
         "tests/fuzz/image_mutants.py",
         "tests/fuzz/mutators.py",

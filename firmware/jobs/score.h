@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef JOBS_SCORE_H
+#define JOBS_SCORE_H
+
+/* SCORE: how likely each pending token is behind those before it. Results go to the host as they
+ * are made, and none is kept. */
+
+#include "jobs/run.h"
+
+/* What the run evaluates next. */
+struct run_rows score_rows(struct run *run);
+
+/* The rows were evaluated: their results are to be sent. */
+void score_take(struct run *run);
+
+/* Sends what the link has room for. Returns whether no result is left to be sent. */
+int score_pump(struct run *run);
+
+int score_is_over(const struct run *run);
+
+#endif
