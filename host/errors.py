@@ -66,6 +66,12 @@ DEVICE_ERRORS: tuple[DeviceError, ...] = (
     DeviceError(15, "IMAGE_KEY", "the image is signed by another key", "sign it by the key of this firmware"),
     DeviceError(16, "IMAGE_SIGNATURE", "the image's signature is wrong", "copy the image again, or sign it again"),
     DeviceError(17, "IMAGE_OLD", "the image is older than this firmware accepts", "use a newer image"),
+    DeviceError(
+        18,
+        "IMAGE_NEW",
+        "the image asks for something that this firmware does not know yet",
+        "build the firmware again from a newer version, or pack the image with the firmware's own",
+    ),
     # 32..: the engine's rows
     DeviceError(32, "ROWS", "more rows than the plan allows, or none", "send fewer rows"),
     DeviceError(33, "SESSION", "the session does not exist", "use a session below the image's number of sessions"),

@@ -8,6 +8,35 @@
 #include "gen/errors.h"
 #include "trust/trust.h"
 
+/* Words between bytes, for a program has a tail an op. */
+int image_is_zero(const uint8_t *p, uint64_t from, uint64_t to)
+{
+    uint8_t bits = 0;
+
+    for (; from < to && (uintptr_t)(p + from) % 8; from++)
+        bits |= p[from];
+    for (; from < to && to - from >= 8; from += 8) {
+        uint64_t word;
+        __builtin_memcpy(&word, __builtin_assume_aligned(p + from, 8), sizeof word);
+        if (word)
+            return 0;
+    }
+    for (; from < to; from++)
+        bits |= p[from];
+    return bits == 0;
+}
+
+/* What only a newer writer sets. */
+static int check_unused(const uint8_t *p)
+{
+    uint32_t end = IMAGE_SECTION_TABLE_OFFSET + image_header_section_count(p) * IMAGE_SECTION_SIZE;
+
+    if (image_header_flags(p) || !image_is_zero(p, IMAGE_HEADER_SIZE, IMAGE_SECTION_TABLE_OFFSET) ||
+        !image_is_zero(p, end, IMAGE_HEADER_DIGEST_OFFSET))
+        return E_IMAGE_NEW;
+    return 0;
+}
+
 static int check_header(const uint8_t *p, uint64_t limit)
 {
     static const uint8_t magic[] = IMAGE_MAGIC_BYTES;
@@ -17,17 +46,20 @@ static int check_header(const uint8_t *p, uint64_t limit)
         return E_IMAGE_ABSENT;
     if (limit < IMAGE_HEADER_BYTES)
         return E_IMAGE_TRUNCATED;
-    /* Before the digest, for another major version may keep it elsewhere. */
+    /* Before the digest, for another major version may keep it elsewhere, and another hash has
+     * another one. */
     if (image_header_version_major(p) != IMAGE_VERSION_MAJOR)
         return E_IMAGE_VERSION;
+    if (image_header_hash(p) != IMAGE_HASH_ID_SHA256)
+        return E_IMAGE_NEW;
     sha256_digest(p, IMAGE_HEADER_DIGEST_OFFSET, digest);
     if (memcmp(p + IMAGE_HEADER_DIGEST_OFFSET, digest, sizeof digest))
         return E_IMAGE_HEADER;
     if (image_header_file_size(p) > limit)
         return E_IMAGE_TRUNCATED;
-    if (image_header_section_count(p) > IMAGE_MAX_SECTIONS || image_header_flags(p))
+    if (image_header_section_count(p) > IMAGE_MAX_SECTIONS)
         return E_IMAGE_HEADER;
-    return 0;
+    return check_unused(p);
 }
 
 /* One entry of the table: known or optional, no id twice, exactly where the section before it ends,
@@ -38,8 +70,9 @@ static int add_section(struct image *image, const uint8_t *entry, uint64_t *end,
     uint64_t offset = image_section_offset(entry), size = image_section_size(entry);
 
     *detail = id;
-    if (flags & ~IMAGE_SECTION_FLAG_REQUIRED)
-        return E_IMAGE_SECTION;
+    if ((flags & ~IMAGE_SECTION_FLAG_REQUIRED) ||
+        !image_is_zero(entry, IMAGE_SECTION_RESERVED_OFFSET, IMAGE_SECTION_SIZE))
+        return E_IMAGE_NEW;
     if (offset != checked_align(*end, IMAGE_SECTION_ALIGN) ||
         !checked_range(offset, size, image->size))
         return E_IMAGE_SECTION;
@@ -47,7 +80,7 @@ static int add_section(struct image *image, const uint8_t *entry, uint64_t *end,
     if (image->parts[IMAGE_SECTION_ID_HASHES].data && id != IMAGE_SECTION_ID_SIGNATURE)
         return E_IMAGE_SECTION;
     if (id == 0 || id > IMAGE_SECTION_ID_BPE)
-        return flags & IMAGE_SECTION_FLAG_REQUIRED ? E_IMAGE_SECTION : 0;
+        return flags & IMAGE_SECTION_FLAG_REQUIRED ? E_IMAGE_NEW : 0;
     if (image->parts[id].data)
         return E_IMAGE_SECTION;
     image->parts[id].data = image->base + offset;
@@ -85,14 +118,6 @@ static int check_hashes(const struct image *image, uint64_t *detail)
     return memcmp(root, image->base + IMAGE_HEADER_ROOT_OFFSET, sizeof root) ? E_IMAGE_HASH : 0;
 }
 
-static int are_zeros(const struct image *image, uint64_t from, uint64_t to)
-{
-    for (; from < to; from++)
-        if (image->base[from])
-            return 0;
-    return 1;
-}
-
 /* What stands behind the leaves' digests is vouched for by nothing: there is a signature, whose
  * bytes speak for themselves, and zeros. The gaps are shorter than a page each. */
 static int check_tail(const struct image *image, uint64_t *detail)
@@ -104,11 +129,11 @@ static int check_tail(const struct image *image, uint64_t *detail)
     *detail = IMAGE_SECTION_ID_HASHES;
     if (signature->data > hashes->data) {
         uint64_t start = (uint64_t)(signature->data - image->base);
-        if (signature->size != IMAGE_SIGNATURE_SIZE || !are_zeros(image, at, start))
+        if (signature->size != IMAGE_SIGNATURE_SIZE || !image_is_zero(image->base, at, start))
             return E_IMAGE_SECTION;
         at = start + signature->size;
     }
-    return are_zeros(image, at, image->size) ? 0 : E_IMAGE_SECTION;
+    return image_is_zero(image->base, at, image->size) ? 0 : E_IMAGE_SECTION;
 }
 
 int image_open(struct image *image, const uint8_t *base, uint64_t limit, uint64_t *detail)

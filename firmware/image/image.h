@@ -44,6 +44,9 @@ struct image_plan {
     uint64_t pages;       /* of all sessions and states; likewise */
 };
 
+/* Whether the bytes [from, to) behind p are zeros: what later versions may use. */
+int image_is_zero(const uint8_t *p, uint64_t from, uint64_t to);
+
 /* Header, its digest, section table, and the hash root over the HASHES section. */
 int image_open(struct image *image, const uint8_t *base, uint64_t limit, uint64_t *detail);
 

@@ -14,6 +14,15 @@ static int check_limits(const uint8_t *p)
     return 0;
 }
 
+/* What only a newer writer sets: a plan that an older firmware would misread. */
+static int check_known(const uint8_t *p, uint64_t size)
+{
+    if (image_plan_output_kind(p) != IMAGE_OUTPUT_KIND_LOGITS || image_plan_output_whole_step(p) ||
+        image_plan_flags(p) || !image_is_zero(p, IMAGE_PLAN_SIZE, size))
+        return E_IMAGE_NEW;
+    return 0;
+}
+
 static int check_numbers(const uint8_t *p)
 {
     uint32_t vocab = image_plan_vocab(p), bos = image_plan_bos(p);
@@ -28,10 +37,10 @@ static int check_numbers(const uint8_t *p)
         return E_IMAGE_PLAN;
     if (image_plan_stop_count(p) > IMAGE_MAX_STOP_IDS)
         return E_IMAGE_PLAN;
-    for (uint32_t i = 0; i < image_plan_stop_count(p); i++)
-        if (image_plan_stop_ids(p, i) >= vocab)
+    for (uint32_t i = 0; i < IMAGE_MAX_STOP_IDS; i++)
+        if (image_plan_stop_ids(p, i) >= (i < image_plan_stop_count(p) ? vocab : 1))
             return E_IMAGE_PLAN;
-    return 0;
+    return image_plan_output_width(p) == vocab ? 0 : E_IMAGE_PLAN;
 }
 
 /* The tables that the plan counts are exactly as long. */
@@ -68,18 +77,20 @@ static int check_logits(const struct image_plan *plan)
 int image_read_plan(const struct image *image, struct image_plan *plan, uint64_t *detail)
 {
     const uint8_t *p = image->parts[IMAGE_SECTION_ID_PLAN].data;
+    uint64_t size = image->parts[IMAGE_SECTION_ID_PLAN].size;
     int error;
 
     *detail = IMAGE_SECTION_ID_PLAN;
-    if (image->parts[IMAGE_SECTION_ID_PLAN].size != IMAGE_PLAN_SIZE)
+    if (size < IMAGE_PLAN_SIZE || size > IMAGE_SECTION_ALIGN)
         return E_IMAGE_SECTION;
-    error = check_limits(p);
+    error = check_known(p, size);
+    error = error ? error : check_limits(p);
     error = error ? error : check_numbers(p);
     error = error ? error : check_tables(image, p, detail);
     if (error)
         return error;
     *detail = IMAGE_SECTION_ID_PLAN;
-    if (image_plan_logits_stride(p) > LIMIT_VOCAB)
+    if (image_plan_output_stride(p) > LIMIT_VOCAB)
         return E_IMAGE_PLAN;
     plan->vocab = image_plan_vocab(p);
     plan->context = image_plan_context(p);
@@ -90,8 +101,8 @@ int image_read_plan(const struct image *image, struct image_plan *plan, uint64_t
     plan->tensor_count = image_plan_tensor_count(p);
     plan->state_count = image_plan_state_count(p);
     plan->op_count = image_plan_op_count(p);
-    plan->logits_offset = (uint64_t)image_plan_logits_offset(p) * IMAGE_ARENA_UNIT;
-    plan->logits_stride = image_plan_logits_stride(p) * (IMAGE_ARENA_UNIT / 4);
+    plan->logits_offset = (uint64_t)image_plan_output_offset(p) * IMAGE_ARENA_UNIT;
+    plan->logits_stride = image_plan_output_stride(p) * (IMAGE_ARENA_UNIT / 4);
     plan->arena_bytes = image_plan_arena_bytes(p);
     plan->runtime_bytes = image_plan_runtime_bytes(p);
     return check_logits(plan);

@@ -16,25 +16,19 @@ struct known {
 #define KNOWN(name, NAME) [IMAGE_OP_ID_##NAME] = {&op_kind_##name, IMAGE_OP_##NAME##_SIZE},
 static const struct known known[] = {IMAGE_OPS(KNOWN)};
 
-static int are_zeros(const uint8_t *p, uint32_t size)
-{
-    for (uint32_t i = 0; i < size; i++)
-        if (p[i])
-            return 0;
-    return 1;
-}
-
 /* Bytes behind an op's fields are for later versions of it. */
 static int find_kind(const uint8_t *p, const struct op_kind **kind)
 {
-    uint32_t id = image_op_head_id(p), used;
+    uint32_t id = image_op_head_id(p);
 
     if (id >= sizeof known / sizeof known[0] || !known[id].kind)
-        return E_IMAGE_OP;
-    used = IMAGE_OP_HEAD_SIZE + known[id].size;
+        return E_IMAGE_NEW;
     *kind = known[id].kind;
-    if (image_op_head_version(p) != (*kind)->version || !are_zeros(p + used, IMAGE_OP_BYTES - used))
-        return E_IMAGE_OP;
+    if (image_op_head_version(p) != (*kind)->version ||
+        image_op_head_domain(p) > IMAGE_DOMAIN_LOGIT_ROWS ||
+        !image_is_zero(p, IMAGE_OP_HEAD_RESERVED_OFFSET, IMAGE_OP_HEAD_SIZE) ||
+        !image_is_zero(p, IMAGE_OP_HEAD_SIZE + known[id].size, IMAGE_OP_BYTES))
+        return E_IMAGE_NEW;
     return 0;
 }
 
@@ -63,8 +57,6 @@ static int read_op(struct reader *r, const uint8_t *p, struct op *op, struct flo
     op->domain = image_op_head_domain(p);
     op->weight = IMAGE_NO_TENSOR;
     op->run = kind->run;
-    if (op->domain > IMAGE_DOMAIN_LOGIT_ROWS)
-        return E_IMAGE_OP;
     r->op = op;
     r->read_count = r->write_count = 0;
     error = kind->decode(r, p + IMAGE_OP_HEAD_SIZE, op);

@@ -46,6 +46,9 @@ static int read_state(const uint8_t *p, const struct image_plan *plan, struct st
 {
     int error;
 
+    if (image_state_kind(p) != IMAGE_STATE_KIND_KV_PAGES ||
+        !image_is_zero(p, IMAGE_STATE_RESERVED_OFFSET, IMAGE_STATE_SIZE))
+        return E_IMAGE_NEW;
     state->format = image_state_format(p);
     state->kv_heads = image_state_kv_heads(p);
     state->head_dim = image_state_head_dim(p);
@@ -82,10 +85,11 @@ int image_read_states(const struct image *image, struct image_plan *plan, struct
     plan->page_stride = 0;
     for (uint32_t i = 0; i < plan->state_count; i++) {
         int error = read_state(p + i * IMAGE_STATE_SIZE, plan, &states[i]);
-        uint64_t stride = checked_align(states[i].page_bytes, 64);
+        uint64_t stride;
         *detail = i;
         if (error)
             return error;
+        stride = checked_align(states[i].page_bytes, 64);
         plan->pages += (uint64_t)states[i].pages * plan->sessions;
         plan->page_stride = stride > plan->page_stride ? stride : plan->page_stride;
     }

@@ -75,6 +75,8 @@ static int check_tensor(const struct image *image, uint32_t index)
     uint64_t offset = image_tensor_offset(p), size = image_tensor_size(p);
     struct kernel_weight weight;
 
+    if (!image_is_zero(p, IMAGE_TENSOR_RESERVED_OFFSET, IMAGE_TENSOR_SIZE))
+        return E_IMAGE_NEW;
     if (!check_layout(image_tensor_format(p), image_tensor_layout(p)))
         return E_IMAGE_TENSOR;
     if (!image_tensor_rows(p) || !image_tensor_cols(p))

@@ -116,8 +116,9 @@ static int check_ids(const struct tokenizer *t)
             return 0;
     }
     for (uint32_t i = 0; i < t->added_count; i++) {
-        uint32_t id = image_bpe_added_id(t->added + i * IMAGE_BPE_ADDED_SIZE);
-        if (id >= t->vocab)
+        const uint8_t *added = t->added + i * IMAGE_BPE_ADDED_SIZE;
+        uint32_t id = image_bpe_added_id(added);
+        if (id >= t->vocab || image_bpe_added_flags(added) & ~IMAGE_ADDED_FLAG_SPECIAL)
             return 0;
         /* An empty one would be found again and again at the same place. */
         uint32_t size = tokenizer_bytes(t, id).size;

@@ -14,7 +14,7 @@ from host.families import build_graph
 from host.files.source import Source, Tokenizer
 from host.ir.graph import Graph
 from host.ir.lowering import PlanOptions
-from host.schema.image import MAX_STOP_IDS, NO_TENSOR, Format, Layout, Overflow, runtime_bytes
+from host.schema.image import MAX_STOP_IDS, NO_TENSOR, Format, Layout, OutputKind, Overflow, runtime_bytes
 from host.schema.limits import (
     LIMIT_CONTEXT,
     LIMIT_LOGIT_ROWS,
@@ -155,11 +155,15 @@ def _plan(tokenizer: Tokenizer | None, compiled: Compiled, fixed: PlanOptions) -
         "tensor_count": len(lowered.tensors),
         "state_count": len(lowered.states),
         "op_count": len(lowered.ops),
-        "logits_offset": lowered.logits_offset,
-        "logits_stride": lowered.logits_stride,
+        "output_kind": OutputKind.LOGITS,
+        "output_width": graph.vocab,
+        "output_whole_step": 0,
+        "output_offset": lowered.logits_offset,
+        "output_stride": lowered.logits_stride,
         "arena_bytes": lowered.arena_bytes,
         "runtime_bytes": compiled.runtime(fixed.sessions),
         "bos": NO_TENSOR if bos is None else bos,
+        "flags": 0,
         "stop_count": len(stop_ids),
         "stop_ids": stop_ids + [0] * (MAX_STOP_IDS - len(stop_ids)),
     }

@@ -44,8 +44,8 @@ def image_facts(image: Image) -> dict[str, Any]:
         "image_version": image.header["image_version"],
         "file_size": image.header["file_size"],
         "sections": {s.name: {"offset": at, "size": size} for s, (at, size) in image.sections.items()},
-        "plan": image.plan | {"overflow": image.plan["overflow"].name},
-        "states": [state | {"format": state["format"].name} for state in image.states],
+        "plan": image.plan | {name: image.plan[name].name for name in ("overflow", "output_kind")},
+        "states": [state | {name: state[name].name for name in ("kind", "format")} for state in image.states],
         "tensors": [vars(t) | {"format": t.format.name, "layout": t.layout.name} for t in image.tensors],
         "program": [{"op": op.name.upper(), "domain": op.domain.name} | _named(op) for op in image.ops],
         "manifest": image.manifest,
@@ -160,11 +160,11 @@ def image_text(image: Image) -> Iterator[str]:
     for section, (offset, size) in image.sections.items():
         yield f"{section.name.lower():<10} {offset:>10} {size:>11}"
     yield ""
-    yield "state  format  KV heads  head dim  window  sinks  pages  page bytes"
+    yield "state  kind      format  KV heads  head dim  window  sinks  pages  page bytes"
     for index, s in enumerate(image.states):
         yield (
-            f"{index:>5}  {s['format'].name.lower():<6}  {s['kv_heads']:>8}  {s['head_dim']:>8}  "
-            f"{s['window']:>6}  {s['sinks']:>5}  {s['pages']:>5}  {s['page_bytes']:>10}"
+            f"{index:>5}  {s['kind'].name.lower():<8}  {s['format'].name.lower():<6}  {s['kv_heads']:>8}  "
+            f"{s['head_dim']:>8}  {s['window']:>6}  {s['sinks']:>5}  {s['pages']:>5}  {s['page_bytes']:>10}"
         )
     yield ""
     yield "tensor  format  layout  rows x cols        offset      bytes  name"

@@ -37,8 +37,10 @@ from host.schema.image import (
     SECTION_TABLE_OFFSET,
     VERSION_MAJOR,
     Format,
+    HashId,
     Header,
     Layout,
+    OutputKind,
     Overflow,
     Plan,
     Section,
@@ -46,6 +48,7 @@ from host.schema.image import (
     SectionId,
     Signature,
     State,
+    StateKind,
     Tensor,
     align,
     tensor_bytes,
@@ -114,25 +117,43 @@ class Image:
         if len(page) < HEADER_BYTES:
             raise self._fail(f"the image is truncated: {len(page)} bytes, not even a header")
         header: dict[str, Any] = plain(self._parse(Header, page, "header"))
-        if header["version_major"] != VERSION_MAJOR:
-            raise self._fail(
-                f"the image has format version {header['version_major']}.{header['version_minor']}, "
-                f"this program reads {VERSION_MAJOR}",
-                "pack the model again with this version",
-            )
+        self._check_versions(header)
         if hashlib.sha256(page[:HEADER_DIGEST_OFFSET]).digest() != page[HEADER_DIGEST_OFFSET:]:
             raise self._fail("the header is damaged (its digest does not match)")
         if header["file_size"] > self._size:
             raise self._fail(f"the image is truncated: {self._size} of {header['file_size']} bytes")
-        if header["section_count"] > MAX_SECTIONS or header["flags"]:
+        if header["section_count"] > MAX_SECTIONS:
             raise self._fail("the header contradicts itself")
+        table = page[SECTION_TABLE_OFFSET + header["section_count"] * Section.sizeof() : HEADER_DIGEST_OFFSET]
+        if header["flags"] or any(page[Header.sizeof() : SECTION_TABLE_OFFSET]) or any(table):
+            raise self._newer("the header has fields that are not known here")
         return header
+
+    def _check_versions(self, header: dict[str, Any]) -> None:
+        """Before the digest, for another major version may keep it elsewhere, and another hash has another one."""
+        major = header["version_major"]
+        if major < VERSION_MAJOR:
+            raise self._fail(
+                f"the image has the old format version {major}, this program reads {VERSION_MAJOR}",
+                "pack the model again: host pack MODEL --board BOARD",
+            )
+        if major > VERSION_MAJOR:
+            raise self._newer(f"the image has format version {major}, this program reads {VERSION_MAJOR}")
+        if header["hash"] not in set(HashId):
+            raise self._newer(f"the image is hashed by method {header['hash']}, which is not known here")
+
+    def _newer(self, what: str) -> ImageError:
+        """For what a later version of the format may bring."""
+        return self._fail(what, "use a newer version of this program")
 
     def _read_sections(self, page: bytes) -> dict[SectionId, tuple[int, int]]:
         found: dict[SectionId, tuple[int, int]] = {}
         end = HEADER_BYTES
         for index in range(self.header["section_count"]):
-            entry = Section.parse(page[SECTION_TABLE_OFFSET + index * Section.sizeof() :])
+            data = page[SECTION_TABLE_OFFSET + index * Section.sizeof() :]
+            entry = self._record(Section, data, f"entry {index} of the section table")
+            if entry.flags & ~int(SectionFlag.REQUIRED):
+                raise self._newer(f"section {entry.id} has flags that are not known here")
             if entry.offset != align(end, SECTION_ALIGN) or entry.offset + entry.size > self.header["file_size"]:
                 raise self._fail(f"section {entry.id} lies at a wrong place")
             end = entry.offset + entry.size
@@ -140,7 +161,7 @@ class Image:
                 raise self._fail(f"section {entry.id} lies behind the hashes, which do not cover it")
             if entry.id not in set(SectionId):
                 if entry.flags & SectionFlag.REQUIRED:
-                    raise self._fail(f"section {entry.id} is unknown", "use a newer version of this program")
+                    raise self._newer(f"section {entry.id} is unknown")
                 continue
             if SectionId(entry.id) in found:
                 raise self._fail(f"section {SectionId(entry.id).name} is there twice")
@@ -221,17 +242,29 @@ class Image:
             raise self._fail(f"section {section.name} has {len(data)} bytes where the plan says {record * count}")
         return [data[i * record : (i + 1) * record] for i in range(count)]
 
+    def _record(self, struct: Struct, data: bytes, what: str) -> Container:
+        """A record whose reserved bytes are 0: else it has fields of a later version."""
+        try:
+            return struct.parse(data)
+        except ConstructError as error:
+            raise self._newer(f"{what} has fields that are not known here") from error
+
     def _read_plan(self) -> dict[str, Any]:
         data = self.section(SectionId.PLAN)
-        if len(data) != Plan.sizeof():
-            raise self._fail(f"the plan has {len(data)} bytes instead of {Plan.sizeof()}")
+        if not Plan.sizeof() <= len(data) <= SECTION_ALIGN:
+            raise self._fail(f"the plan has {len(data)} bytes, at least {Plan.sizeof()} are expected")
         plan: dict[str, Any] = plain(Plan.parse(data))
+        plan["output_kind"] = self._enum(OutputKind, plan["output_kind"], "the plan")
+        if plan["output_whole_step"] or plan["flags"] or any(data[Plan.sizeof() :]):
+            raise self._newer("the plan has fields that are not known here")
+        if plan["output_width"] != plan["vocab"]:
+            raise self._fail(f"the plan has logits of {plan['output_width']} tokens, and {plan['vocab']} in all")
         plan["overflow"] = self._enum(Overflow, plan["overflow"], "the plan")
         return plan
 
     def _enum(self, enum: type[IntEnum], value: int, where: str) -> Any:
         if value not in set(enum):
-            raise self._fail(f"{where} has the unknown {enum.__name__} {value}", "use a newer version of this program")
+            raise self._newer(f"{where} has the unknown {enum.__name__} {value}")
         return enum(value)
 
     def _read_tensors(self) -> list[TensorEntry]:
@@ -239,7 +272,7 @@ class Image:
         limit = self.sections[SectionId.WEIGHTS][1]
         found = []
         for index, data in enumerate(self._table(SectionId.TENSORS, Tensor.sizeof(), self.plan["tensor_count"])):
-            t = Tensor.parse(data)
+            t = self._record(Tensor, data, f"tensor {index}")
             name = names[t.name_offset : t.name_offset + t.name_size].decode(errors="replace") or f"tensor {index}"
             where = f"tensor {index} ({name})"
             fmt, layout = self._enum(Format, t.format, where), self._enum(Layout, t.layout, where)
@@ -250,8 +283,14 @@ class Image:
 
     def _read_states(self) -> list[dict[str, Any]]:
         records = self._table(SectionId.STATES, State.sizeof(), self.plan["state_count"])
-        states = [plain(State.parse(data)) for data in records]
-        return [s | {"format": self._enum(Format, s["format"], f"state {i}")} for i, s in enumerate(states)]
+        return [self._read_state(data, f"state {index}") for index, data in enumerate(records)]
+
+    def _read_state(self, data: bytes, where: str) -> dict[str, Any]:
+        self._enum(StateKind, State.kind.parse(data), where)
+        state: dict[str, Any] = plain(self._record(State, data, where))
+        kinds = {"kind": StateKind(state["kind"]), "format": self._enum(Format, state["format"], where)}
+        del state["reserved"]
+        return state | kinds
 
     def _read_ops(self) -> list[OpEntry]:
         found = []

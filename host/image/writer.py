@@ -19,6 +19,7 @@ from host.compiler.tensors import TensorSpec
 from host.errors import HostError
 from host.files.source import Source, Tokenizer
 from host.image.bpe import Unsupported, bpe_section
+from host.ir.lowering import StateRecord
 from host.ir.value import Vector
 from host.output import replacing
 from host.quant.encode import encode_weight
@@ -32,12 +33,14 @@ from host.schema.image import (
     SECTION_TABLE_OFFSET,
     VERSION_MAJOR,
     VERSION_MINOR,
+    HashId,
     Header,
     Plan,
     Section,
     SectionFlag,
     SectionId,
     State,
+    StateKind,
     Tensor,
     align,
 )
@@ -145,6 +148,7 @@ def _write_parts(file: BinaryIO, parts: list[Part], image_version: int) -> None:
         "root": hashlib.sha256(hashes).digest(),
         "image_version": image_version,
         "flags": 0,
+        "hash": HashId.SHA256,
     }
     file.seek(0)
     file.write(header_page(header, table))
@@ -168,7 +172,7 @@ def _parts(source: Source, compiled: Compiled, manifest: dict[str, Any], progres
     parts = [
         _part(SectionId.PLAN, Plan.build(compiled.plan), SectionFlag.REQUIRED),
         _part(SectionId.TENSORS, b"".join(records), SectionFlag.REQUIRED),
-        _part(SectionId.STATES, b"".join(State.build(vars(s)) for s in lowered.states), SectionFlag.REQUIRED),
+        _part(SectionId.STATES, b"".join(_state_record(s) for s in lowered.states), SectionFlag.REQUIRED),
         _part(SectionId.PROGRAM, b"".join(lowered.ops), SectionFlag.REQUIRED),
         _part(SectionId.NAMES, b"".join(names)),
         Part(SectionId.WEIGHTS, SectionFlag.REQUIRED, compiled.weight_bytes, _weights(compiled, progress)),
@@ -198,6 +202,11 @@ def _text_parts(tokenizer: Tokenizer) -> list[Part]:
 
 def _part(section: SectionId, data: bytes, flags: int = 0) -> Part:
     return Part(section, flags, len(data), [data])
+
+
+def _state_record(state: StateRecord) -> bytes:
+    record: bytes = State.build({"kind": StateKind.KV_PAGES} | vars(state))
+    return record
 
 
 def _tensor_record(spec: TensorSpec, name_at: int, name_size: int) -> bytes:

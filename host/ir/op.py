@@ -56,8 +56,13 @@ class Op:
         return (head + body).ljust(OP_BYTES, b"\0")
 
     def decode(self, data: bytes) -> dict[str, Any]:
-        """The fields of a record that is this op's. ValueError names the enum that has no such value."""
+        """The fields of a record that is this op's.
+
+        ValueError names the enum that has no such value, or says that there are fields of a later version.
+        """
         fields: dict[str, Any] = plain(self.fields.parse(data[OpHead.sizeof() :]))
+        if any(data[OpHead.sizeof() + self.fields.sizeof() :]):
+            raise ValueError(f"{self.name} has fields that are not known here")
         return fields | {name: kind(fields[name]) for name, kind in self.enums.items()}
 
     def traffic(self, program: Program, entry: OpEntry, rows: int, start: int) -> Traffic:

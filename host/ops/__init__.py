@@ -13,6 +13,8 @@ import importlib
 import pkgutil
 from enum import IntEnum
 
+from construct import ConstructError
+
 from host.ir.graph import Node
 from host.ir.op import Op
 from host.ir.program import OpEntry
@@ -43,9 +45,14 @@ OpId = IntEnum("OpId", {op.name.upper(): op.id for op in OPS.values()})  # type:
 
 
 def decode_op(index: int, data: bytes) -> OpEntry:
-    """An op of a program from its record. ValueError for an unknown op, version, domain or enum."""
-    head = OpHead.parse(data)
+    """An op of a program from its record. ValueError for an unknown op, version, domain or enum, and later fields."""
+    try:
+        head = OpHead.parse(data)
+    except ConstructError:
+        raise ValueError("its head has fields that are not known here") from None
     op = OPS.get(head.id)
     if op is None:
         raise ValueError(f"{head.id} is no known op")
+    if head.version != op.version:
+        raise ValueError(f"{op.name} is known as version {op.version}, not {head.version}")
     return OpEntry(index, op.id, op.name, Domain(head.domain), op.decode(data))

@@ -41,7 +41,10 @@ def pack_image(
     if out is None:
         check_output(path, is_image, force, "the image's name", "name it by -o")
         if not force and is_image(path) and not is_same_product(path, packing):
-            raise UsageError(f"{path} exists and is the image of another model; name this one by -o, or give --force")
+            raise UsageError(
+                f"{path} exists and is the image of another model, or of an old version; name this one by -o, or give "
+                "--force"
+            )
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

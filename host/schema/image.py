@@ -18,12 +18,11 @@ from construct import (
     Int16ul,
     Int32ul,
     Int64ul,
-    Padding,
     Struct,
 )
 
 MAGIC = b"\x89HSPK\r\n\x1a"
-VERSION_MAJOR = 1
+VERSION_MAJOR = 2
 VERSION_MINOR = 0
 
 SECTION_ALIGN = 4096
@@ -58,6 +57,13 @@ class SectionId(enum.IntEnum):
     HASHES = 10
     SIGNATURE = 11
     BPE = 12
+
+
+class HashId(enum.IntEnum):
+    """What the image's hashes are, the header's own digest included."""
+
+    SHA256 = 1
+    """SHA-256: of each leaf, of the leaves' digests, of the header page."""
 
 
 class SignatureAlgorithm(enum.IntEnum):
@@ -151,6 +157,20 @@ class Activation(enum.IntEnum):
     RELU = 4
 
 
+class OutputKind(enum.IntEnum):
+    """What the program leaves behind."""
+
+    LOGITS = 1
+    """One f32 a vocabulary entry, of each row whose logits are wanted."""
+
+
+class StateKind(enum.IntEnum):
+    """What a session keeps from step to step."""
+
+    KV_PAGES = 1
+    """Keys and values of one layer, in pages."""
+
+
 class Overflow(enum.IntEnum):
     """What happens when a session is full."""
 
@@ -169,11 +189,12 @@ Header = Struct(
     "section_count" / Int32ul,
     "file_size" / Int64ul,
     "payload_size" / Int64ul,  # bytes from HEADER_BYTES on that the leaves cover: all sections before HASHES
-    "root" / Bytes(HASH_BYTES),  # SHA-256 over the concatenated leaf digests
+    "root" / Bytes(HASH_BYTES),  # hash over the concatenated leaf digests
     "image_version" / Int32ul,  # the publisher's own counter, for roll-back protection
     "flags" / Int32ul,  # 0
-    # section_count entries of Section follow at SECTION_TABLE_OFFSET; the last HASH_BYTES of the header page are
-    # SHA-256 over all of the page before them. Unused bytes are 0.
+    "hash" / Int32ul,  # HashId
+    # section_count entries of Section follow at SECTION_TABLE_OFFSET; the last HASH_BYTES of the header page are the
+    # hash of all of the page before them. Unused bytes are 0.
 )
 SECTION_TABLE_OFFSET = 128
 HEADER_DIGEST_OFFSET = HEADER_BYTES - HASH_BYTES
@@ -183,7 +204,7 @@ Section = Struct(
     "flags" / Int32ul,
     "offset" / Int64ul,
     "size" / Int64ul,  # exact; the next section starts at the next multiple of SECTION_ALIGN
-    Padding(8),
+    "reserved" / Const(bytes(8)),
 )
 
 Signature = Struct(
@@ -193,6 +214,8 @@ Signature = Struct(
     "signature" / Bytes(64),  # over the header page, HEADER_BYTES; its digests vouch for all else
 )
 
+# PLAN may be longer than this, up to SECTION_ALIGN: fields of later versions, which mean nothing while they are 0. A
+# reader refuses what it does not know.
 Plan = Struct(
     "vocab" / Int32ul,
     "dim" / Int32ul,
@@ -206,13 +229,17 @@ Plan = Struct(
     "tensor_count" / Int32ul,
     "state_count" / Int32ul,
     "op_count" / Int32ul,
-    "logits_offset" / Int32ul,  # arena, ARENA_UNIT units: max_logit_rows rows of f32
-    "logits_stride" / Int32ul,  # ARENA_UNIT units a row
+    "output_kind" / Int32ul,  # OutputKind
+    "output_width" / Int32ul,  # f32 a row; of LOGITS the vocabulary
+    "output_whole_step" / Int32ul,  # 1: a step is one whole sequence, and the output belongs to it; 0: to its rows
+    "output_offset" / Int32ul,  # arena, ARENA_UNIT units: of LOGITS max_logit_rows rows of f32
+    "output_stride" / Int32ul,  # ARENA_UNIT units a row
+    "bos" / Int32ul,  # NO_TENSOR: none
     "arena_bytes" / Int64ul,  # activations
     "runtime_bytes" / Int64ul,  # page tables, pages, histories, sampler: see docs/image-format.md for the formula
-    "bos" / Int32ul,  # NO_TENSOR: none
+    "flags" / Int32ul,  # 0
     "stop_count" / Int32ul,
-    "stop_ids" / Array(MAX_STOP_IDS, Int32ul),
+    "stop_ids" / Array(MAX_STOP_IDS, Int32ul),  # 0 from stop_count on
 )
 
 Tensor = Struct(
@@ -224,10 +251,11 @@ Tensor = Struct(
     "size" / Int64ul,  # bytes, exactly what format, layout, rows and cols imply
     "name_offset" / Int32ul,  # into NAMES
     "name_size" / Int32ul,
-    Padding(24),
+    "reserved" / Const(bytes(24)),
 )
 
 State = Struct(
+    "kind" / Int32ul,  # StateKind, which says what follows; of KV_PAGES:
     "format" / Int32ul,  # Format.F32 or Format.KV8
     "kv_heads" / Int32ul,
     "head_dim" / Int32ul,
@@ -235,7 +263,7 @@ State = Struct(
     "sinks" / Int32ul,  # positions at the start that stay attended to
     "pages" / Int32ul,  # pages a session holds at most
     "page_bytes" / Int32ul,
-    Padding(4),
+    "reserved" / Const(bytes(32)),
 )
 
 Operand = Struct(
@@ -245,7 +273,13 @@ Operand = Struct(
     "col" / Int32ul,  # first element within the row (F32 only; 0 for Q8A)
 )
 
-OpHead = Struct("id" / Int16ul, "version" / Int16ul, "domain" / Int16ul, Padding(2))  # then FIELDS of host/ops/<op>.py
+OpHead = Struct(
+    "id" / Int16ul,
+    "version" / Int16ul,
+    "domain" / Int16ul,
+    "reserved" / Const(bytes(2)),
+    # FIELDS of host/ops/<op>.py follow, and zeros to OP_BYTES.
+)
 
 Bpe = Struct(
     "split" / Int32ul,  # Split

@@ -20,7 +20,7 @@ import numpy as np
 
 from host.errors import BY_NUMBER, DeviceFailure
 from host.ops import OPS
-from host.schema.image import HEADER_BYTES, SECTION_TABLE_OFFSET, OpHead, Section, SectionId, Tensor
+from host.schema.image import HEADER_BYTES, SECTION_TABLE_OFFSET, Header, OpHead, Section, SectionId, Tensor
 from tests.support.images import ImageEditor
 from tests.support.native import Native, params
 
@@ -35,7 +35,7 @@ TENSOR_FIELDS = 40
 def metadata(editor: ImageEditor) -> list[int]:
     """Offsets of every byte that the loader reads: header, section table, plan, tensors, states, program."""
     table = SECTION_TABLE_OFFSET + len(editor.table()) * Section.sizeof()
-    offsets = [*range(8, 72), *range(SECTION_TABLE_OFFSET, table)]
+    offsets = [*range(8, Header.sizeof()), *range(SECTION_TABLE_OFFSET, table)]
     for section in (SectionId.PLAN, SectionId.STATES):
         start, size = editor.sections[section]
         offsets += range(start, start + size)

@@ -96,8 +96,8 @@ def move_buffer(rng: random.Random, draft: Draft) -> None:
             put(program, at + 4, new)
     draft.put(SectionId.PROGRAM, program)
     plan = draft.get(SectionId.PLAN)
-    if get(plan, PLAN_AT["logits_offset"]) == old and rng.random() < 0.8:
-        set_plan(draft, logits_offset=new & 0xFFFFFFFF)
+    if get(plan, PLAN_AT["output_offset"]) == old and rng.random() < 0.8:
+        set_plan(draft, output_offset=new & 0xFFFFFFFF)
 
 
 def nudge_operand(rng: random.Random, draft: Draft) -> None:
@@ -117,7 +117,7 @@ def relocate_program(rng: random.Random, draft: Draft) -> None:
     plan = draft.get(SectionId.PLAN)
     arena = struct.unpack_from("<Q", plan, PLAN_AT["arena_bytes"])[0]
     draft.put(SectionId.PROGRAM, program)
-    set_plan(draft, logits_offset=get(plan, PLAN_AT["logits_offset"]) + by, arena_bytes=arena + 64 * by)
+    set_plan(draft, output_offset=get(plan, PLAN_AT["output_offset"]) + by, arena_bytes=arena + 64 * by)
 
 
 def reorder_ops(rng: random.Random, draft: Draft) -> None:
@@ -285,14 +285,37 @@ def change_state(rng: random.Random, draft: Draft) -> None:
 
 def change_plan(rng: random.Random, draft: Draft) -> None:
     """Other numbers, and all that follows from them made right."""
-    name = rng.choice(("context", "max_rows", "max_logit_rows", "sessions", "vocab", "overflow", "logits_stride"))
-    values = {"overflow": (0, 1), "sessions": (1, 2, 3, 5, 8), "max_rows": SMALL_COUNTS, "logits_stride": SMALL_COUNTS}
+    name = rng.choice(("context", "max_rows", "max_logit_rows", "sessions", "vocab", "overflow", "output_stride"))
+    values = {"overflow": (0, 1), "sessions": (1, 2, 3, 5, 8), "max_rows": SMALL_COUNTS, "output_stride": SMALL_COUNTS}
     set_plan(draft, **{name: rng.choice(values.get(name, SMALL_COUNTS))})
     if rng.random() < 0.3:
         arena = struct.unpack_from("<Q", draft.get(SectionId.PLAN), PLAN_AT["arena_bytes"])[0]
         set_plan(draft, arena_bytes=arena + 64 * rng.choice((-1, 1, 64, 1024)))
     if rng.random() < 0.9:
         balance(draft)
+
+
+def grow(rng: random.Random, draft: Draft) -> None:
+    """What a later version may bring: a longer plan, as often of zeros as not; a byte of a record's tail; a kind."""
+    section, size = rng.choice(
+        (
+            (SectionId.PLAN, 0),
+            (SectionId.PROGRAM, OP_BYTES),
+            (SectionId.STATES, STATE_BYTES),
+            (SectionId.TENSORS, TENSOR_BYTES),
+        )
+    )
+    data = draft.get(section)
+    if section == SectionId.PLAN:
+        more = bytearray(rng.choice((4, 64, 500, 5000)))
+        if rng.random() < 0.5:
+            more[rng.randrange(len(more))] = 1
+        data += more
+    else:
+        data[rng.randrange(len(data) // size) * size + size - 1 - rng.randrange(24)] = rng.choice((1, 255))
+    draft.put(section, data)
+    if rng.random() < 0.2:
+        set_plan(draft, **{rng.choice(("output_kind", "output_whole_step", "flags")): rng.randrange(3)})
 
 
 def balance(draft: Draft) -> None:
@@ -303,7 +326,7 @@ def balance(draft: Draft) -> None:
     )
     pages, largest = [], 0
     for at in range(0, len(states), size):
-        fmt, heads, dim, window, sinks = struct.unpack_from("<IIIII", states, at)
+        fmt, heads, dim, window, sinks = struct.unpack_from("<IIIII", states, at + STATE_AT["format"])
         if fmt not in set(Format) or context > 1 << 20 or max(heads, dim, window) > 1 << 16:
             return
         pages.append(state_pages(context, rows, window, sinks, Overflow(overflow & 1)))
@@ -312,7 +335,7 @@ def balance(draft: Draft) -> None:
         put(states, at + STATE_AT["page_bytes"], page)
         largest = max(largest, page)
     draft.put(SectionId.STATES, states)
-    set_plan(draft, runtime_bytes=runtime_bytes(sessions, context, vocab, pages, largest))
+    set_plan(draft, output_width=vocab, runtime_bytes=runtime_bytes(sessions, context, vocab, pages, largest))
 
 
 def widen_partial(rng: random.Random, draft: Draft) -> None:
@@ -364,7 +387,7 @@ def order_sections(rng: random.Random, draft: Draft) -> None:
 
 
 def change_header(rng: random.Random, draft: Draft) -> None:
-    name = rng.choice(("version_minor", "file_size", "payload_size", "image_version", "flags", "section_count"))
+    name = rng.choice(("version_minor", "file_size", "payload_size", "image_version", "flags", "hash", "section_count"))
     draft.header[name] = rng.choice((0, 1, 2, 4096, 8192, 65536, 0xFFFFFFFF))
 
 
@@ -441,6 +464,7 @@ MUTATIONS: list[tuple[int, Mutation]] = [
     (6, change_state),
     (8, change_plan),
     (5, widen_partial),
+    (2, grow),
     (3, order_sections),
     (1, change_header),
     (5, change_tables),

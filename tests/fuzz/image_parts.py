@@ -28,6 +28,7 @@ from host.schema.image import (
     VERSION_MAJOR,
     Bpe,
     Format,
+    HashId,
     Layout,
     Operand,
     Overflow,
@@ -112,6 +113,7 @@ class Draft:
             "payload_size": len(payload),
             "image_version": self.version,
             "flags": 0,
+            "hash": HashId.SHA256,
         } | self.header
         page = build_header(header, hashlib.sha256(hashes).digest(), table)
         if rng.random() < UNSEALED:
@@ -123,10 +125,10 @@ class Draft:
 
 def build_header(header: dict[str, int], root: bytes, table: bytes) -> bytes:
     """The header page as header_page() of the writer makes it, and faster."""
-    names = ("version_minor", "section_count", "file_size", "payload_size", "image_version", "flags")
-    minor, count, size, payload, version, flags = (header[name] & 0xFFFFFFFF for name in names)
+    names = ("version_minor", "section_count", "file_size", "payload_size", "image_version", "flags", "hash")
+    minor, count, size, payload, version, flags, method = (header[name] & 0xFFFFFFFF for name in names)
     page = MAGIC + struct.pack("<HHIQQ", VERSION_MAJOR, minor & 0xFFFF, count, size, payload)
-    page += root + struct.pack("<II", version, flags)
+    page += root + struct.pack("<III", version, flags, method)
     page = page.ljust(SECTION_TABLE_OFFSET, b"\0") + table[: MAX_SECTIONS * SECTION.size]
     page = page.ljust(HEADER_DIGEST_OFFSET, b"\0")
     return page + hashlib.sha256(page).digest()

@@ -134,8 +134,8 @@ def test_nobody_reads_what_attention_keeps_for_itself(native: Native, fused: byt
 
 def test_logits_are_what_the_program_wrote_last(native: Native, fused: bytes) -> None:
     editor = ImageEditor(fused)
-    logits = editor.read_plan().logits_offset
-    assert refused(native, editor.plan(logits_offset=logits + 1, arena_bytes=1 << 20)) == "IMAGE_PLAN"
+    logits = editor.read_plan().output_offset
+    assert refused(native, editor.plan(output_offset=logits + 1, arena_bytes=1 << 20)) == "IMAGE_PLAN"
     editor = ImageEditor(fused)
     assert refused(native, editor.plan(vocab=editor.read_plan().vocab + 64)) != "IMAGE_HASH"
 

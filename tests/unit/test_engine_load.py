@@ -16,7 +16,7 @@ from host.compiler.passes import PASSES
 from host.errors import BY_NUMBER, DeviceFailure
 from host.ops import OpId
 from host.schema import limits
-from host.schema.image import NO_TENSOR, Domain, Format, Layout, Overflow, SectionFlag, SectionId
+from host.schema.image import NO_TENSOR, Domain, Format, Layout, Overflow, SectionFlag, SectionId, State
 from tests.support.images import ImageEditor
 from tests.support.native import ROOT, Native
 from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama
@@ -121,10 +121,12 @@ def test_verify_names_the_wrong_leaf_and_the_step_waits_for_it(native: Native, t
 
 
 HEADER: list[tuple[str, Edit]] = [
-    ("IMAGE_VERSION", lambda e: e.header(version_major=2)),
+    ("IMAGE_VERSION", lambda e: e.header(version_major=1)),
+    ("IMAGE_VERSION", lambda e: e.header(version_major=3)),
     ("IMAGE_VERSION", lambda e: e.header(version_major=0)),
     ("IMAGE_HEADER", lambda e: e.header(section_count=17)),
-    ("IMAGE_HEADER", lambda e: e.header(flags=1)),
+    ("IMAGE_NEW", lambda e: e.header(flags=1)),
+    ("IMAGE_NEW", lambda e: e.header(hash=2)),
     ("IMAGE_TRUNCATED", lambda e: e.header(file_size=2**63)),
     ("IMAGE_SECTION", lambda e: e.header(payload_size=2**64 - 1)),
     ("IMAGE_SECTION", lambda e: e.header(payload_size=0)),
@@ -132,11 +134,11 @@ HEADER: list[tuple[str, Edit]] = [
     ("IMAGE_SECTION", lambda e: e.section(SectionId.PLAN, size=2**64 - 1)),
     ("IMAGE_SECTION", lambda e: e.section(SectionId.PLAN, offset=4096 + 64)),
     ("IMAGE_SECTION", lambda e: e.section(SectionId.TENSORS, offset=4096)),
-    ("IMAGE_SECTION", lambda e: e.section(SectionId.PLAN, size=e.sections[SectionId.PLAN][1] + 4)),
-    ("IMAGE_SECTION", lambda e: e.section(SectionId.PLAN, flags=2)),
+    ("IMAGE_SECTION", lambda e: e.section(SectionId.PLAN, size=e.sections[SectionId.PLAN][1] - 4)),
+    ("IMAGE_NEW", lambda e: e.section(SectionId.PLAN, flags=2)),
     ("IMAGE_SECTION", lambda e: e.section(SectionId.STATES, id=SectionId.PLAN)),
-    ("IMAGE_SECTION", lambda e: e.section(SectionId.PLAN, id=99)),
-    ("IMAGE_SECTION", lambda e: e.section(SectionId.MANIFEST, id=99, flags=SectionFlag.REQUIRED)),
+    ("IMAGE_NEW", lambda e: e.section(SectionId.PLAN, id=99)),
+    ("IMAGE_NEW", lambda e: e.section(SectionId.MANIFEST, id=99, flags=SectionFlag.REQUIRED)),
     ("IMAGE_SECTION", lambda e: e.section(SectionId.WEIGHTS, id=99, flags=0)),
     ("IMAGE_TENSOR", lambda e: e.section(SectionId.NAMES, id=99, flags=0)),
     ("IMAGE_HASH", lambda e: e.header(root=bytes(32))),
@@ -168,10 +170,15 @@ PLAN: list[tuple[str, Edit]] = [
     ("IMAGE_PLAN", lambda e: e.plan(sinks=301)),
     ("IMAGE_PLAN", lambda e: e.plan(bos=131)),
     ("IMAGE_PLAN", lambda e: e.plan(stop_count=9)),
+    ("IMAGE_PLAN", lambda e: e.plan(stop_count=0)),
+    ("IMAGE_PLAN", lambda e: e.plan(output_width=64)),
+    ("IMAGE_NEW", lambda e: e.plan(output_kind=2)),
+    ("IMAGE_NEW", lambda e: e.plan(output_whole_step=1)),
+    ("IMAGE_NEW", lambda e: e.plan(flags=1)),
     ("IMAGE_PLAN", lambda e: e.plan(stop_ids=[131] * 8)),
-    ("IMAGE_PLAN", lambda e: e.plan(logits_offset=2**32 - 1)),
-    ("IMAGE_PLAN", lambda e: e.plan(logits_stride=1)),
-    ("IMAGE_PLAN", lambda e: e.plan(logits_stride=2**32 - 1)),
+    ("IMAGE_PLAN", lambda e: e.plan(output_offset=2**32 - 1)),
+    ("IMAGE_PLAN", lambda e: e.plan(output_stride=1)),
+    ("IMAGE_PLAN", lambda e: e.plan(output_stride=2**32 - 1)),
     ("IMAGE_PLAN", lambda e: e.plan(arena_bytes=64)),
     ("IMAGE_PLAN", lambda e: e.plan(arena_bytes=1 << 20 | 1)),
     ("IMAGE_PLAN", lambda e: e.plan(runtime_bytes=0)),
@@ -206,6 +213,7 @@ TABLES: list[tuple[str, int, Edit]] = [
     ("IMAGE_TENSOR", 0, lambda e: e.tensor(0, offset=e.sections[SectionId.WEIGHTS][1] // 64 * 64)),
     ("IMAGE_TENSOR", 0, lambda e: e.tensor(0, name_offset=2**32 - 1)),
     ("IMAGE_TENSOR", 0, lambda e: e.tensor(0, name_size=2**32 - 1)),
+    ("IMAGE_NEW", 1, lambda e: e.state(1, kind=2)),
     ("IMAGE_STATE", 1, lambda e: e.state(1, format=Format.Q8)),
     ("IMAGE_STATE", 1, lambda e: e.state(1, kv_heads=0)),
     ("IMAGE_LIMIT", 1, lambda e: e.state(1, kv_heads=2**32 - 1)),
@@ -325,7 +333,7 @@ def test_what_is_copied_or_quantized_lies_apart_from_the_result(native: Native, 
 
 @pytest.mark.parametrize("head", [{"id": 0}, {"id": 11}, {"id": 65535}, {"version": 0}, {"version": 2}, {"domain": 2}])
 def test_op_head(native: Native, image: bytes, head: dict[str, int]) -> None:
-    assert refused(native, ImageEditor(image).op_head(3, **head).sealed()) == ("IMAGE_OP", 3)
+    assert refused(native, ImageEditor(image).op_head(3, **head).sealed()) == ("IMAGE_NEW", 3)
 
 
 @pytest.mark.parametrize("id_", [OpId.EMBED, OpId.ROPE_TABLE, OpId.ROPE, OpId.KV_STORE, OpId.ATTENTION])
@@ -342,7 +350,7 @@ def test_learned_positions_do_not_slide(native: Native, plain: bytes) -> None:
     pages = -(-(context + rows) // 64) + 1
     for i in range(2):
         editor.state(i, window=context, pages=pages)
-    largest = int.from_bytes(plain[editor.sections[SectionId.STATES][0] + 24 :][:4], "little")
+    largest = State.parse(plain[editor.sections[SectionId.STATES][0] :]).page_bytes
     total = 2 * pages
     runtime = 3 * (-(-4 * total // 64) * 64) + (-(-4 * context // 64) * 64) + (-(-8 * 131 // 64) * 64) + total * largest
     editor.plan(overflow=Overflow.SLIDE, runtime_bytes=runtime)

@@ -327,7 +327,7 @@ def test_logits_that_no_op_writes_are_refused(native: Native, llama: Path) -> No
     info = native.load(llama)
     unused = info.arena_bytes
     room = 4 * unused
-    editor = ImageEditor(llama.read_bytes()).plan(arena_bytes=unused + room, logits_offset=unused // 64)
+    editor = ImageEditor(llama.read_bytes()).plan(arena_bytes=unused + room, output_offset=unused // 64)
     with pytest.raises(DeviceFailure) as failure:
         native.load(editor.sealed())
     assert BY_NUMBER[failure.value.number].name == "IMAGE_PLAN"
