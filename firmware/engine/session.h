@@ -15,7 +15,7 @@
 
 #include <stdint.h>
 
-#include "ops/ops.h"
+#include "image/op.h"
 
 struct session {
     uint32_t length; /* positions stepped and kept */

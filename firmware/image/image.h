@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "gen/image_format.h"
-#include "ops/ops.h"
+#include "image/op.h"
 
 struct image_part {
     const uint8_t *data; /* NULL: the image has no such section */

@@ -17,7 +17,7 @@
  * aligned to 64 bytes and rows of int8 to 8.
  */
 
-#include "ops/ops.h"
+#include "image/op.h"
 
 #define KV_PAGE_TOKENS 64u
 

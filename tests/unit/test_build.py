@@ -178,7 +178,7 @@ def test_compile_commands_name_every_core_file() -> None:
     assert scons("board=spike").returncode == 0
     path = (ROOT if ROOT / "build" == BUILD else BUILD) / "compile_commands.json"
     files = {Path(entry["file"]).name for entry in json.loads(path.read_text())}
-    assert {"pool.c", "engine.c", "bare.c", "attention.c"} <= files
+    assert {"pool.c", "load.c", "bare.c", "attention.c"} <= files
 
 
 def test_linker_script_and_header_come_from_the_boards_file() -> None:

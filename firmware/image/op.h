@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef OPS_OPS_H
-#define OPS_OPS_H
+#ifndef IMAGE_OP_H
+#define IMAGE_OP_H
 
 /* Ops as the executor runs them: decoded from the program and validated once by engine_load().
  *
@@ -165,7 +165,7 @@ struct op_kind {
     void (*run)(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts);
 };
 
-/* op_kind_embed and so on: one in each file of this folder. */
+/* op_kind_embed and so on: one in each file of firmware/ops. */
 #define OP_KIND(name, NAME) extern const struct op_kind op_kind_##name;
 IMAGE_OPS(OP_KIND)
 
