@@ -9,7 +9,7 @@
  * them into vectors: lanes do what scalars do. Coefficients are weighted minimax fits, rounded to
  * f32 one after the other, lowest first.
  *
- * Greatest errors against float64 (tests/unit/test_ops.py holds them to this):
+ * Greatest errors against float64 (tests/unit/test_functions.py holds them to this):
  *   math_exp      1.1 ulp; below -103.98 gives 0, above 88.73 +inf, subnormal results rounded once;
  * NaN gives +inf math_tanh     1.4 ulp math_erf      1.1 ulp math_sincos   1.6 ulp for |x| to 1e6,
  * near multiples of pi/2 too; beyond 4e6 the angle is clamped

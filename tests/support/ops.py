@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Single ops and kernels of the native library, called with arrays: their structs and those of kernels.h in ctypes."""
+"""Single ops and kernels of the native library, called with arrays; an op's own struct stands in its test, tests/ops."""
 
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,6 +51,7 @@ KernelQ8a = struct("KernelQ8a", values=PTR, scales=PTR, sums=PTR)
 KernelWeight = struct("KernelWeight", data=PTR, format=U32, layout=U32, rows=U32, cols=U32, record=U32, tile_stride=U64)
 OpF32 = struct("OpF32", base=PTR, stride=ctypes.c_size_t)
 OpQ8a = struct("OpQ8a", base=PTR, stride=ctypes.c_size_t, scales=U32, sums=U32)
+NOTHING = OpF32(None, 0)
 StepRow = struct("StepRow", session=U32, position=U32, token=U32)
 StepState = struct(
     "StepState",
@@ -75,58 +77,6 @@ Step = struct(
     pool=PTR,
     packed=PTR,
 )
-BODIES = {
-    "embed": struct("Embed", dst=OpF32, table=KernelWeight, positions=KernelWeight, dim=U32, scale=FLOAT),
-    "norm": struct(
-        "Norm",
-        src=OpF32,
-        dst=OpF32,
-        dst_q8a=OpQ8a,
-        weight=PTR,
-        bias=PTR,
-        kind=U32,
-        width=U32,
-        segments=U32,
-        eps=FLOAT,
-        dst_format=U32,
-    ),
-    "quantize": struct("Quantize", src=OpF32, dst=OpQ8a, width=U32),
-    "linear": struct(
-        "Linear",
-        src_q8a=OpQ8a,
-        src_f32=OpF32,
-        dst=OpF32,
-        residual=OpF32,
-        weight=KernelWeight,
-        bias=PTR,
-        src_format=U32,
-        k=U32,
-        n=U32,
-        activation=U32,
-        gated=U32,
-    ),
-    "rope_table": struct("RopeTable", dst=OpF32, frequencies=PTR, half=U32, scale=FLOAT),
-    "rope": struct("Rope", x=OpF32, table=OpF32, heads=U32, head_dim=U32, rotary=U32, style=U32),
-    "kv_store": struct("KvStore", k=OpF32, v=OpF32, state=U32),
-    "attention": struct(
-        "Attention",
-        q=OpF32,
-        dst=OpF32,
-        partial=PTR,
-        partial_record=U32,
-        chunks=U32,
-        state=U32,
-        heads=U32,
-        scale=FLOAT,
-        softcap=FLOAT,
-    ),
-    "eltwise": struct("Eltwise", a=OpF32, b=OpF32, dst=OpF32, tensor=PTR, kind=U32, activation=U32, width=U32),
-    "gather": struct("Gather", src=OpF32, dst=OpF32, width=U32),
-}
-OPS = {
-    name: struct("Op", id=ctypes.c_uint16, domain=ctypes.c_uint16, weight=U32, run=PTR, body=body)
-    for name, body in BODIES.items()
-}
 RUN = ctypes.CFUNCTYPE(None, PTR, PTR, U32, U32)
 OpKind = struct("OpKind", version=U32, decode=PTR, run=RUN)
 
@@ -263,14 +213,44 @@ def make_step(
     return step, [row_array, logit_array, cache]
 
 
-def run_op(native: Native, name: str, step: Any, domain: Domain = Domain.ROWS, **body: Any) -> None:
-    """Run an op on all harts of the device; arrays given for pointers must stay alive."""
+def steps(rows: int) -> tuple[Any, list[Any]]:
+    """A step of one session's rows, the logits of all of them wanted."""
+    return make_step([(0, i, 0) for i in range(rows)], logit_rows=list(range(rows)))
+
+
+def run_op(native: Native, name: str, step: Any, body: Any, domain: Domain = Domain.ROWS) -> None:
+    """Run an op on all harts of the device. ``body``: the struct of firmware/ops/<name>.c; its arrays stay alive."""
     packed = aligned(PACKED_BYTES)
     step.pool, step.packed = native.port.pool, packed.ctypes.data
-    op = OPS[name](0, domain, NO_TENSOR, None, BODIES[name](**body))
+    whole = struct("Op", id=ctypes.c_uint16, domain=ctypes.c_uint16, weight=U32, run=PTR, body=type(body))
+    op = whole(0, domain, NO_TENSOR, None, body)
     kind = OpKind.in_dll(native.lib, f"op_kind_{name}")
 
     def share(_: int, hart: int, harts: int) -> None:
         kind.run(ctypes.addressof(op), ctypes.addressof(step), hart, harts)
 
     native.lib.pool_run(ctypes.c_void_p(step.pool), POOL_FN(share), None)
+
+
+# ---- numbers ----
+
+
+def same(a: np.ndarray, b: np.ndarray) -> None:
+    np.testing.assert_array_equal(np.ascontiguousarray(a).view(np.uint32), np.ascontiguousarray(b).view(np.uint32))
+
+
+def same_q8a(found: Q8A, expected: Q8A) -> None:
+    np.testing.assert_array_equal(found.values, expected.values)
+    same(found.scales, expected.scales)
+    np.testing.assert_array_equal(found.sums, expected.sums)
+
+
+def normal(*shape: int, seed: int = 0) -> F32:
+    return np.random.default_rng(seed + sum(shape)).normal(size=shape).astype(np.float32)
+
+
+def spread(largest: float, n: int = 60_000) -> F32:
+    """Both signs, evenly and by magnitude."""
+    rng = np.random.default_rng(7)
+    small = rng.choice([-1, 1], n) * 10.0 ** rng.uniform(-8, math.log10(largest), n)
+    return np.concatenate([np.linspace(-largest, largest, n), small]).astype(np.float32)

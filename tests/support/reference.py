@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from host.quant.bf16 import from_bf16
 from host.quant.quantize import Quantized
-from host.schema.image import GROUP, PAGE_TOKENS, PARTIAL_TOKENS
+from host.schema.image import GROUP
 
 f32 = np.float32
 F32 = npt.NDArray[np.float32]
@@ -225,82 +225,3 @@ def linear_float(w: F32, x: F32) -> F32:
     for k in range(w.shape[1]):
         acc = fma(w[None, :, k], x[:, k, None], acc)
     return acc
-
-
-def norm(x: F32, eps: float, layer: bool, weight: F32 | None, bias: F32 | None) -> F32:
-    n = f32(len(x))
-    mean = total(x) / n if layer else f32(0)
-    d = x - mean
-    y = d * (f32(1) / np.sqrt(dot(d, d) / n + f32(eps)))
-    if weight is not None and bias is not None:
-        return fma(y, weight, bias)
-    return y * weight if weight is not None else y + bias if bias is not None else y
-
-
-def rope(x: F32, cosines: F32, sines: F32, halves: bool) -> F32:
-    """One head's rotated elements; the rest is appended unchanged by the caller."""
-    half = len(cosines)
-    first = slice(0, half) if halves else slice(0, 2 * half, 2)
-    second = slice(half, 2 * half) if halves else slice(1, 2 * half, 2)
-    y = x.copy()
-    y[first] = fma(x[first], cosines, -(x[second] * sines))
-    y[second] = fma(x[second], cosines, x[first] * sines)
-    return y
-
-
-# ---- attention ----
-
-
-@dataclass(frozen=True)
-class Mask:
-    position: int
-    window: int = 0
-    sinks: int = 0
-
-    def sees(self, key: int) -> bool:
-        near = not self.window or self.position - key < self.window
-        return key <= self.position and (near or key < self.sinks)
-
-
-def _scores(q: F32, keys: F32, kv8: bool, scale: np.float32) -> F32:
-    if not kv8:
-        return np.array([dot(q, k) * scale for k in keys], f32)
-    qi, qs = quantize_one(q)
-    out = []
-    for k in keys:
-        ki, ks = quantize_one(k)
-        out.append(f32(int(qi.astype(np.int32) @ ki.astype(np.int32))) * ((qs * scale) * ks))
-    return np.array(out, f32)
-
-
-def attention(q: F32, keys: F32, values: F32, mask: Mask, kv8: bool, scale: float, softcap: float = 0.0) -> F32:
-    """One query head against keys and values [position + 1][head_dim] as they were before the cache."""
-    result: tuple[np.float32, np.float32, F32] | None = None
-    for start in range(0, mask.position + 1, PARTIAL_TOKENS):
-        m, lsum, acc = f32(-np.inf), f32(0), np.zeros(len(q), f32)
-        for block in range(start, min(start + PARTIAL_TOKENS, mask.position + 1), PAGE_TOKENS):
-            seen = [p for p in range(block, block + PAGE_TOKENS) if mask.sees(p)]
-            if not seen:
-                continue
-            s = _scores(q, keys[seen], kv8, f32(scale))
-            if softcap:
-                s = f32(softcap) * tanh(s / f32(softcap))
-            largest = max(m, s.max())
-            keep = exp(m - largest) if m > -np.inf else f32(0)
-            p = np.zeros(PAGE_TOKENS, f32)
-            p[[i - block for i in seen]] = exp(s - largest)
-            lsum, acc, m = f32(fma(lsum, keep, total(p))), acc * keep, largest
-            for i in seen:
-                v, vs = quantize_one(values[i]) if kv8 else (values[i], f32(1))
-                acc = fma(p[i - block] * vs, v.astype(f32), acc)
-        if m == -np.inf:
-            continue
-        if result is None:
-            result = m, lsum, acc
-            continue
-        m1, l1, acc1 = result
-        largest = max(m1, m)
-        c1, c2 = exp(m1 - largest), exp(m - largest)
-        result = largest, f32(fma(l1, c1, lsum * c2)), fma(acc1, c1, acc * c2)
-    assert result is not None
-    return result[2] * (f32(1) / result[1])
