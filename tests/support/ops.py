@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Single ops and kernels of the native library, called with arrays; the struct of an op stands in its test (tests/ops)."""
+"""Single ops and kernels of the native library, called with arrays; an op's struct stands in its test (tests/ops)."""
 
 from __future__ import annotations
 
