@@ -138,11 +138,21 @@ def module_header(module: ModuleType, prefix: str, source: str, more: Iterable[s
 
 
 def image_header() -> str:
-    """The image's tables, and what each file of host/ops declares."""
+    """The image's tables, and what each file of host/ops and host/schema/formats declares."""
     from host.ops import OPS
     from host.schema import image
 
-    return module_header(image, "IMAGE", "host/schema/image.py and host/ops", op_lines(OPS.values()))
+    more = [*weight_formats(), *op_lines(OPS.values())]
+    return module_header(image, "IMAGE", "host/schema, host/ops", more)
+
+
+def weight_formats() -> list[str]:
+    """The ids of the weight formats, beside those that image.py's Format has."""
+    from host.schema.formats import formats
+    from host.schema.image import Format
+
+    others = [one for one in formats().values() if one.id not in set(Format)]
+    return ["", *(f"#define IMAGE_FORMAT_{one.name.upper()} {one.id:#x}u" for one in others)]
 
 
 def op_lines(ops: Iterable[Op]) -> list[str]:

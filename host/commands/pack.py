@@ -11,11 +11,13 @@ import typer
 
 from host.command_line import completion
 from host.command_line.completion import one_of
+from host.schema.formats import format_names
 
 if TYPE_CHECKING:
     from host.packing.pack import Packing, PackRequest
 
-FORMATS = one_of("q4", "q4m", "q8", "bf16", "f32")
+NAMES = ", ".join(format_names())
+FORMATS = one_of(*format_names())
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +39,7 @@ def register(app: typer.Typer) -> None:
         weights: Annotated[
             str | None,
             typer.Option(
-                help="q4, q4m, q8, bf16 or f32 (the recipe's; else what keeps a GGUF's 4 bits, else q8).",
+                help=f"{NAMES} (the recipe's; else what keeps a GGUF's values, else q8).",
                 autocompletion=FORMATS,
             ),
         ] = None,

@@ -14,6 +14,8 @@ from host.families import build_graph
 from host.files.source import Source, Tokenizer
 from host.ir.graph import Graph
 from host.ir.lowering import PlanOptions
+from host.schema.formats.q4m import Q4M
+from host.schema.formats.q8 import Q8
 from host.schema.image import MAX_STOP_IDS, NO_TENSOR, Format, Layout, OutputKind, Overflow, runtime_bytes
 from host.schema.limits import (
     LIMIT_CONTEXT,
@@ -26,8 +28,8 @@ from host.schema.limits import (
     LIMIT_VOCAB,
     LIMIT_WIDTH,
 )
+from host.schema.weights import WeightFormat
 
-WEIGHT_FORMATS = {"f32": Format.F32, "bf16": Format.BF16, "q8": Format.Q8, "q4": Format.Q4, "q4m": Format.Q4M}
 KV_FORMATS = {"f32": Format.F32, "int8": Format.KV8}
 LAYOUTS = {"rvv": Layout.RVV, "swar": Layout.SWAR}
 MAX_ROWS = 64
@@ -36,10 +38,10 @@ MAX_LOGIT_ROWS = 8
 
 @dataclass(frozen=True)
 class Options:
-    """How a model is compiled. ``output_weights`` None: q8 beside 4-bit weights, else the same as ``weights``."""
+    """How a model is compiled. ``output_weights`` None: q8 beside weights of fewer bits, else as ``weights``."""
 
-    weights: Format = Format.Q4M
-    output_weights: Format | None = None
+    weights: WeightFormat = Q4M
+    output_weights: WeightFormat | None = None
     kv: Format = Format.KV8
     layout: Layout = Layout.RVV
     context: int | None = None
@@ -51,7 +53,7 @@ class Options:
     without: tuple[str, ...] = ()
 
     @property
-    def output_format(self) -> Format:
+    def output_format(self) -> WeightFormat:
         """Format of the embedding table and the output matrix.
 
         The output matrix of a small model is its largest and feeds the softmax directly: 8 bits there cost little
@@ -59,7 +61,7 @@ class Options:
         """
         if self.output_weights is not None:
             return self.output_weights
-        return Format.Q8 if self.weights in (Format.Q4, Format.Q4M) else self.weights
+        return Q8 if self.weights.bits < Q8.bits else self.weights
 
 
 @dataclass(frozen=True)

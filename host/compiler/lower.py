@@ -13,7 +13,8 @@ from host.ir.graph import Graph, Node
 from host.ir.lowering import Fields, PlanOptions, StateRecord
 from host.ir.value import Value, Vector, Weight
 from host.ops import OP_OF
-from host.schema.image import ARENA_UNIT, Domain, Format, Layout, Space
+from host.schema.image import ARENA_UNIT, Domain, Layout, Space
+from host.schema.weights import WeightFormat
 
 
 @dataclass
@@ -72,11 +73,11 @@ class Lowerer:
             "col": 0,
         }
 
-    def matrix(self, weight: Weight, fmt: Format) -> int:
+    def matrix(self, weight: Weight, fmt: WeightFormat) -> int:
         """See Lowering."""
         return self.tensors.matrix(weight, fmt)
 
-    def plain(self, weight: Weight, fmt: Format) -> int:
+    def plain(self, weight: Weight, fmt: WeightFormat) -> int:
         """See Lowering."""
         return self.tensors.plain(weight, fmt)
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from host.ir.value import Vector, Weight
-from host.schema.image import NO_TENSOR, TENSOR_ALIGN, Format, Layout, align, tensor_bytes
+from host.schema.formats.f32 import F32
+from host.schema.image import NO_TENSOR, TENSOR_ALIGN, Layout, align
+from host.schema.weights import WeightFormat
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class TensorSpec:
     """One entry of the tensor table; ``contents`` is evaluated when the image is written."""
 
     name: str
-    format: Format
+    format: WeightFormat
     layout: Layout
     rows: int
     cols: int
@@ -26,7 +28,7 @@ class TensorSpec:
     @property
     def size(self) -> int:
         """Bytes in WEIGHTS."""
-        return tensor_bytes(self.format, self.layout, self.rows, self.cols)
+        return self.format.tensor_bytes(self.layout, self.rows, self.cols)
 
 
 @dataclass
@@ -35,15 +37,15 @@ class Tensors:
 
     layout: Layout
     specs: list[TensorSpec] = field(default_factory=list)
-    _known: dict[tuple[str, Format, Layout, int], int] = field(default_factory=dict)
+    _known: dict[tuple[str, WeightFormat, Layout, int], int] = field(default_factory=dict)
     _end: int = 0
 
-    def matrix(self, weight: Weight, fmt: Format) -> int:
-        """Index of a tiled weight. Floats have one order for both kernel families."""
-        layout = Layout.RVV if fmt in (Format.F32, Format.BF16) else self.layout
+    def matrix(self, weight: Weight, fmt: WeightFormat) -> int:
+        """Index of a tiled weight, in the order that the kernels read best."""
+        layout = fmt.layout_for(self.layout)
         return self._add(weight.name, fmt, layout, weight.rows, weight.cols, weight)
 
-    def plain(self, weight: Weight, fmt: Format) -> int:
+    def plain(self, weight: Weight, fmt: WeightFormat) -> int:
         """Index of a row-major table."""
         return self._add(weight.name, fmt, Layout.PLAIN, weight.rows, weight.cols, weight)
 
@@ -53,9 +55,11 @@ class Tensors:
             return NO_TENSOR
         if size > len(vector.values):
             vector = Vector(vector.name, np.pad(vector.values, (0, size - len(vector.values))))
-        return self._add(vector.name, Format.F32, Layout.PLAIN, 1, len(vector.values), vector)
+        return self._add(vector.name, F32, Layout.PLAIN, 1, len(vector.values), vector)
 
-    def _add(self, name: str, fmt: Format, layout: Layout, rows: int, cols: int, contents: Weight | Vector) -> int:
+    def _add(
+        self, name: str, fmt: WeightFormat, layout: Layout, rows: int, cols: int, contents: Weight | Vector
+    ) -> int:
         key = (contents.key, fmt, layout, rows)
         if key not in self._known:
             spec = TensorSpec(name, fmt, layout, rows, cols, self._end, contents)

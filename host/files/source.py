@@ -15,9 +15,9 @@ from host.errors import HostError, SourceError
 
 @dataclass(frozen=True)
 class Blocks:
-    """Rows of a GGUF block format as stored, for passing 4- and 8-bit values through unchanged.
+    """Rows of a GGUF block format as stored, for passing their values through unchanged.
 
-    ``kind`` is the GGUF type's name ("Q4_0", "Q4_1", "Q8_0"); ``data`` is uint8 [rows][bytes a row].
+    ``kind`` is the GGUF type's name, such as "Q4_0"; ``data`` is uint8 [rows][bytes a row].
     """
 
     kind: str

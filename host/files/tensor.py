@@ -14,9 +14,7 @@ from gguf.constants import GGML_QUANT_SIZES
 
 from host.errors import SourceError
 from host.files.source import Blocks
-
-PASSED_THROUGH = ("Q4_0", "Q4_1", "Q8_0")
-"""Block formats whose 4- and 8-bit values the compiler can take over unchanged."""
+from host.schema.formats import format_for_blocks
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -92,13 +90,16 @@ class StoredTensor:
         return values if self.order is None else values[self.order]
 
     def blocks(self) -> Blocks | None:
-        """Stored blocks, uint8 [rows][bytes a row], for Q4_0, Q4_1 and Q8_0; else None. Raises SourceError on NaN."""
-        if self.kind not in PASSED_THROUGH or self.transposed or len(self.stored) != 2:
+        """Stored blocks, uint8 [rows][bytes a row], of a type that a weight format takes over as it is; else None.
+
+        Raises SourceError on NaN or infinity.
+        """
+        taker = format_for_blocks(self.kind)
+        if taker is None or taker.twin is None or self.transposed or len(self.stored) != 2:
             return None
         data = self.raw.reshape(self.stored[0], -1)
         per_block = data.reshape(-1, block_size(self.kind)[1])
-        floats = 4 if self.kind == "Q4_1" else 2
-        scales = np.ascontiguousarray(per_block[:, :floats]).view("<f2")
+        scales = np.ascontiguousarray(per_block[:, : 2 * taker.twin.floats]).view("<f2")
         if not np.isfinite(scales).all():
             raise self._not_finite(int(np.count_nonzero(~np.isfinite(scales))))
         return Blocks(self.kind, np.ascontiguousarray(data if self.order is None else data[self.order]))

@@ -46,7 +46,7 @@ def image_facts(image: Image) -> dict[str, Any]:
         "sections": {s.name: {"offset": at, "size": size} for s, (at, size) in image.sections.items()},
         "plan": image.plan | {name: image.plan[name].name for name in ("overflow", "output_kind")},
         "states": [state | {name: state[name].name for name in ("kind", "format")} for state in image.states],
-        "tensors": [vars(t) | {"format": t.format.name, "layout": t.layout.name} for t in image.tensors],
+        "tensors": [vars(t) | {"format": t.format.name.upper(), "layout": t.layout.name} for t in image.tensors],
         "program": [{"op": op.name.upper(), "domain": op.domain.name} | _named(op) for op in image.ops],
         "manifest": image.manifest,
         "bits_per_weight": bits_per_weight(image),
@@ -171,7 +171,7 @@ def image_text(image: Image) -> Iterator[str]:
     for t in image.tensors:
         shape = f"{t.rows} x {t.cols}"
         yield (
-            f"{t.index:>6}  {t.format.name.lower():<6}  {t.layout.name.lower():<6}  {shape:<15} {t.offset:>9} "
+            f"{t.index:>6}  {t.format.name:<6}  {t.layout.name.lower():<6}  {shape:<15} {t.offset:>9} "
             f"{t.size:>10}  {t.name}"
         )
     yield ""

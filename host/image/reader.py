@@ -23,7 +23,7 @@ from host.foreign import open_regular, parse_json
 from host.ir.op import plain
 from host.ir.program import OpEntry, TensorEntry
 from host.ops import decode_op
-from host.quant.layout import unpack_float, unpack_plain, unpack_quantized
+from host.schema.formats import format_of
 from host.schema.image import (
     HASH_BYTES,
     HEADER_BYTES,
@@ -51,8 +51,8 @@ from host.schema.image import (
     StateKind,
     Tensor,
     align,
-    tensor_bytes,
 )
+from host.schema.weights import WeightFormat
 from host.tokens.tokenizer import MAX_PREFIX, MAX_STOP_IDS
 from host.words import shown
 
@@ -267,6 +267,14 @@ class Image:
             raise self._newer(f"{where} has the unknown {enum.__name__} {value}")
         return enum(value)
 
+    def _format(self, number: int, where: str) -> WeightFormat:
+        try:
+            return format_of(number)
+        except KeyError:
+            raise self._fail(
+                f"{where} has the unknown weight format {number}", "use a newer version of this program"
+            ) from None
+
     def _read_tensors(self) -> list[TensorEntry]:
         names = self.section(SectionId.NAMES) if SectionId.NAMES in self.sections else b""
         limit = self.sections[SectionId.WEIGHTS][1]
@@ -275,8 +283,9 @@ class Image:
             t = self._record(Tensor, data, f"tensor {index}")
             name = names[t.name_offset : t.name_offset + t.name_size].decode(errors="replace") or f"tensor {index}"
             where = f"tensor {index} ({name})"
-            fmt, layout = self._enum(Format, t.format, where), self._enum(Layout, t.layout, where)
-            if t.size != tensor_bytes(fmt, layout, t.rows, t.cols) or t.offset + t.size > limit:
+            fmt, layout = self._format(t.format, where), self._enum(Layout, t.layout, where)
+            right = layout in fmt.layouts and t.size == fmt.tensor_bytes(layout, t.rows, t.cols)
+            if not right or t.offset + t.size > limit:
                 raise self._fail(f"{where} has a wrong size or place")
             found.append(TensorEntry(index, name, fmt, layout, t.rows, t.cols, t.offset, t.size))
         return found
@@ -309,12 +318,7 @@ class Image:
     def tensor_float32(self, index: int) -> npt.NDArray[np.float32]:
         """What a tensor stands for, f32 [rows][cols]."""
         t = self.tensors[index]
-        data = self.tensor_data(index)
-        if t.layout == Layout.PLAIN:
-            return unpack_plain(data, t.format, t.rows, t.cols)
-        if t.format in (Format.F32, Format.BF16):
-            return unpack_float(data, t.format, t.rows, t.cols)
-        return unpack_quantized(data, t.format, t.layout, t.rows, t.cols).float32(t.cols)
+        return t.format.unpack(self.tensor_data(index), t.layout, t.rows, t.cols).float32(t.cols)
 
     @cached_property
     def manifest(self) -> dict[str, Any]:

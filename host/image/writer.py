@@ -23,7 +23,6 @@ from host.ir.lowering import StateRecord
 from host.ir.value import Vector
 from host.output import replacing
 from host.quant.encode import encode_weight
-from host.quant.layout import pack_plain
 from host.schema.image import (
     HASH_BYTES,
     HEADER_BYTES,
@@ -212,7 +211,7 @@ def _state_record(state: StateRecord) -> bytes:
 def _tensor_record(spec: TensorSpec, name_at: int, name_size: int) -> bytes:
     record: bytes = Tensor.build(
         {
-            "format": spec.format,
+            "format": spec.format.id,
             "layout": spec.layout,
             "rows": spec.rows,
             "cols": spec.cols,
@@ -242,7 +241,7 @@ def _weights(compiled: Compiled, progress: Progress | None) -> Iterator[bytes]:
 
 def _tensor_pieces(spec: TensorSpec) -> Iterator[bytes]:
     if isinstance(spec.contents, Vector):
-        yield pack_plain(spec.contents.values.reshape(1, -1).astype(np.float32), spec.format).tobytes()
+        yield spec.format.quantize(spec.contents.values.reshape(1, -1).astype(np.float32)).pack(spec.layout).tobytes()
         return
     for piece in encode_weight(spec.contents, spec.format, spec.layout):
         yield piece.tobytes()

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from host.ir.lowering import Fields, KvSpec, Lowering
 from host.ir.value import Value
-from host.schema.image import Format
+from host.schema.weights import WeightFormat
 
 
 @dataclass(eq=False)
@@ -42,7 +42,7 @@ class Node(ABC):
         """Memory it needs while it runs, in bytes by name. Places are not known yet."""
         return {}
 
-    def choose_formats(self, weights: Format, output: Format) -> None:  # noqa: B027
+    def choose_formats(self, weights: WeightFormat, output: WeightFormat) -> None:  # noqa: B027
         """Take the format of its weights: ``output`` for the embedding and what makes the logits, else ``weights``."""
 
     def int8_inputs(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from host.ir.value import Value, Vector, Weight
 from host.schema.image import Format, Overflow
+from host.schema.weights import WeightFormat
 
 Fields = Mapping[str, Any]
 """What an op's record is built from: numbers by field, an operand as a mapping of its own."""
@@ -66,10 +67,10 @@ class Lowering(Protocol):
     def scratch(self, owner: object, name: str) -> Fields:
         """The place of what a node's ``scratch`` asks for under this name; its stride is its whole size."""
 
-    def matrix(self, weight: Weight, fmt: Format) -> int:
+    def matrix(self, weight: Weight, fmt: WeightFormat) -> int:
         """Index of a weight in the kernels' order."""
 
-    def plain(self, weight: Weight, fmt: Format) -> int:
+    def plain(self, weight: Weight, fmt: WeightFormat) -> int:
         """Index of a table row by row."""
 
     def vector(self, vector: Vector | None, size: int = 0) -> int:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
-from host.schema.image import Domain, Format, Layout
+from host.schema.image import Domain, Layout
+from host.schema.weights import WeightFormat
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class TensorEntry:
 
     index: int
     name: str
-    format: Format
+    format: WeightFormat
     layout: Layout
     rows: int
     cols: int

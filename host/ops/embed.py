@@ -15,7 +15,9 @@ from host.ir.op import Op
 from host.ir.program import OpEntry, Program, Traffic
 from host.ir.value import Value, Weight
 from host.schema.fields import TENSOR
-from host.schema.image import NO_TENSOR, TILE_ROWS, Format, Layout, Operand, align
+from host.schema.formats.f32 import F32
+from host.schema.image import NO_TENSOR, TILE_ROWS, Layout, Operand, align
+from host.schema.weights import WeightFormat
 
 FIELDS = Struct(
     "dst" / Operand,  # f32 [rows][dim]
@@ -34,9 +36,9 @@ class Embed(Node):
     table: Weight
     positions: Weight | None = None
     scale: float = 1.0
-    format: Format = Format.F32
+    format: WeightFormat = F32
 
-    def choose_formats(self, weights: Format, output: Format) -> None:  # noqa: ARG002
+    def choose_formats(self, weights: WeightFormat, output: WeightFormat) -> None:  # noqa: ARG002
         """As the output matrix: a tied model has one tensor for both."""
         self.format = output
 
@@ -45,7 +47,7 @@ class Embed(Node):
         positions = NO_TENSOR
         if self.positions is not None:
             kept = self.positions.take(self.positions.name, np.arange(at.options.context))
-            positions = at.plain(kept, Format.F32)
+            positions = at.plain(kept, F32)
         return {
             "dst": at.operand(self.dst),
             "table": at.matrix(self.table, self.format),

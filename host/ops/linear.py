@@ -15,7 +15,9 @@ from host.ir.program import OpEntry, Program, Traffic
 from host.ir.value import Value, Vector, Weight
 from host.ops.eltwise import bias as add_bias
 from host.schema.fields import TENSOR, choice
+from host.schema.formats.f32 import F32
 from host.schema.image import TILE_ROWS, Activation, Format, Operand, align
+from host.schema.weights import WeightFormat
 
 FIELDS = Struct(
     "src" / Operand,  # src_format [rows][k]
@@ -23,14 +25,12 @@ FIELDS = Struct(
     "residual" / Operand,  # f32 [rows][n], may be dst; or Space.NONE
     "weight" / TENSOR,  # [gated ? 2n : n][k]
     "bias" / TENSOR,  # f32 PLAIN [1][the weight's rows padded to TILE_ROWS]; or NO_TENSOR
-    "src_format" / choice(Format),  # F32 for F32 and BF16 weights, Q8A for Q8, Q4, Q4M
+    "src_format" / choice(Format),  # what the weight's format asks for: F32 or Q8A
     "k" / Int32ul,
     "n" / Int32ul,
     "activation" / choice(Activation),
     "gated" / Int32ul,  # 1: each block of 16 weight rows is 8 gate rows, then the 8 up rows of the same outputs
 )
-QUANTIZED = (Format.Q8, Format.Q4, Format.Q4M)
-"""Weights that are multiplied with quantized rows."""
 
 
 @dataclass(eq=False)
@@ -48,15 +48,15 @@ class Linear(Node):
     residual: Value | None = None
     output: bool = False
     """Whether it makes the logits."""
-    format: Format = Format.F32
+    format: WeightFormat = F32
 
-    def choose_formats(self, weights: Format, output: Format) -> None:
+    def choose_formats(self, weights: WeightFormat, output: WeightFormat) -> None:
         """The matrix that makes the logits has a format of its own."""
         self.format = output if self.output else weights
 
     def int8_inputs(self) -> tuple[str, ...]:
         """Its rows, beside quantized weights."""
-        return ("src",) if self.format in QUANTIZED else ()
+        return ("src",) if self.format.activations == Format.Q8A else ()
 
     def lower(self, at: Lowering) -> Fields:
         """The bias is padded as the matrix is."""

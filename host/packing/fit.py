@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from host.schema.formats import formats
+from host.schema.weights import WeightFormat
+
 Changes = dict[str, Any]
 """Options of a PackRequest that differ from what was asked for."""
-FORMATS = ("f32", "bf16", "q8", "q4m", "q4")
-"""Largest first."""
 CONTEXT_STEP = 64
 """Positions of a KV page: a context of less takes as much."""
 FEW_ROWS = 16
@@ -39,10 +40,16 @@ Try = Callable[[Changes], Room]
 """Compiles with some changes; weights are not read."""
 
 
+def _size(one: WeightFormat) -> float:
+    """Bytes of 64 rows of a column."""
+    return one.record_bytes(one.layouts[0]) / one.columns
+
+
 def _smaller_weights(asked: Asked, attempt: Try) -> Changes | None:
-    """The best format whose image fits; with the embedding in 4 bits, too, where nothing else does."""
-    smaller = FORMATS[FORMATS.index(asked.weights) + 1 :]
-    for changes in (*({"weights": name} for name in smaller), {"weights": "q4", "output_weights": "q4"}):
+    """The largest format whose image fits; the smallest for the embedding, too, where nothing else does."""
+    names = [one.name for one in sorted(formats().values(), key=_size, reverse=True)]
+    smaller = names[names.index(asked.weights) + 1 :]
+    for changes in (*({"weights": name} for name in smaller), {"weights": names[-1], "output_weights": names[-1]}):
         if attempt(changes).image:
             return changes
     return None

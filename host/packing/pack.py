@@ -19,7 +19,6 @@ from host.compiler.compile import (
     LAYOUTS,
     MAX_LOGIT_ROWS,
     MAX_ROWS,
-    WEIGHT_FORMATS,
     Compiled,
     Options,
     compile_model,
@@ -30,14 +29,15 @@ from host.image.inspect import size_text
 from host.image.writer import Progress, image_size, write_image
 from host.model import load_source
 from host.packing.fit import Asked, Room, alternatives
-from host.schema.image import SECTION_ALIGN, Format, Layout, Overflow
+from host.schema.formats import formats
+from host.schema.formats.f32 import F32
+from host.schema.formats.q8 import Q8
+from host.schema.image import SECTION_ALIGN, Layout, Overflow
 from host.schema.limits import LIMIT_SESSIONS
 from host.words import shown
 
 SUFFIX = ".hsp"
 KV_NAMES = {fmt: name for name, fmt in KV_FORMATS.items()}
-BY_SOURCE = {"Q4_0": "q4", "Q4_1": "q4m", "Q4_K": "q4m"}
-"""What a GGUF that consists mostly of this type is packed as when nothing is said; anything else is q8."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ class Packing:
             "name": self.source.name,
             "board": self.board.name,
             "architecture": self.source.architecture,
-            "weights": options.weights.name.lower(),
-            "output_weights": options.output_format.name.lower(),
+            "weights": options.weights.name,
+            "output_weights": options.output_format.name,
             "kv": KV_NAMES[options.kv],
             "family": options.layout.name.lower(),
             "context": compiled.context,
@@ -120,13 +120,13 @@ class Packing:
 
     def advice(self) -> str | None:
         """What would give a better image of the same source; None if nothing would."""
-        natural = default_weights(self.source)
+        natural = formats()[default_weights(self.source)]
         chosen = self.compiled.options.weights
-        if chosen not in (Format.Q4, Format.Q4M) or natural not in ("q4", "q4m") or chosen == WEIGHT_FORMATS[natural]:
+        if chosen is natural or chosen.bits != natural.bits:
             return None
         return (
-            f"the source's 4-bit values are quantized a second time, which costs quality; "
-            f"--weights {natural} takes them over as they are"
+            f"the source's {natural.bits}-bit values are quantized a second time, which costs quality; "
+            f"--weights {natural.name} takes them over as they are"
         )
 
     def check_fit(self) -> None:
@@ -149,8 +149,9 @@ class Packing:
     def _what_fits(self) -> str:
         """Commands that were tried and fit; else the boards that have room for it as it is."""
         options = self.compiled.options
-        weights = next(name for name, fmt in WEIGHT_FORMATS.items() if fmt == options.weights)
-        asked = Asked(weights, KV_NAMES[options.kv], self.compiled.context, options.sessions, options.max_rows)
+        asked = Asked(
+            options.weights.name, KV_NAMES[options.kv], self.compiled.context, options.sessions, options.max_rows
+        )
         if found := alternatives(asked, self._room):
             return "\n  ".join(["this fits:", *(command(replace(self.request, **changes)) for changes in found)])
         if boards := [name for name in board_names() if self._fits_board(load_board(name))]:
@@ -181,8 +182,8 @@ class Packing:
             "source": self.source.provenance,
             "licence": self.source.provenance.get("licence"),
             "tool": tool_version(),
-            "weights": options.weights.name.lower(),
-            "output_weights": options.output_format.name.lower(),
+            "weights": options.weights.name,
+            "output_weights": options.output_format.name,
             "kv": KV_NAMES[options.kv],
             "family": options.layout.name.lower(),
             "board": self.board.name,
@@ -238,14 +239,14 @@ def _options(request: PackRequest, source: Source, board: Board) -> Options:
     weights = request.weights or recipe.get("weights") or default_weights(source)
     context = request.context if request.context is not None else recipe.get("context")
     sessions = request.sessions if request.sessions is not None else recipe.get("sessions", 1)
-    chosen = _choose("--weights", weights, WEIGHT_FORMATS)
-    kv = request.kv or recipe.get("kv") or ("f32" if chosen == Format.F32 else "int8")
+    chosen = _choose("--weights", weights, formats())
+    kv = request.kv or recipe.get("kv") or ("f32" if chosen is F32 else "int8")
     output = request.output_weights
     layout: Layout = _choose("--family", request.family or board.layout_family(), LAYOUTS)
     overflow = {"stop": Overflow.STOP, "slide": Overflow.SLIDE}
     return Options(
         weights=chosen,
-        output_weights=_choose("--output-weights", output, WEIGHT_FORMATS) if output else None,
+        output_weights=_choose("--output-weights", output, formats()) if output else None,
         kv=_choose("--kv", kv, KV_FORMATS),
         layout=layout,
         context=context,
@@ -258,7 +259,7 @@ def _options(request: PackRequest, source: Source, board: Board) -> Options:
     )
 
 
-def _choose(option: str, word: str, known: dict[str, Any]) -> Any:
+def _choose(option: str, word: str, known: Mapping[str, Any]) -> Any:
     if word not in known:
         raise UsageError(f"{option} {shown(word)!r} is not known; {choices(word, known)}")
     return known[word]
@@ -267,9 +268,10 @@ def _choose(option: str, word: str, known: dict[str, Any]) -> Any:
 def default_weights(source: Source) -> str:
     """The format that takes over most of the source's values as they are; q8 where none does."""
     kinds = source.provenance.get("quantization")
-    counts = {kind: n for kind, n in kinds.items() if kind in BY_SOURCE} if isinstance(kinds, dict) else {}
+    by_kind = {kind: one.name for one in formats().values() for kind in one.suits}
+    counts = {kind: n for kind, n in kinds.items() if kind in by_kind} if isinstance(kinds, dict) else {}
     total = sum(n for kind, n in kinds.items() if kind != "F32") if isinstance(kinds, dict) else 0
     for kind, count in counts.items():
         if 2 * count > total:
-            return BY_SOURCE[kind]
-    return "q8"
+            return by_kind[kind]
+    return Q8.name

@@ -87,13 +87,12 @@ class Space(enum.IntEnum):
 
 
 class Format(enum.IntEnum):
-    """What a value is stored as. Weights: F32 to Q4M. Activations: F32 and Q8A. KV cache: F32 and KV8."""
+    """What activations (F32, Q8A) and KV caches (F32, KV8) are stored as; weights: host/schema/formats.
+
+    All have one space of numbers, so no weight format may take one of these but f32 its own.
+    """
 
     F32 = 1
-    BF16 = 2
-    Q8 = 3
-    Q4 = 4
-    Q4M = 5
     Q8A = 16
     KV8 = 17
 
@@ -243,10 +242,10 @@ Plan = Struct(
 )
 
 Tensor = Struct(
-    "format" / Int32ul,  # Format
+    "format" / Int32ul,  # id of a weight format
     "layout" / Int32ul,  # Layout
     "rows" / Int32ul,  # logical; RVV and SWAR layouts hold them padded to TILE_ROWS
-    "cols" / Int32ul,  # logical; padded to GROUP in Q8, Q4, Q4M
+    "cols" / Int32ul,  # logical; padded to GROUP in formats of groups
     "offset" / Int64ul,  # from the start of WEIGHTS
     "size" / Int64ul,  # bytes, exactly what format, layout, rows and cols imply
     "name_offset" / Int32ul,  # into NAMES
@@ -326,26 +325,6 @@ def q8a_row_bytes(width: int) -> int:
 def f32_row_bytes(width: int) -> int:
     """Bytes of one f32 activation row, padded to 64 bytes."""
     return align(width * 4, ARENA_UNIT)
-
-
-def record_bytes(fmt: Format, layout: Layout) -> int:
-    """Bytes of one (tile, group) record of a tiled weight; for F32 and BF16 of one (tile, column)."""
-    if fmt == Format.F32:
-        return TILE_ROWS * 4
-    if fmt == Format.BF16:
-        return TILE_ROWS * 2
-    values = TILE_ROWS * GROUP // (2 if fmt in (Format.Q4, Format.Q4M) else 1)
-    extra = 2 if fmt == Format.Q4M or (fmt == Format.Q8 and layout == Layout.SWAR) else 1
-    return values + extra * TILE_ROWS * 2
-
-
-def tensor_bytes(fmt: Format, layout: Layout, rows: int, cols: int) -> int:
-    """Bytes of a tensor in WEIGHTS. PLAIN is row-major F32 or BF16, rows padded to 64 bytes."""
-    if layout == Layout.PLAIN:
-        return rows * align(cols * (4 if fmt == Format.F32 else 2), TENSOR_ALIGN)
-    tiles = align(rows, TILE_ROWS) // TILE_ROWS
-    columns = cols if fmt in (Format.F32, Format.BF16) else align(cols, GROUP) // GROUP
-    return tiles * columns * record_bytes(fmt, layout)
 
 
 def page_bytes(fmt: Format, kv_heads: int, head_dim: int) -> int:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from host.ops import OpId
+from host.schema.formats import format_of, formats
 from host.schema.image import (
     OP_BYTES,
     Format,
@@ -27,7 +28,6 @@ from host.schema.image import (
     partial_chunks,
     runtime_bytes,
     state_pages,
-    tensor_bytes,
 )
 from tests.fuzz.image_parts import (
     BPE_AT,
@@ -231,7 +231,7 @@ def retype_tensor(rng: random.Random, draft: Draft) -> None:
     fmt, layout, rows, cols = struct.unpack_from("<IIII", tensors, at)
     choice = rng.randrange(4)
     if choice == 0:
-        fmt = rng.choice((Format.F32, Format.BF16, Format.Q8, Format.Q4, Format.Q4M))
+        fmt = rng.choice([one.id for one in formats().values()])
     elif choice == 1:
         layout = rng.choice(list(Layout))
     elif choice == 2:
@@ -239,7 +239,7 @@ def retype_tensor(rng: random.Random, draft: Draft) -> None:
     else:
         rows, cols = cols, rows
     struct.pack_into("<IIII", tensors, at, fmt, layout, rows, cols)
-    struct.pack_into("<Q", tensors, at + TENSOR_AT["size"], tensor_bytes(Format(fmt), Layout(layout), rows, cols))
+    struct.pack_into("<Q", tensors, at + TENSOR_AT["size"], format_of(fmt).tensor_bytes(Layout(layout), rows, cols))
     draft.put(SectionId.TENSORS, tensors)
 
 

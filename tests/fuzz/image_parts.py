@@ -16,6 +16,10 @@ from host.compiler.compile import Options
 from host.compiler.passes import PASSES
 from host.files.source import Source
 from host.ops import OPS, OpId
+from host.schema.formats.bf16 import BF16
+from host.schema.formats.f32 import F32
+from host.schema.formats.q4 import Q4
+from host.schema.formats.q8 import Q8
 from host.schema.image import (
     HEADER_BYTES,
     HEADER_DIGEST_OFFSET,
@@ -201,11 +205,11 @@ def bases(folder: Path) -> list[Path]:
         paths.append(folder / f"{name}.hsp")
         tiny_image(paths[-1], source, Options(**options))
 
-    add("far", tiny_llama(**small), weights=Format.Q8, context=320, sessions=2, max_rows=64, layout=Layout.RVV)
+    add("far", tiny_llama(**small), weights=Q8, context=320, sessions=2, max_rows=64, layout=Layout.RVV)
     slide = {"overflow": Overflow.SLIDE, "sinks": 5, "layout": Layout.SWAR}
-    add("slide", tiny_llama(**wide), weights=Format.Q4, context=280, sessions=2, max_rows=40, **slide)
-    add("f32", tiny_llama(**small), weights=Format.F32, context=300, sessions=2, max_rows=40, kv=Format.F32)
-    add("bf16", tiny_gpt2(**gpt2), weights=Format.BF16, context=100, sessions=3, max_rows=20)
+    add("slide", tiny_llama(**wide), weights=Q4, context=280, sessions=2, max_rows=40, **slide)
+    add("f32", tiny_llama(**small), weights=F32, context=300, sessions=2, max_rows=40, kv=Format.F32)
+    add("bf16", tiny_gpt2(**gpt2), weights=BF16, context=100, sessions=3, max_rows=20)
     swar = {"layout": Layout.SWAR, "without": tuple(PASSES)}
-    add("q8", tiny_llama(**wide), weights=Format.Q8, context=70, sessions=2, max_rows=12, **swar)
+    add("q8", tiny_llama(**wide), weights=Q8, context=70, sessions=2, max_rows=12, **swar)
     return paths

@@ -10,6 +10,9 @@ from tokenizers import Tokenizer as Library
 
 from host.compiler.compile import Options
 from host.compiler.passes import PASSES
+from host.schema.formats.q4 import Q4
+from host.schema.formats.q4m import Q4M
+from host.schema.formats.q8 import Q8
 from host.schema.image import Format, Layout, Overflow
 from tests.support.texts import described
 from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama
@@ -27,7 +30,7 @@ SMALL = {
 def write_llama(path: Path) -> Path:
     """The fused program of a Llama whose context slides."""
     slide = Options(
-        weights=Format.Q4M, context=48, sessions=2, max_rows=8, overflow=Overflow.SLIDE, sinks=4, layout=Layout.SWAR
+        weights=Q4M, context=48, sessions=2, max_rows=8, overflow=Overflow.SLIDE, sinks=4, layout=Layout.SWAR
     )
     tiny_image(path, tiny_llama(**SMALL), slide)
     return path
@@ -35,7 +38,7 @@ def write_llama(path: Path) -> Path:
 
 def write_gpt2(path: Path) -> Path:
     """The unfused program of a GPT-2."""
-    plain = Options(weights=Format.Q8, context=40, sessions=2, max_rows=8, kv=Format.F32, without=tuple(PASSES))
+    plain = Options(weights=Q8, context=40, sessions=2, max_rows=8, kv=Format.F32, without=tuple(PASSES))
     tiny_image(path, tiny_gpt2(n_embd=32, n_inner=32, n_layer=1, n_head=2), plain)
     return path
 
@@ -46,7 +49,7 @@ def write_bpe(path: Path) -> Path:
     ids = Library.from_str(tokenizer.json).get_vocab().values()
     source = tiny_llama(**SMALL, vocab_size=max(ids) + 1)
     source.tokenizer = tokenizer
-    tiny_image(path, source, Options(weights=Format.Q4, context=40, sessions=1, max_rows=8, layout=Layout.RVV))
+    tiny_image(path, source, Options(weights=Q4, context=40, sessions=1, max_rows=8, layout=Layout.RVV))
     return path
 
 

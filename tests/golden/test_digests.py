@@ -11,9 +11,9 @@ from collections import Counter
 
 import pytest
 
-from host.compiler.compile import WEIGHT_FORMATS
 from host.errors import SourceError
 from host.pytest_device import Device
+from host.schema.formats import formats
 from host.targets import parse_spec
 from tests.support import digests
 
@@ -79,7 +79,7 @@ def test_the_file_is_whole(known: dict[str, str]) -> None:
 
     So none is of logits that say nothing.
     """
-    new = [WEIGHT_FORMATS[name] for name in digests.unwritten_formats(known)]
+    new = [formats()[name] for name in digests.unwritten_formats(known)]
     assert set(known) == {name for name, case in digests.CASES.items() if case.options.weights not in new}
     twins = {name: case.twin for name, case in digests.CASES.items() if case.twin}
     assert {name: known[name] for name in twins} == {name: known[twin] for name, twin in twins.items()}

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import pytest
 from tokenizers import Tokenizer
 
-from host.compiler.compile import KV_FORMATS, WEIGHT_FORMATS, Options
+from host.compiler.compile import KV_FORMATS, Options
 from host.model import Source
+from host.schema.formats import formats
 from host.schema.image import Layout
 from host.tokens.chat_template import ChatFormatter
 from tests.golden.conftest import torch_llama
@@ -53,7 +54,7 @@ def text(smollm2: Source, model: Any) -> tuple[list[int], npt.NDArray[np.float32
 
 def run(source: Source, native: Native, path: Path, weights: str, kv: str, ids: list[int]) -> npt.NDArray[np.float32]:
     """The engine's logits for each position; the image is removed again, for it is large."""
-    options = Options(weights=WEIGHT_FORMATS[weights], kv=KV_FORMATS[kv], layout=Layout.SWAR, context=512)
+    options = Options(weights=formats()[weights], kv=KV_FORMATS[kv], layout=Layout.SWAR, context=512)
     tiny_image(path, source, options)
     native.load(path)
     path.unlink()

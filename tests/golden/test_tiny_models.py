@@ -11,6 +11,7 @@ import pytest
 
 from host.compiler.compile import Options
 from host.model import load_source
+from host.schema.formats.f32 import F32
 from host.schema.image import Format, Layout
 from tests.support.native import Native
 from tests.support.tiny import tiny_image
@@ -91,7 +92,7 @@ def test_f32_logits_are_the_references(
 ) -> None:
     folder, tokens, wanted = case
     source = load_source(folder, require_tokenizer=False)
-    tiny_image(tmp_path / "m.hsp", source, Options(weights=Format.F32, kv=Format.F32, layout=layout))
+    tiny_image(tmp_path / "m.hsp", source, Options(weights=F32, kv=Format.F32, layout=layout))
     native.load(tmp_path / "m.hsp")
     found = native.feed(tokens, every=True)
     assert found.shape == wanted.shape

@@ -17,6 +17,9 @@ from host.compiler.compile import Options
 from host.link.client import Client
 from host.link.records import SamplerParams
 from host.pytest_device import Device
+from host.schema.formats.f32 import F32
+from host.schema.formats.q4m import Q4M
+from host.schema.formats.q8 import Q8
 from host.schema.image import Format, Layout
 from host.targets import open_target
 from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama
@@ -65,9 +68,9 @@ def transcript(client: Client) -> Transcript:
 
 
 MODELS = {
-    "llama-q4m": (tiny_llama, Options(weights=Format.Q4M, kv=Format.KV8, context=256)),
-    "gpt2-q8": (tiny_gpt2, Options(weights=Format.Q8, kv=Format.KV8, context=256)),
-    "llama-f32": (tiny_llama, Options(weights=Format.F32, kv=Format.F32, context=256)),
+    "llama-q4m": (tiny_llama, Options(weights=Q4M, kv=Format.KV8, context=256)),
+    "gpt2-q8": (tiny_gpt2, Options(weights=Q8, kv=Format.KV8, context=256)),
+    "llama-f32": (tiny_llama, Options(weights=F32, kv=Format.F32, context=256)),
 }
 
 

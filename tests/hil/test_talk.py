@@ -17,6 +17,9 @@ from host.compiler.compile import Options
 from host.image.reader import Image
 from host.link.client import Client
 from host.ops import OpId
+from host.schema.formats.f32 import F32
+from host.schema.formats.q4 import Q4
+from host.schema.formats.q8 import Q8
 from host.schema.image import Format
 from host.schema.wire.answers import Reason
 from host.targets import open_target
@@ -124,9 +127,9 @@ def test_eval_finds_the_distance_of_a_coarser_packing(host: Host, tmp_path: Path
     text.write_text("The quick brown fox jumps over the lazy dog. " * 3)
     paths = {}
     for name, weights, kv in (
-        ("f32", Format.F32, Format.F32),
-        ("q8", Format.Q8, Format.KV8),
-        ("q4", Format.Q4, Format.KV8),
+        ("f32", F32, Format.F32),
+        ("q8", Q8, Format.KV8),
+        ("q4", Q4, Format.KV8),
     ):
         paths[name] = tmp_path / f"{name}.hsp"
         tiny_image(paths[name], tiny_llama(), Options(weights=weights, kv=kv))

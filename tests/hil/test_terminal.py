@@ -20,6 +20,7 @@ from host.compiler.compile import Options
 from host.link.client import Client
 from host.link.records import SamplerParams
 from host.places import build_root
+from host.schema.formats.q8 import Q8
 from host.schema.image import Format, Layout
 from host.schema.wire.answers import Reason
 from host.talk.talk import Conversation, Speaker, open_talk
@@ -44,7 +45,7 @@ def make_image(path: Path, seed: int, context: int = 256, chat: bool = True, ses
     source = tiny_llama(seed, vocab_size=trained("smollm").get_vocab_size(), tie_word_embeddings=False)
     source.config["max_position_embeddings"] = 4096
     source.tokenizer = described("smollm") if chat else described("smollm", None)
-    options = Options(weights=Format.Q8, kv=Format.KV8, context=context, layout=Layout.SWAR, sessions=sessions)
+    options = Options(weights=Q8, kv=Format.KV8, context=context, layout=Layout.SWAR, sessions=sessions)
     tiny_image(path, source, options)
     return path
 

@@ -6,8 +6,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from host.quant.quantize import quantize
-from host.schema.image import Activation, Format, Layout, align
+from host.schema.formats import formats
+from host.schema.formats.q8 import Q8
+from host.schema.image import Activation, Layout, align
+from host.schema.weights import GroupFormat, Quantized, WeightFormat
 from tests.support import reference
 from tests.support.native import Native
 from tests.support.ops import (
@@ -44,10 +46,10 @@ LINEAR = struct(
 )
 
 
-@pytest.mark.parametrize("fmt", [Format.Q8, Format.Q4M, Format.F32])
+@pytest.mark.parametrize("fmt", formats().values(), ids=str)
 @pytest.mark.parametrize(("n", "rows"), [(1, 1), (40, 3), (200, 11), (136, 1)])
-def test_linear_with_bias_activation_and_residual(device: Native, fmt: Format, n: int, rows: int) -> None:
-    k = 96 if fmt != Format.F32 else 41
+def test_linear_with_bias_activation_and_residual(device: Native, fmt: WeightFormat, n: int, rows: int) -> None:
+    k = 96 if isinstance(fmt, GroupFormat) else 41
     w, x, bias, residual = normal(n, k), normal(rows, k), normal(align(n, 64), seed=1), normal(rows, n, seed=2)
     product = linear(device, fmt, w, x, n)
     same(product, expected_product(fmt, w, x))
@@ -59,21 +61,22 @@ def test_linear_with_bias_activation_and_residual(device: Native, fmt: Format, n
 def test_gated_linear(device: Native, n: int) -> None:
     gate, up, x, bias = normal(n, 64), normal(n, 64, seed=5), normal(5, 64), normal(align(2 * n, 64), seed=6)
     w = np.concatenate([np.stack([gate.reshape(-1, 8, 64), up.reshape(-1, 8, 64)], axis=1)]).reshape(2 * n, 64)
-    product = (expected_product(Format.Q8, w, x) + bias[: 2 * n]).reshape(5, -1, 2, 8)
+    product = (expected_product(Q8, w, x) + bias[: 2 * n]).reshape(5, -1, 2, 8)
     expected = reference.activate(product[:, :, 0], "SILU") * product[:, :, 1]
-    found = linear(device, Format.Q8, w, x, n, bias=bias, activation=Activation.SILU, gated=True)
+    found = linear(device, Q8, w, x, n, bias=bias, activation=Activation.SILU, gated=True)
     same(found, expected.reshape(5, -1))
 
 
-def expected_product(fmt: Format, w: F32, x: F32) -> F32:
-    if fmt == Format.F32:
-        return reference.linear_float(w, x)
-    return reference.linear_quantized(quantize(w, fmt), reference.Q8A.of(x))
+def expected_product(fmt: WeightFormat, w: F32, x: F32) -> F32:
+    stored = fmt.quantize(w)
+    if isinstance(stored, Quantized):
+        return reference.linear_quantized(stored, reference.Q8A.of(x))
+    return reference.linear_float(stored.float32(w.shape[1]), x)
 
 
 def linear(
     device: Native,
-    fmt: Format,
+    fmt: WeightFormat,
     w: F32,
     x: F32,
     n: int,
@@ -82,11 +85,10 @@ def linear(
     activation: Activation = Activation.NONE,
     gated: bool = False,
 ) -> F32:
-    """The op in both layouts; with a residual the destination is the residual."""
+    """The op in all layouts of matrices; with a residual the destination is the residual."""
     found = []
-    for layout in (Layout.RVV, Layout.SWAR):
-        is_float = fmt == Format.F32
-        weight = Weight.of(w if is_float else quantize(w, fmt), fmt, Layout.RVV if is_float else layout)
+    for layout in (layout for layout in fmt.layouts if layout != Layout.PLAIN):
+        weight = Weight.of(w, fmt, layout)
         quantized = QuantizedRows(len(x), x.shape[1], reference.Q8A.of(x))
         plain = Rows(x)
         dst = Rows(residual) if residual is not None else Rows(rows=len(x), width=n)
@@ -102,7 +104,7 @@ def linear(
                 residual=dst.operand if residual is not None else NOTHING,
                 weight=weight.struct,
                 bias=bias.ctypes.data if bias is not None else None,
-                src_format=Format.F32 if is_float else Format.Q8A,
+                src_format=fmt.activations,
                 k=x.shape[1],
                 n=n,
                 activation=activation,
@@ -112,5 +114,6 @@ def linear(
         assert dst.untouched
         assert alive
         found.append(dst.values.copy())
-    same(found[0], found[1])
+    for other in found[1:]:
+        same(found[0], other)
     return found[0]

@@ -14,12 +14,12 @@ import pytest
 from host.compiler.compile import Options
 from host.errors import BY_NUMBER, DeviceFailure, ImageError
 from host.image.reader import Image
+from host.schema.formats.q8 import Q8
 from host.schema.image import (
     HEADER_BYTES,
     HEADER_DIGEST_OFFSET,
     SECTION_ALIGN,
     SECTION_TABLE_OFFSET,
-    Format,
     Header,
     Section,
     SectionId,
@@ -36,7 +36,7 @@ ARENA = 4 << 20
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("behind") / "image.hsp"
-    tiny_image(path, tiny_llama(num_hidden_layers=1), Options(weights=Format.Q8, context=40, max_rows=4))
+    tiny_image(path, tiny_llama(num_hidden_layers=1), Options(weights=Q8, context=40, max_rows=4))
     return path.read_bytes()
 
 

@@ -22,9 +22,9 @@ from host.choices import choices, meant
 from host.cli import create_app
 from host.command_group import load_module
 from host.command_line.listing import command_lines, root_help
-from host.compiler.compile import WEIGHT_FORMATS
 from host.errors import HostError
 from host.files.recipe import recipes
+from host.schema.formats import format_names
 from host.targets import parse_spec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,7 +112,7 @@ def test_arguments_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert complete("host pack mod") == ["model.gguf"]
     assert complete("host pack smollm2") == beginning((recipe.name for recipe in recipes()), "smollm2")
     assert complete("host pack x --board bpi") == beginning(board_names(), "bpi")
-    assert sorted(complete("host pack x --weights q4")) == sorted(beginning(WEIGHT_FORMATS, "q4"))
+    assert sorted(complete("host pack x --weights q4")) == sorted(beginning(format_names(), "q4"))
     assert "visionfive2@spike" in complete("host run x --target vis")
     assert complete("host inspect absent/x") == []
 

@@ -18,6 +18,7 @@ import pytest
 from host.compiler.compile import Options
 from host.link.client import Client
 from host.ops import OpId
+from host.schema.formats.f32 import F32
 from host.schema.image import Format, SectionId
 from host.targets import open_target
 from tests.support.images import ImageEditor
@@ -34,7 +35,7 @@ VOCAB = 64
 def image(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("nan") / "image.hsp"
     source = tiny_llama(vocab_size=VOCAB, num_hidden_layers=1, tie_word_embeddings=False)
-    tiny_image(path, source, Options(weights=Format.F32, kv=Format.F32, context=40, max_rows=8))
+    tiny_image(path, source, Options(weights=F32, kv=Format.F32, context=40, max_rows=8))
     return path.read_bytes()
 
 

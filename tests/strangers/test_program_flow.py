@@ -21,6 +21,11 @@ from host.compiler.passes import PASSES
 from host.errors import BY_NUMBER, DeviceFailure
 from host.files.source import Source
 from host.ops import OpId
+from host.schema.formats.bf16 import BF16
+from host.schema.formats.f32 import F32
+from host.schema.formats.q4 import Q4
+from host.schema.formats.q4m import Q4M
+from host.schema.formats.q8 import Q8
 from host.schema.image import OP_BYTES, Domain, Format, Layout, Overflow
 from tests.fuzz.image_parts import set_plan, set_program, take_apart
 from tests.support.images import ImageEditor
@@ -41,13 +46,13 @@ def pack(folder: Path, source: Source, **options: Any) -> bytes:
 @pytest.fixture(scope="module")
 def fused(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """EMBED, NORM to Q8A, LINEAR of q, k and v, ROPE_TABLE, ROPE twice, KV_STORE, ATTENTION, QUANTIZE, LINEAR …"""
-    return pack(tmp_path_factory.mktemp("flow"), tiny_llama(**SMALL), weights=Format.Q8)
+    return pack(tmp_path_factory.mktemp("flow"), tiny_llama(**SMALL), weights=Q8)
 
 
 @pytest.fixture(scope="module")
 def floats(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The unfused program of a GPT-2 with f32 weights: norms, products, eltwise in f32."""
-    return pack(tmp_path_factory.mktemp("flow"), tiny_gpt2(), weights=Format.F32, without=tuple(PASSES))
+    return pack(tmp_path_factory.mktemp("flow"), tiny_gpt2(), weights=F32, without=tuple(PASSES))
 
 
 def refused(native: Native, editor: ImageEditor) -> str:
@@ -183,16 +188,16 @@ SLIDE = {"overflow": Overflow.SLIDE, "sinks": 3}
 def test_every_program_of_the_packer_passes(
     native: Native, tmp_path: Path, family: str, without: tuple[str, ...]
 ) -> None:
-    native.load(pack(tmp_path, FAMILIES[family](), weights=Format.Q4, without=without), ARENA)
+    native.load(pack(tmp_path, FAMILIES[family](), weights=Q4, without=without), ARENA)
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        {"weights": Format.F32, "kv": Format.F32},
-        {"weights": Format.BF16, "max_rows": 1, "max_logit_rows": 1},
-        {"weights": Format.Q4M, "layout": Layout.SWAR, **SLIDE},
-        {"weights": Format.Q8, "layout": Layout.RVV, "max_rows": 64, "max_logit_rows": 64, "context": 400},
+        {"weights": F32, "kv": Format.F32},
+        {"weights": BF16, "max_rows": 1, "max_logit_rows": 1},
+        {"weights": Q4M, "layout": Layout.SWAR, **SLIDE},
+        {"weights": Q8, "layout": Layout.RVV, "max_rows": 64, "max_logit_rows": 64, "context": 400},
     ],
 )
 def test_every_shape_of_the_packer_passes(native: Native, tmp_path: Path, options: dict[str, Any]) -> None:

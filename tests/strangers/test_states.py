@@ -19,6 +19,7 @@ from construct import Renamed, Struct
 
 from host.compiler.compile import Options
 from host.link.frames import Decoder, Frame, encode
+from host.schema.formats.q8 import Q8
 from host.schema.image import Format, Layout
 from host.schema.wire import answers, requests
 from host.schema.wire.header import FrameFlag, Type
@@ -59,7 +60,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("states") / "tiny.hsp"
     source = tiny_llama(3, vocab_size=trained("smollm").get_vocab_size(), hidden_size=32, intermediate_size=32)
     source.tokenizer = described("smollm")
-    tiny_image(path, source, Options(weights=Format.Q8, kv=Format.KV8, context=256, layout=Layout.SWAR, sessions=2))
+    tiny_image(path, source, Options(weights=Q8, kv=Format.KV8, context=256, layout=Layout.SWAR, sessions=2))
     return path
 
 

@@ -22,6 +22,7 @@ from host.files.fields import Fields
 from host.files.source import Source
 from host.model import load_source
 from host.packing.pack import PackRequest, prepare
+from host.schema.formats.f32 import F32
 from host.schema.image import Activation, Format, Layout
 from tests.support.model_files import stored_arrays, write_folder, write_gguf, write_vocabulary
 from tests.support.native import Native
@@ -258,7 +259,7 @@ def test_a_mistral_as_transformers_computes_it(native: Native, tmp_path: Path) -
         tokens = [5, 9, 17, 3, 80, 2, 44] * 9
         wanted = model(torch.tensor([tokens])).logits[0].numpy()
     source = load_source(tmp_path / "m", require_tokenizer=False)
-    tiny_image(tmp_path / "m.hsp", source, Options(weights=Format.F32, kv=Format.F32, layout=Layout.SWAR))
+    tiny_image(tmp_path / "m.hsp", source, Options(weights=F32, kv=Format.F32, layout=Layout.SWAR))
     native.load(tmp_path / "m.hsp")
     assert np.abs(wanted).max() > 1
     np.testing.assert_allclose(native.feed(tokens, every=True), wanted, atol=1e-3)

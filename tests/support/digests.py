@@ -21,12 +21,13 @@ import numpy as np
 import numpy.typing as npt
 
 from host.boards import load_board
-from host.compiler.compile import KV_FORMATS, LAYOUTS, WEIGHT_FORMATS, Options
+from host.compiler.compile import KV_FORMATS, LAYOUTS, Options
 from host.compiler.passes import PASSES
 from host.files.source import Source
 from host.link.client import Client
 from host.model import load_source
 from host.packing.pack import PackRequest, prepare
+from host.schema.formats import formats
 from host.schema.image import Layout, Overflow
 from host.targets import TargetSpec, open_target
 from host.targets.abilities import slowness
@@ -94,16 +95,16 @@ class Case:
 def options(weights: str = "q8", kv: str = "int8", **changes: Any) -> Options:
     """Two sessions and a context of 256 unless changed."""
     given: dict[str, Any] = {"context": 256, "sessions": 2} | changes
-    return Options(weights=WEIGHT_FORMATS[weights], kv=KV_FORMATS[kv], **given)
+    return Options(weights=formats()[weights], kv=KV_FORMATS[kv], **given)
 
 
 def _formats() -> Iterator[tuple[str, Case]]:
     for family in SOURCES:
-        for weights in WEIGHT_FORMATS:
+        for weights in formats():
             for kv in KV_FORMATS:
                 case = Case(family, options=options(weights, kv), has_layouts=kv == "int8")
                 yield f"formats/{family}-{weights}-{kv}", case
-    all_four = options("q4m", output_weights=WEIGHT_FORMATS["q4m"])
+    all_four = options("q4m", output_weights=formats()["q4m"])
     yield "formats/llama-q4m-output-q4m", Case("llama", options=all_four, has_layouts=True)
 
 
@@ -232,7 +233,7 @@ def write_case(case: Case, layout: Layout, path: Path) -> Path:
     if case.family == RECIPE:
         request = PackRequest(
             source=RECIPE,
-            weights=case.options.weights.name.lower(),
+            weights=case.options.weights.name,
             family=layout.name.lower(),
             context=case.options.context,
             sessions=case.options.sessions,
@@ -320,7 +321,7 @@ def read_digests() -> dict[str, str]:
 def unwritten_formats(known: Mapping[str, str]) -> set[str]:
     """Weight formats with no digest at all: they are new, and ``tools.digests --write`` gives them theirs."""
     written = {CASES[name].options.weights for name in known if name in CASES}
-    return {name for name, value in WEIGHT_FORMATS.items() if value not in written}
+    return {name for name, value in formats().items() if value not in written}
 
 
 def write_digests(digests: Mapping[str, str]) -> None:

@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from host.quant.layout import pack_float, pack_plain, pack_quantized
-from host.quant.quantize import Quantized
 from host.schema.image import (
     GROUP,
     NO_TENSOR,
@@ -24,8 +22,9 @@ from host.schema.image import (
     align,
     page_bytes,
     q8a_row_bytes,
-    record_bytes,
 )
+from host.schema.weights import Rows as WeightRows
+from host.schema.weights import WeightFormat
 from tests.support.native import Native
 from tests.support.reference import Q8A
 
@@ -89,21 +88,23 @@ class Weight:
     struct: Any
 
     @staticmethod
-    def of(values: Quantized | F32, fmt: Format, layout: Layout) -> Weight:
-        """Pack rows for a layout; floats are rounded to bf16 where the format is."""
-        if isinstance(values, Quantized):
-            rows, cols = values.q.shape
-            packed = pack_quantized(values, layout)
-        else:
-            rows, cols = values.shape
-            packed = pack_plain(values, fmt) if layout == Layout.PLAIN else pack_float(values, fmt)
+    def of(values: F32, fmt: WeightFormat, layout: Layout) -> Weight:
+        """f32 [rows][cols], quantized and packed."""
+        return Weight.packed(fmt.quantize(values), fmt, layout, *values.shape)
+
+    @staticmethod
+    def packed(rows_: WeightRows, fmt: WeightFormat, layout: Layout, rows: int, cols: int) -> Weight:
+        """Rows that are quantized already."""
+        packed = rows_.pack(layout)
         data = aligned(packed.size)
         data[:] = packed
+        record, cols = fmt.record_bytes(layout), align(cols, fmt.columns)
         if layout == Layout.PLAIN:
-            return Weight(data, KernelWeight(data.ctypes.data, fmt, layout, rows, cols, 0, packed.size // rows))
-        record = record_bytes(fmt, layout)
+            return Weight(data, KernelWeight(data.ctypes.data, fmt.id, layout, rows, cols, record, packed.size // rows))
         tiles = align(rows, 64) // 64
-        return Weight(data, KernelWeight(data.ctypes.data, fmt, layout, tiles * 64, cols, record, packed.size // tiles))
+        return Weight(
+            data, KernelWeight(data.ctypes.data, fmt.id, layout, tiles * 64, cols, record, packed.size // tiles)
+        )
 
 
 class Rows:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from host.quant.bf16 import from_bf16
-from host.quant.quantize import Quantized
+from host.schema.bf16 import from_bf16
 from host.schema.image import GROUP
+from host.schema.weights import Quantized
 
 f32 = np.float32
 F32 = npt.NDArray[np.float32]

@@ -21,6 +21,7 @@ from host.ir.program import Traffic
 from host.link.records import DeviceStats, OpCost
 from host.ops import OpId
 from host.ops.attention import visible_positions
+from host.schema.formats.q8 import Q8
 from host.schema.image import Format, Layout
 from tests.support.tiny import tiny_image, tiny_llama
 
@@ -28,7 +29,7 @@ from tests.support.tiny import tiny_image, tiny_llama
 @pytest.fixture
 def image(tmp_path: Path) -> Image:
     path = tmp_path / "tiny.hsp"
-    tiny_image(path, tiny_llama(), Options(weights=Format.Q8, kv=Format.KV8, layout=Layout.RVV, context=256))
+    tiny_image(path, tiny_llama(), Options(weights=Q8, kv=Format.KV8, layout=Layout.RVV, context=256))
     return Image(path)
 
 

@@ -16,6 +16,10 @@ from host.compiler.passes import PASSES
 from host.errors import BY_NUMBER, DeviceFailure
 from host.ops import OpId
 from host.schema import limits
+from host.schema.formats.f32 import F32
+from host.schema.formats.q4 import Q4
+from host.schema.formats.q4m import Q4M
+from host.schema.formats.q8 import Q8
 from host.schema.image import NO_TENSOR, Domain, Format, Layout, Overflow, SectionFlag, SectionId, State
 from tests.support.images import ImageEditor
 from tests.support.native import ROOT, Native
@@ -28,7 +32,7 @@ Edit = Callable[[ImageEditor], ImageEditor]
 def image(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A quantized tiny Llama; the passes leave embed, norm, linear, rope, kv_store, attention, gather."""
     path = tmp_path_factory.mktemp("load") / "llama.hsp"
-    tiny_image(path, tiny_llama(), Options(weights=Format.Q4M, context=300, sessions=2, max_rows=16))
+    tiny_image(path, tiny_llama(), Options(weights=Q4M, context=300, sessions=2, max_rows=16))
     return path.read_bytes()
 
 
@@ -37,7 +41,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A GPT-2 without any pass, so that eltwise, biases and quantize ops stand in the program."""
     path = tmp_path_factory.mktemp("load") / "gpt2.hsp"
     without = tuple(PASSES)
-    tiny_image(path, tiny_gpt2(), Options(weights=Format.Q8, context=100, max_rows=16, without=without))
+    tiny_image(path, tiny_gpt2(), Options(weights=Q8, context=100, max_rows=16, without=without))
     return path.read_bytes()
 
 
@@ -103,7 +107,7 @@ def test_a_flipped_byte_anywhere_is_found_by_the_hashes(native: Native, image: b
 
 def test_verify_names_the_wrong_leaf_and_the_step_waits_for_it(native: Native, tmp_path: Path) -> None:
     path = tmp_path / "big.hsp"
-    tiny_image(path, tiny_llama(vocab_size=9000), Options(weights=Format.F32, context=64))
+    tiny_image(path, tiny_llama(vocab_size=9000), Options(weights=F32, context=64))
     broken = bytearray(path.read_bytes())
     assert len(broken) > 3 << 20
     weights, size = ImageEditor(bytes(broken)).sections[SectionId.WEIGHTS]
@@ -202,7 +206,7 @@ TABLES: list[tuple[str, int, Edit]] = [
     ("IMAGE_TENSOR", 1, lambda e: e.tensor(1, format=9)),
     ("IMAGE_TENSOR", 1, lambda e: e.tensor(1, layout=3)),
     ("IMAGE_TENSOR", 1, lambda e: e.tensor(1, format=Format.KV8)),
-    ("IMAGE_TENSOR", 1, lambda e: e.tensor(1, format=Format.Q4, layout=Layout.PLAIN)),
+    ("IMAGE_TENSOR", 1, lambda e: e.tensor(1, format=Q4.id, layout=Layout.PLAIN)),
     ("IMAGE_TENSOR", 0, lambda e: e.tensor(0, rows=0)),
     ("IMAGE_LIMIT", 0, lambda e: e.tensor(0, cols=2**32 - 1)),
     ("IMAGE_LIMIT", 0, lambda e: e.tensor(0, rows=2**32 - 1)),
@@ -214,7 +218,7 @@ TABLES: list[tuple[str, int, Edit]] = [
     ("IMAGE_TENSOR", 0, lambda e: e.tensor(0, name_offset=2**32 - 1)),
     ("IMAGE_TENSOR", 0, lambda e: e.tensor(0, name_size=2**32 - 1)),
     ("IMAGE_NEW", 1, lambda e: e.state(1, kind=2)),
-    ("IMAGE_STATE", 1, lambda e: e.state(1, format=Format.Q8)),
+    ("IMAGE_STATE", 1, lambda e: e.state(1, format=Q8.id)),
     ("IMAGE_STATE", 1, lambda e: e.state(1, kv_heads=0)),
     ("IMAGE_LIMIT", 1, lambda e: e.state(1, kv_heads=2**32 - 1)),
     ("IMAGE_STATE", 1, lambda e: e.state(1, head_dim=20)),
@@ -253,7 +257,7 @@ OPS: list[tuple[OpId, dict[str, object]]] = [
     (OpId.NORM, {"eps": float("nan")}),
     (OpId.NORM, {"eps": -1.0}),
     (OpId.NORM, {"kind": 2}),
-    (OpId.NORM, {"dst_format": Format.Q8}),
+    (OpId.NORM, {"dst_format": Q8.id}),
     (OpId.NORM, {"weight": 0}),
     (OpId.NORM, {"bias": 10000}),
     (OpId.LINEAR, {"k": 64}),

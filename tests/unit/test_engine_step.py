@@ -12,7 +12,11 @@ import pytest
 from host.compiler.compile import Options
 from host.errors import BY_NUMBER, DeviceFailure
 from host.ops import OpId
+from host.schema.formats import formats
+from host.schema.formats.f32 import F32
+from host.schema.formats.q4m import Q4M
 from host.schema.image import Format, Layout, Overflow, SectionId, State
+from host.schema.weights import WeightFormat
 from tests.support.images import ImageEditor
 from tests.support.native import Native, params
 from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama
@@ -35,13 +39,13 @@ def make(folder: Path, name: str, source: object, **options: object) -> Path:
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("step")
-    return make(folder, "llama", tiny_llama(), weights=Format.Q4M, context=CONTEXT, sessions=3)
+    return make(folder, "llama", tiny_llama(), weights=Q4M, context=CONTEXT, sessions=3)
 
 
 @pytest.fixture(scope="module")
 def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("step")
-    return make(folder, "gpt2", tiny_gpt2(), weights=Format.F32, kv=Format.F32, context=200, sessions=2)
+    return make(folder, "gpt2", tiny_gpt2(), weights=F32, kv=Format.F32, context=200, sessions=2)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +53,7 @@ def sliding(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A context of 100 positions that slides behind 4 pinned ones; steps of 16 rows."""
     folder = tmp_path_factory.mktemp("step")
     slide = {"overflow": Overflow.SLIDE, "sinks": 4, "max_rows": 16}
-    return make(folder, "slide", tiny_llama(), weights=Format.F32, kv=Format.F32, context=100, sessions=2, **slide)
+    return make(folder, "slide", tiny_llama(), weights=F32, kv=Format.F32, context=100, sessions=2, **slide)
 
 
 def refused(native: Native, rows: list[tuple[int, int, int, int]]) -> str:
@@ -224,7 +228,7 @@ def test_sliding_forgets_what_is_outside_the_window_but_not_the_sinks(native: Na
     """One layer, so that nothing reaches a row by way of other rows: it sees the sinks and its window, no more."""
     slide = {"overflow": Overflow.SLIDE, "sinks": 4, "max_rows": 16}
     source = tiny_llama(num_hidden_layers=1)
-    path = make(tmp_path, "one", source, weights=Format.F32, kv=Format.F32, context=100, **slide)
+    path = make(tmp_path, "one", source, weights=F32, kv=Format.F32, context=100, **slide)
     native.load(path)
     editor = ImageEditor(path.read_bytes())
     first = 400 - State.parse(bytes(editor.data[editor.sections[SectionId.STATES][0] :])).window
@@ -333,9 +337,11 @@ def test_logits_that_no_op_writes_are_refused(native: Native, llama: Path) -> No
     assert BY_NUMBER[failure.value.number].name == "IMAGE_PLAN"
 
 
-@pytest.mark.parametrize("weights", [Format.F32, Format.BF16, Format.Q8, Format.Q4, Format.Q4M])
+@pytest.mark.parametrize("weights", formats().values(), ids=str)
 @pytest.mark.parametrize("layout", [Layout.RVV, Layout.SWAR])
-def test_weights_of_any_bytes_are_survived(native: Native, tmp_path: Path, weights: Format, layout: Layout) -> None:
+def test_weights_of_any_bytes_are_survived(
+    native: Native, tmp_path: Path, weights: WeightFormat, layout: Layout
+) -> None:
     """Infinities, not-a-numbers, -128 in 8 bits, wrong sums: results are whatever they are, and memory is safe."""
     path = make(tmp_path, "any", tiny_llama(), weights=weights, layout=layout, context=100)
     editor = ImageEditor(path.read_bytes())

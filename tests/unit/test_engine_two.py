@@ -12,7 +12,9 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from host.compiler.compile import Options
-from host.schema.image import Format, Layout
+from host.schema.formats.q4m import Q4M
+from host.schema.formats.q8 import Q8
+from host.schema.image import Layout
 from tests.support.native import ROOT, Native, build_library, params
 from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama
 
@@ -30,9 +32,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two models that have little in common; the first one's linear ops work on packed rows."""
     folder = tmp_path_factory.mktemp("two")
     wide = {"hidden_size": 256, "intermediate_size": 512}
-    packed = Options(weights=Format.Q4M, layout=Layout.SWAR, context=400, sessions=2)
+    packed = Options(weights=Q4M, layout=Layout.SWAR, context=400, sessions=2)
     tiny_image(folder / "llama.hsp", tiny_llama(**wide), packed)
-    tiny_image(folder / "gpt2.hsp", tiny_gpt2(), Options(weights=Format.Q8, layout=Layout.SWAR, context=250))
+    tiny_image(folder / "gpt2.hsp", tiny_gpt2(), Options(weights=Q8, layout=Layout.SWAR, context=250))
     return folder / "llama.hsp", folder / "gpt2.hsp"
 
 

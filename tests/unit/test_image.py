@@ -16,14 +16,16 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from host.cli import create_app
-from host.compiler.compile import WEIGHT_FORMATS, Options, compile_model
+from host.compiler.compile import Options, compile_model
 from host.errors import FitError, HostError, ImageError, SourceError, UsageError
 from host.files.source import Source
 from host.image.inspect import image_facts, image_text, session_bytes, size_text, summary
 from host.image.reader import Image
 from host.image.writer import LeafHasher, write_image
 from host.packing.pack import PackRequest, default_weights, prepare
-from host.schema.image import HEADER_BYTES, HEADER_DIGEST_OFFSET, LEAF_BYTES, Format, Layout, SectionId
+from host.schema.formats import formats
+from host.schema.image import HEADER_BYTES, HEADER_DIGEST_OFFSET, LEAF_BYTES, Layout, SectionId
+from host.schema.weights import WeightFormat
 from tests.support.model_files import write_folder, write_gguf
 from tests.support.native import Native
 from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama
@@ -34,6 +36,10 @@ def image(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.hsp"
     tiny_image(path, tiny_llama())
     return path
+
+
+def rms(x: np.ndarray) -> float:
+    return float(np.sqrt(np.square(x, dtype=np.float64).mean()))
 
 
 def damaged(image: Path, at: int, data: bytes, redo_digest: bool = True) -> Path:
@@ -121,18 +127,18 @@ def test_contents_come_back(image: Path) -> None:
     assert (norm[0] == source.tensors["model.norm.weight"].float32()).all()
 
 
-@pytest.mark.parametrize("weights", WEIGHT_FORMATS.values())
+@pytest.mark.parametrize("weights", formats().values(), ids=str)
 @pytest.mark.parametrize("layout", [Layout.RVV, Layout.SWAR])
-def test_tensors_come_back(tmp_path: Path, weights: Format, layout: Layout) -> None:
+def test_tensors_come_back(tmp_path: Path, weights: WeightFormat, layout: Layout) -> None:
     source = tiny_llama(tie_word_embeddings=False)
     tiny_image(tmp_path / "i", source, Options(weights=weights, layout=layout, without=("fold_norms",)))
     opened = Image(tmp_path / "i")
     for name in ("model.layers.1.mlp.down_proj.weight", "lm_head.weight"):
         exact = source.tensors[name].float32()
-        back = opened.tensor_float32(next(t.index for t in opened.tensors if t.name == name))
-        four_bit = weights in (Format.Q4, Format.Q4M) and name != "lm_head.weight"
-        allowed = 0.1 if four_bit else 0.01 if weights != Format.F32 else 0.0
-        assert np.abs(back - exact).max() <= allowed * np.abs(exact).max()
+        entry = next(t for t in opened.tensors if t.name == name)
+        back = opened.tensor_float32(entry.index)
+        back = opened.tensor_float32(entry.index)
+        assert rms(back - exact) <= entry.format.error * rms(exact)
 
 
 def test_an_image_without_tokenizer(tmp_path: Path) -> None:

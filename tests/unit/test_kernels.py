@@ -12,22 +12,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from host.quant.bf16 import round_bf16, to_bf16
-from host.quant.quantize import Quantized
-from host.schema.image import Format, Layout
+from host.schema.bf16 import to_bf16
+from host.schema.formats import formats
+from host.schema.image import Layout
+from host.schema.weights import FloatFormat, GroupFormat, Quantized
 from tests.support import reference
 from tests.support.native import Native
 from tests.support.ops import F32, KernelQ8a, QuantizedRows, Weight, aligned
 from tools.bench.bare import BARE, CASES, bare_toolchain, compile_kernels, run_spike
 from tools.scons.toolchain import Toolchain, zig_path
 
+GROUPS = [one for one in formats().values() if isinstance(one, GroupFormat)]
+FLOATS = [one for one in formats().values() if isinstance(one, FloatFormat)]
 QUANTIZED = [
-    ("scalar_linear_q4", Format.Q4, Layout.RVV),
-    ("scalar_linear_q4m", Format.Q4M, Layout.RVV),
-    ("scalar_linear_q8", Format.Q8, Layout.RVV),
-    ("swar_linear_q4", Format.Q4, Layout.SWAR),
-    ("swar_linear_q4m", Format.Q4M, Layout.SWAR),
-    ("swar_linear_q8", Format.Q8, Layout.SWAR),
+    (f"{name}_linear_{one}", one, layout)
+    for one in GROUPS
+    for name, layout in (("scalar", Layout.RVV), ("swar", Layout.SWAR))
 ]
 KINDS = ["random", "largest", "smallest", "equal", "zero", "tiny"]
 
@@ -46,12 +46,11 @@ def integers(rng: np.random.Generator, kind: str, low: int, high: int, shape: tu
     return np.full(shape, {"largest": high, "smallest": low, "equal": high // 3, "zero": 0}[kind], np.int8)
 
 
-def random_weight(rng: np.random.Generator, fmt: Format, kind: str, rows: int, groups: int) -> Quantized:
-    low, high = (-127, 127) if fmt == Format.Q8 else (-8, 7)
-    q = integers(rng, kind, low, high, (rows, groups * 32))
+def random_weight(rng: np.random.Generator, fmt: GroupFormat, kind: str, rows: int, groups: int) -> Quantized:
+    q = integers(rng, kind, fmt.low, fmt.high, (rows, groups * 32))
     size = np.float32(2.0**-130 if kind == "tiny" else 1)
     scales, minima = (to_bf16(rng.normal(size=(rows, groups)).astype(np.float32) * size) for _ in range(2))
-    return Quantized(fmt, q, scales, minima if fmt == Format.Q4M else None)
+    return Quantized(fmt, q, scales, minima if fmt.has_minimum else None)
 
 
 def random_q8a(rng: np.random.Generator, kind: str, rows: int, groups: int) -> reference.Q8A:
@@ -80,7 +79,7 @@ def call_linear(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("name", "fmt", "layout"), QUANTIZED)
-def test_quantized_linear(native: Native, name: str, fmt: Format, layout: Layout, kind: str) -> None:
+def test_quantized_linear(native: Native, name: str, fmt: GroupFormat, layout: Layout, kind: str) -> None:
     rng = np.random.default_rng(KINDS.index(kind))
     for groups, count, row0, row1 in ((1, 1, 0, 64), (3, 6, 64, 128), (2, 4, 80, 96), (7, 1, 16, 64), (4, 9, 96, 128)):
         w = random_weight(rng, fmt, kind, 128, groups)
@@ -91,7 +90,7 @@ def test_quantized_linear(native: Native, name: str, fmt: Format, layout: Layout
             KernelQ8a(base + t * row, base + t * row + held.scales_at, base + t * row + held.sums_at)
             for t in range(count)
         ]
-        found = call_linear(native, name, Weight.of(w, fmt, layout), inputs, row0, row1)
+        found = call_linear(native, name, Weight.packed(w, fmt, layout, *w.q.shape), inputs, row0, row1)
         same(found, reference.linear_quantized(w, x)[:, row0:row1])
 
 
@@ -109,15 +108,14 @@ class KernelPacked(ctypes.Structure):
 
 
 @pytest.mark.parametrize("seed", range(12))
-@pytest.mark.parametrize("fmt", [Format.Q4, Format.Q4M, Format.Q8])
-def test_packed_linear(native: Native, fmt: Format, seed: int) -> None:
+@pytest.mark.parametrize("fmt", GROUPS, ids=str)
+def test_packed_linear(native: Native, fmt: GroupFormat, seed: int) -> None:
     """Random shapes and values, extremes and subnormals among them; the rows are packed in two parts."""
     rng = np.random.default_rng(seed)
     groups, count = int(rng.integers(1, 10)), int(rng.integers(1, 9))
     row0, row1 = (16 * int(i) for i in sorted(rng.choice(5, 2, replace=False)))
     w, x = random_weight(rng, fmt, "random", 64, groups), random_q8a(rng, "random", count, groups)
-    limit = 127 if fmt == Format.Q8 else 7
-    w.q[rng.random(w.q.shape) < 0.3] = limit * int(rng.choice([-1, 0, 1]))
+    w.q[rng.random(w.q.shape) < 0.3] = int(rng.choice([fmt.low, 0, fmt.high]))
     w.scales[rng.random(w.scales.shape) < 0.3] = 1
     values = x.values.copy()
     values[rng.random(values.shape) < 0.3] = 127 * int(rng.choice([-1, 0, 1]))
@@ -131,25 +129,25 @@ def test_packed_linear(native: Native, fmt: Format, seed: int) -> None:
         )
     )
     native.lib.swar_packed.restype = ctypes.POINTER(KernelPacked)
-    version = native.lib.swar_packed(int(fmt)).contents
+    version = native.lib.swar_packed(fmt.id).contents
     block, half = aligned(version.record * count * groups), groups // 2
     version.pack(inputs, count, 0, half, block.ctypes.data)
     version.pack(inputs, count, half, groups, block.ctypes.data + half * count * version.record)
-    acc, weight = np.full((count, 64), np.nan, np.float32), Weight.of(w, fmt, Layout.SWAR)
+    acc, weight = np.full((count, 64), np.nan, np.float32), Weight.packed(w, fmt, Layout.SWAR, *w.q.shape)
     version.linear(ctypes.byref(weight.struct), block.ctypes.data, count, row0, row1, acc.ctypes.data, 64)
     same(acc[:, : row1 - row0], reference.linear_quantized(w, x)[:, row0:row1])
     assert np.isnan(acc[:, row1 - row0 :]).all()
 
 
-@pytest.mark.parametrize(("name", "fmt"), [("scalar_linear_f32", Format.F32), ("scalar_linear_bf16", Format.BF16)])
-def test_float_linear(native: Native, name: str, fmt: Format) -> None:
+@pytest.mark.parametrize("fmt", FLOATS, ids=str)
+def test_float_linear(native: Native, fmt: FloatFormat) -> None:
     rng = np.random.default_rng(1)
     for cols, count, row0, row1 in ((1, 1, 0, 64), (37, 5, 16, 48), (64, 4, 112, 128)):
         w = rng.normal(size=(128, cols)).astype(np.float32)
         w[3] *= np.float32(2.0**-140)
         x = rng.normal(size=(count, cols)).astype(np.float32)
-        found = call_linear(native, name, Weight.of(w, fmt, Layout.RVV), x, row0, row1)
-        same(found, reference.linear_float(round_bf16(w) if fmt == Format.BF16 else w, x)[:, row0:row1])
+        found = call_linear(native, f"scalar_linear_{fmt}", Weight.of(w, fmt, Layout.RVV), x, row0, row1)
+        same(found, reference.linear_float(fmt.quantize(w).float32(cols), x)[:, row0:row1])
 
 
 def quantize(native: Native, x: F32) -> reference.Q8A:
@@ -322,7 +320,7 @@ def programs(folder: Path) -> dict[str, Path]:
 
 def test_families_agree(expected: list[str]) -> None:
     """Layouts differ, results do not; and there is something to see."""
-    for fmt in ("q4", "q4m", "q8"):
+    for fmt in GROUPS:
         rvv, swar = (
             [line.split(" ", 1)[1] for line in expected if line.startswith(f"{fmt}_{f} ")] for f in ("rvv", "swar")
         )

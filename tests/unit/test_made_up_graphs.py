@@ -19,13 +19,14 @@ from host.ops.eltwise import add
 from host.ops.embed import embed
 from host.ops.gather import gather
 from host.ops.linear import linear
+from host.schema.formats import f32
 from host.schema.image import Format, Overflow, align
 from tests.support.graphs import F32, graph_image, weight
 from tests.support.native import Native
 
 VOCAB, DIM, HEADS, KV_HEADS, HEAD_DIM = 131, 48, 4, 2, 16
 TOKENS = np.random.default_rng(8).integers(0, VOCAB, 150)
-FLOAT: dict[str, Any] = {"weights": Format.F32, "kv": Format.F32}
+FLOAT: dict[str, Any] = {"weights": f32.F32, "kv": Format.F32}
 
 
 def matrices(**shapes: tuple[int, int]) -> dict[str, F32]:

@@ -11,7 +11,8 @@ import pytest
 
 from host.compiler.compile import Options
 from host.errors import BY_NUMBER, DeviceFailure
-from host.schema.image import Format, Overflow
+from host.schema.formats.q8 import Q8
+from host.schema.image import Overflow
 from tests.support.native import Native, Params, params
 from tests.support.tiny import tiny_image, tiny_llama
 
@@ -23,7 +24,7 @@ Floats = npt.NDArray[np.float32]
 def device(tmp_path_factory: pytest.TempPathFactory, native: Native) -> Native:
     path = tmp_path_factory.mktemp("sampler") / "tiny.hsp"
     source = tiny_llama(vocab_size=VOCAB, num_hidden_layers=1)
-    tiny_image(path, source, Options(weights=Format.Q8, context=64))
+    tiny_image(path, source, Options(weights=Q8, context=64))
     native.load(path)
     native.feed([5, 9, 9, 300, 5, 499])
     return native
@@ -128,7 +129,7 @@ def test_each_repeated_token_counts_once(device: Native) -> None:
 
 def test_penalty_looks_back_over_a_sliding_history(native: Native, tmp_path: Path) -> None:
     path = tmp_path / "slide.hsp"
-    options = Options(weights=Format.Q8, context=40, max_rows=8, overflow=Overflow.SLIDE)
+    options = Options(weights=Q8, context=40, max_rows=8, overflow=Overflow.SLIDE)
     tiny_image(path, tiny_llama(vocab_size=VOCAB, num_hidden_layers=1), options)
     native.load(path)
     native.feed([7, *range(100, 150)])

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from host.boards import load_board
 from host.errors import TargetError
+from host.schema.formats import formats
+from host.schema.image import Format
 from host.targets.device_tree import spike_tree
 from host.targets.spike_tool import find_spike
 from tools.scons.toolchain import COMMON, FREESTANDING, Toolchain, zig_path
@@ -23,6 +25,16 @@ BARE = [KERNELS / "test/bare.c", START_S]
 LAYOUTS = {"scalar": "swar", "rvv": "rvv"}
 CPUS = {"scalar": "generic_rv64+m+a+f+d+c", "rvv": "generic_rv64+m+a+f+d+c+v"}
 SPIKE_MEMORY = 64 << 20
+
+
+def group_formats() -> list[str]:
+    """The names of the weight formats that are multiplied with quantized rows."""
+    return [one.name for one in formats().values() if one.activations == Format.Q8A]
+
+
+def float_formats() -> list[str]:
+    """The names of the others."""
+    return [one.name for one in formats().values() if one.activations == Format.F32]
 
 
 def bare_toolchain(family: str) -> Toolchain:

@@ -19,12 +19,20 @@ from rich.progress import track
 from rich.table import Table
 
 from host.errors import HostError, TargetError
-from tools.bench.bare import BARE, CASES, LAYOUTS, bare_toolchain, compile_kernels, run_spike
+from tools.bench.bare import (
+    BARE,
+    CASES,
+    LAYOUTS,
+    bare_toolchain,
+    compile_kernels,
+    float_formats,
+    group_formats,
+    run_spike,
+)
 from tools.bench.cores import Case, Core, Cycles, core_names, load_core, measure_core
 from tools.bench.register_work import register_work
 
 VLENS = [128, 256, 512, 1024]
-FORMATS = ("q4", "q4m", "q8")
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ class Count:
 
 def linear_lines(output: str, family: str) -> list[list[str]]:
     """The linear kernels among the lines of the test program, in words, the first the kernel's name."""
-    names = {f"{fmt}_{LAYOUTS[family]}": fmt for fmt in FORMATS} | {"f32": "f32", "bf16": "bf16"}
+    names = {f"{fmt}_{LAYOUTS[family]}": fmt for fmt in group_formats()} | {fmt: fmt for fmt in float_formats()}
     lines = [line.split() for line in output.splitlines()]
     return [[names[words[0]], *words[1:]] for words in lines if len(words) == 7 and words[0] in names]
 
@@ -75,7 +83,7 @@ def count_cycles(cores: list[Core]) -> list[Cycles]:
     """Every format and shape on every model of the cores."""
     console, found = Console(stderr=True), []
     for core in track(cores, "kernels on core models", console=console, disable=not console.is_terminal):
-        found += measure_core(core, FORMATS)
+        found += measure_core(core, group_formats())
     return found
 
 

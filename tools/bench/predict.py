@@ -29,11 +29,11 @@ from host.image.reader import Image
 from host.ir.program import Traffic
 from host.schema.image import Activation, Format
 from host.talk.talk import open_talk
+from tools.bench.bare import group_formats
 from tools.bench.cores import GELU_WIDTH, Core, Cycles, core_names, load_core, measure_core
 from tools.bench.gpt2 import gpt2_image
 from tools.bench.llama import work_folder
 
-KERNELS = {Format.Q4: "q4", Format.Q4M: "q4m", Format.Q8: "q8"}
 ATTENTION = "attention"
 NORMS = ("norm", "quantize")
 
@@ -116,9 +116,9 @@ def linear_kernels(image: Image) -> dict[str, str]:
     for op in image.ops:
         if op.name == "linear":
             tensor = image.tensors[op.fields["weight"]]
-            if tensor.format not in KERNELS:
-                raise UsageError(f"{tensor.name} is {Format(tensor.format).name}; only q4, q4m and q8 are predicted")
-            found[op_group(image, op)] = KERNELS[Format(tensor.format)]
+            if tensor.format.activations != Format.Q8A:
+                raise UsageError(f"{tensor.name} is {tensor.format}; only weights in groups are predicted")
+            found[op_group(image, op)] = tensor.format.name
     return found
 
 
@@ -208,7 +208,7 @@ def main() -> None:
     try:
         core = load_core(given.core)
         images = [given.image] if given.image else gpt2_images(core)
-        cycles = measure_core(core, tuple(KERNELS.values()), inputs=(1,))
+        cycles = measure_core(core, group_formats(), inputs=(1,))
         rates = core_rates(core, next(iter(core.models)), given.harts, cycles)
         for path in images:
             found = predict_image(path, core, rates, given.depth)

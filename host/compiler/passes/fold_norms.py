@@ -11,7 +11,8 @@ from host.ir.value import Vector
 from host.ops.embed import Embed
 from host.ops.linear import Linear
 from host.ops.norm import Norm
-from host.schema.image import Activation, Format
+from host.schema.formats.f32 import F32
+from host.schema.image import Activation
 
 
 def run(graph: Graph) -> None:
@@ -24,7 +25,7 @@ def run(graph: Graph) -> None:
     for norm in [node for node in graph.nodes if isinstance(node, Norm)]:
         readers = graph.readers(norm.dst)
         linears = [node for node in readers if isinstance(node, Linear)]
-        foldable = all(n.format == Format.F32 and not n.gated and n.weight.key not in tables for n in linears)
+        foldable = all(n.format is F32 and not n.gated and n.weight.key not in tables for n in linears)
         views = any(value.base is norm.dst for node in graph.nodes for value in node.inputs())
         if norm.weight is None or norm.segments != 1 or not linears or linears != readers or views or not foldable:
             continue
