@@ -228,7 +228,7 @@ def _load_gguf(path: Path) -> Source:
 
 def _note_window(source: Source, decoder: Decoder, window: Any) -> Source:
     """Say where a sliding window is what bounds the context."""
-    if isinstance(window, int) and window and decoder.context == window:
+    if isinstance(window, int) and window and decoder.context == window and not decoder.layers[0].window:
         source.notes.append(f"the model's sliding window is {window}: contexts up to that are the same without it")
     return source
 

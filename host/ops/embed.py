@@ -57,10 +57,10 @@ class Embed(Node):
         }
 
 
-def embed(b: Builder, table: Weight, positions: Weight | None = None) -> Value:
-    """[rows][dim] of the rows' tokens, plus learned positions."""
+def embed(b: Builder, table: Weight, positions: Weight | None = None, scale: float = 1.0) -> Value:
+    """[rows][dim] of the rows' tokens times ``scale``, plus learned positions."""
     dst = b.value("embed", table.cols)
-    b.append(Embed(dst, table, positions))
+    b.append(Embed(dst, table, positions, scale))
     return dst
 
 

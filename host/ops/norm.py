@@ -67,11 +67,18 @@ class Norm(Node):
 
 
 def norm(
-    b: Builder, name: str, src: Value, kind: NormKind, eps: float, weight: Vector, bias: Vector | None = None
+    b: Builder,
+    name: str,
+    src: Value,
+    kind: NormKind,
+    eps: float,
+    weight: Vector,
+    bias: Vector | None = None,
+    segments: int = 1,
 ) -> Value:
-    """Norm over the whole row."""
+    """Norm over each of ``segments`` equal parts of a row, all with the same weight and bias."""
     dst = b.value(name, src.width)
-    b.append(Norm(src, dst, kind, eps, weight, bias))
+    b.append(Norm(src, dst, kind, eps, weight, bias, segments))
     return dst
 
 

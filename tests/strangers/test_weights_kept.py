@@ -14,19 +14,16 @@ import numpy as np
 import pytest
 from gguf import GGUFWriter
 
-from host.compiler.compile import Options
 from host.errors import SourceError
-from host.families import decoder_of, families
+from host.families import families
 from host.families.parts.activation import ACTIVATIONS
 from host.files.fields import Fields
 from host.files.source import Source
 from host.model import load_source
 from host.packing.pack import PackRequest, prepare
-from host.schema.formats.f32 import F32
-from host.schema.image import Activation, Format, Layout
+from host.schema.image import Activation
 from tests.support.model_files import stored_arrays, write_folder, write_gguf, write_vocabulary
-from tests.support.native import Native
-from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama
+from tests.support.tiny import tiny_gpt2, tiny_llama
 
 HEAD = "lm_head.weight"
 
@@ -199,67 +196,48 @@ def test_names_of_activations_are_one_list(name: str, wanted: Activation, make: 
     assert nodes
 
 
-def windowed(change: dict[str, Any], mistral: bool = False) -> int:
+WINDOWS = [
+    ({"sliding_window": 4096}, 4096),
+    ({"sliding_window": 256}, 256),
+    ({"sliding_window": 128}, 128),
+    ({"sliding_window": None}, 0),
+    ({"sliding_window": 64, "use_sliding_window": False}, 0),
+    ({"sliding_window": 64, "use_sliding_window": True}, 64),
+]
+
+
+@pytest.mark.parametrize(("change", "window"), WINDOWS)
+def test_a_window_bounds_a_llama_and_stays_in_the_layers_of_a_mistral(change: dict[str, Any], window: int) -> None:
+    """transformers computes no window for a Llama, and a Mistral's GGUF calls itself one: up to it, both are right."""
     values = dict(tiny_llama(max_position_embeddings=256).config) | change
-    return families()["mistral" if mistral else "llama"].read(Fields(values, "config.json")).context
+    llama, mistral = (families()[name].read(Fields(values, "config.json")) for name in ("llama", "mistral"))
+    assert llama.context == min(256, window or 256)
+    assert {layer.window for layer in llama.layers} == {0}
+    assert mistral.context == 256
+    assert {layer.window for layer in mistral.layers} == {window}
 
 
-@pytest.mark.parametrize("mistral", [False, True])
-@pytest.mark.parametrize(
-    ("change", "context"),
-    [
-        ({"sliding_window": 4096}, 256),
-        ({"sliding_window": 256}, 256),
-        ({"sliding_window": 128}, 128),
-        ({"sliding_window": None}, 256),
-        ({"sliding_window": 64, "use_sliding_window": False}, 256),
-        ({"sliding_window": 64, "use_sliding_window": True}, 64),
-    ],
-)
-def test_a_window_that_the_context_never_reaches(change: dict[str, Any], context: int, mistral: bool) -> None:
-    assert windowed(change, mistral) == context
-
-
-def test_a_window_bounds_the_context_that_is_packed(tmp_path: Path) -> None:
+def test_windows_of_packed_models(tmp_path: Path) -> None:
     folder = change_config(write_folder(tiny_llama(), tmp_path), model_type="mistral", sliding_window=64)
     packing = prepare(PackRequest(str(folder)))
-    assert packing.compiled.context == 64
-    assert any("sliding window is 64" in note for note in packing.source.notes)
+    assert packing.compiled.context == 512
+    assert {state.window for state in packing.compiled.lowered.states} == {64}
+    assert packing.source.notes == []
 
     def write(writer: GGUFWriter, size: int) -> None:
         write_vocabulary(writer, size)
         writer.add_sliding_window(96)
 
-    path = write_gguf(tiny_llama(), tmp_path / "m.gguf", vocabulary=write)
-    assert decoder_of(load_source(path)).context == 96
+    packing = prepare(PackRequest(str(write_gguf(tiny_llama(), tmp_path / "m.gguf", vocabulary=write))))
+    assert packing.compiled.context == 96
+    assert any("sliding window is 96" in note for note in packing.source.notes)
 
 
 def test_defaults_of_a_mistral() -> None:
     values = {key: value for key, value in tiny_llama(num_attention_heads=8).config.items() if value is not None}
     for key in ("num_key_value_heads", "max_position_embeddings"):
         values.pop(key)
-    read = families()["mistral"].read
-    found = read(Fields(values, "config.json"))
-    assert (found.attention.kv_heads, found.context) == (8, 4096)
-    assert read(Fields(values | {"sliding_window": None}, "x")).context == 131072
-
-
-@pytest.mark.slow
-def test_a_mistral_as_transformers_computes_it(native: Native, tmp_path: Path) -> None:
-    """Logits of a tiny random model, within what the golden tests allow."""
-    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
-    torch.manual_seed(3)
-    sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = transformers.MistralConfig(**sizes, num_key_value_heads=2, vocab_size=131, sliding_window=64)
-    model = transformers.MistralForCausalLM(config).eval()
-    with torch.no_grad():
-        for values in model.parameters():
-            values.copy_(torch.randn_like(values) * (0.15 if values.ndim > 1 else 0.2) + (values.ndim == 1))
-        model.save_pretrained(tmp_path / "m")
-        tokens = [5, 9, 17, 3, 80, 2, 44] * 9
-        wanted = model(torch.tensor([tokens])).logits[0].numpy()
-    source = load_source(tmp_path / "m", require_tokenizer=False)
-    tiny_image(tmp_path / "m.hsp", source, Options(weights=F32, kv=Format.F32, layout=Layout.SWAR))
-    native.load(tmp_path / "m.hsp")
-    assert np.abs(wanted).max() > 1
-    np.testing.assert_allclose(native.feed(tokens, every=True), wanted, atol=1e-3)
+    found = families()["mistral"].read(Fields(values, "config.json"))
+    assert (found.attention.kv_heads, found.context, found.layers[0].window) == (8, 131072, 4096)
+    found = families()["mistral"].read(Fields(values | {"sliding_window": None}, "x"))
+    assert (found.context, found.layers[0].window) == (131072, 0)

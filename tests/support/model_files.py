@@ -4,55 +4,34 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFWriter, quants
+from gguf import (
+    GGML_QUANT_SIZES,
+    MODEL_ARCH_NAMES,
+    GGMLQuantizationType,
+    GGUFWriter,
+    get_tensor_name_map,
+    quants,
+)
 from safetensors.numpy import save_file
 
+from host.families import decoder_of, families
 from host.files.source import Source
-
-CONV1D = re.compile(r"h\.\d+\.(attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.weight")
-LLAMA_NAMES = {
-    "model.embed_tokens": "token_embd",
-    "model.norm": "output_norm",
-    "lm_head": "output",
-    "input_layernorm": "attn_norm",
-    "post_attention_layernorm": "ffn_norm",
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-}
-GPT2_NAMES = {
-    "wte": "token_embd",
-    "wpe": "position_embd",
-    "ln_f": "output_norm",
-    "lm_head": "output",
-    "ln_1": "attn_norm",
-    "ln_2": "ffn_norm",
-    "attn.c_attn": "attn_qkv",
-    "attn.c_proj": "attn_output",
-    "mlp.c_fc": "ffn_up",
-    "mlp.c_proj": "ffn_down",
-}
+from host.ops.norm import NormKind
 
 
 def stored_arrays(source: Source) -> dict[str, np.ndarray]:
     """Arrays as safetensors hold them: GPT-2's linear weights [in, out], names with their prefix."""
+    family = families()[source.architecture]
     arrays = {}
     for name, tensor in source.tensors.items():
         values = tensor.float32()
-        if source.architecture == "gpt2":
-            values = np.ascontiguousarray(values.T) if CONV1D.fullmatch(name) else values
-            name = name if name.startswith("lm_head") else f"transformer.{name}"
-        arrays[name] = values
+        values = np.ascontiguousarray(values.T) if family.transposed.fullmatch(name) else values
+        arrays[name if name.startswith("lm_head") else family.prefix + name] = values
     return arrays
 
 
@@ -78,13 +57,6 @@ def write_folder(source: Source, folder: Path, shards: int = 1, arrays: dict[str
     return folder
 
 
-def gguf_name(name: str, names: dict[str, str]) -> str:
-    """A Hugging Face name as llama.cpp's converter writes it."""
-    base, suffix = name.rsplit(".", 1)
-    match = re.fullmatch(r"(?:model\.layers|h)\.(\d+)\.(.+)", base)
-    return f"blk.{match[1]}.{names[match[2]]}.{suffix}" if match else f"{names[base]}.{suffix}"
-
-
 def interleaved(values: np.ndarray, heads: int) -> np.ndarray:
     """q or k rows in the order that llama.cpp's converter gives them."""
     return values.reshape(heads, 2, -1, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
@@ -108,20 +80,25 @@ def write_gguf(
 
     vocabulary: writes the tokenizer's entries in place of ``write_vocabulary``.
     """
-    writer = GGUFWriter(path, source.architecture)
-    (llama_metadata if source.architecture == "llama" else gpt2_metadata)(writer, source.config)
-    (vocabulary or write_vocabulary)(writer, source.config["vocab_size"])
+    family, decoder = families()[source.architecture], decoder_of(source)
+    assert family.gguf is not None
+    writer = GGUFWriter(path, MODEL_ARCH_NAMES[family.gguf])
+    hyperparameters(writer, source)
+    (vocabulary or write_vocabulary)(writer, decoder.vocab)
     for name, values in (extra or {}).items():
         writer.add_tensor(name, values)
+    names = get_tensor_name_map(family.gguf, len(decoder.layers))
     for name, tensor in source.tensors.items():
         values = tensor.float32()
-        if source.architecture == "llama" and ".q_proj" in name:
-            values = interleaved(values, source.config["num_attention_heads"])
-        if source.architecture == "llama" and ".k_proj" in name:
-            values = interleaved(values, source.config["num_key_value_heads"])
+        if family.gguf_pairs and ".q_proj" in name:
+            values = interleaved(values, decoder.attention.heads)
+        if family.gguf_pairs and ".k_proj" in name:
+            values = interleaved(values, decoder.attention.kv_heads)
+        if name.endswith("norm.weight"):
+            values = values + np.float32(decoder.norm.offset)
         data, data_type = _quantized(values, kind)
-        names = LLAMA_NAMES if source.architecture == "llama" else GPT2_NAMES
-        writer.add_tensor(gguf_name(name, names), data, raw_dtype=data_type)
+        full = name if name.startswith("lm_head") else family.prefix + name
+        writer.add_tensor(names.get_name(full, (".weight", ".bias")), data, raw_dtype=data_type)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -129,27 +106,21 @@ def write_gguf(
     return path
 
 
-def llama_metadata(writer: GGUFWriter, config: Any) -> None:
-    """Hyperparameters of a Llama."""
-    writer.add_context_length(config["max_position_embeddings"])
-    writer.add_embedding_length(config["hidden_size"])
-    writer.add_block_count(config["num_hidden_layers"])
-    writer.add_feed_forward_length(config["intermediate_size"])
-    writer.add_head_count(config["num_attention_heads"])
-    writer.add_head_count_kv(config["num_key_value_heads"])
-    writer.add_key_length(config["head_dim"])
-    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
-    writer.add_rope_freq_base(config["rope_theta"])
-
-
-def gpt2_metadata(writer: GGUFWriter, config: Any) -> None:
-    """Hyperparameters of a GPT-2."""
-    writer.add_context_length(config["n_positions"])
-    writer.add_embedding_length(config["n_embd"])
-    writer.add_block_count(config["n_layer"])
-    writer.add_feed_forward_length(config["n_inner"])
-    writer.add_head_count(config["n_head"])
-    writer.add_layer_norm_eps(config["layer_norm_epsilon"])
+def hyperparameters(writer: GGUFWriter, source: Source) -> None:
+    """What most families have in common."""
+    decoder = decoder_of(source)
+    writer.add_context_length(decoder.context)
+    writer.add_embedding_length(decoder.width)
+    writer.add_block_count(len(decoder.layers))
+    writer.add_feed_forward_length(decoder.mlp.width)
+    writer.add_head_count(decoder.attention.heads)
+    if decoder.norm.kind == NormKind.LAYER:
+        writer.add_layer_norm_eps(decoder.norm.eps)
+        return
+    writer.add_head_count_kv(decoder.attention.kv_heads)
+    writer.add_key_length(decoder.attention.head_dim)
+    writer.add_layer_norm_rms_eps(decoder.norm.eps)
+    writer.add_rope_freq_base(source.config.get("rope_theta", 10000.0))
 
 
 def write_vocabulary(writer: GGUFWriter, size: int) -> None:

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gguf import MODEL_ARCH_NAMES, GGUFWriter
 
+from host.compiler.compile import Options, compile_model
+from host.compiler.passes import PASSES
 from host.errors import SourceError
 from host.families import decoder_of, families
 from host.families.parts.decoder import Decoder
@@ -17,9 +20,15 @@ from host.families.parts.keys import check_rest
 from host.families.parts.rope import Rope, read_rope
 from host.files.fields import Fields
 from host.files.gguf import open_gguf
+from host.ir.value import Vector, Weight
 from host.model import load_source
-from tests.support.model_files import write_folder, write_gguf
-from tests.support.tiny import tiny_llama
+from host.schema.formats.f32 import F32
+from host.schema.formats.q8 import Q8
+from host.schema.image import Format
+from tests.support.family_rows import rows, tiny_model
+from tests.support.model_files import write_folder, write_gguf, write_vocabulary
+from tests.support.native import Native
+from tests.support.tiny import tiny_image, tiny_llama
 
 BASE = {
     "hidden_size": 64,
@@ -143,6 +152,55 @@ def test_rope_scaling_of_a_gguf() -> None:
     assert yarn.scale == pytest.approx((0.1 * np.log(4) + 1) / 2)
 
 
+# ---- files ----
+
+
+@pytest.mark.parametrize("family", [name for name, row in rows().items() if row.gguf is not None])
+def test_a_gguf_and_a_folder_give_the_same_program(family: str, tmp_path: Path) -> None:
+    made = tiny_model(family)
+
+    def vocabulary(writer: GGUFWriter, size: int) -> None:
+        write_vocabulary(writer, size)
+        for key, value in (rows()[family].gguf or {}).items():
+            add = writer.add_uint32 if isinstance(value, int) else writer.add_float32
+            add(f"{MODEL_ARCH_NAMES[families()[family].gguf]}.{key}", value)
+
+    folder = load_source(write_folder(made, tmp_path / "hf"))
+    file = load_source(write_gguf(made, tmp_path / "m.gguf", vocabulary=vocabulary))
+    assert folder.architecture == file.architecture == family
+    assert folder.notes == file.notes == []
+    options = Options(weights=F32, kv=Format.F32, without=("fold_norms",))
+    first, second = (compile_model(each, options).lowered for each in (folder, file))
+    assert first.ops == second.ops
+    assert first.states == second.states
+    for one, other in zip(first.tensors, second.tensors, strict=True):
+        assert one.name == other.name
+        np.testing.assert_array_equal(values_of(one.contents), values_of(other.contents), err_msg=one.name)
+
+
+def values_of(contents: Weight | Vector) -> np.ndarray:
+    return contents.values if isinstance(contents, Vector) else contents.float32()
+
+
+@pytest.mark.parametrize("family", list(families()))
+def test_passes_leave_every_bit(family: str, native: Native, tmp_path: Path) -> None:
+    """All structural passes at once, and none, on a model of each family."""
+    tokens = np.random.default_rng(5).integers(0, 131, 90).tolist()
+    found = []
+    for without in (("fold_norms",), tuple(PASSES)):
+        options = Options(weights=Q8, kv=Format.KV8, context=128, without=without)
+        tiny_image(tmp_path / "m.hsp", tiny_model(family), options)
+        native.load(tmp_path / "m.hsp")
+        found.append(native.feed(tokens, every=True))
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("family", list(families()))
+def test_queries_keys_and_values_are_one_product(family: str) -> None:
+    compiled = compile_model(tiny_model(family), Options())
+    assert sum("attention.qkv.weight" in tensor.name for tensor in compiled.tensors) == len(compiled.graph.states)
+
+
 # ---- keys ----
 
 
@@ -152,8 +210,8 @@ def test_rope_scaling_of_a_gguf() -> None:
         ("expert_count", 8, r"llama\.expert_count"),
         ("attention__scale", 0.1, r"llama\.attention\.scale"),
         ("logit_scale", 2.0, r"llama\.logit_scale"),
-        ("rope__dimension_count", 8, "rotary part"),
-        ("attention__value_length", 8, "rotary part"),
+        ("rope__dimension_count", 8, r"llama\.rope\.dimension_count"),
+        ("attention__value_length", 8, r"llama\.attention\.value_length"),
         ("embedding_length", 0, r"llama\.embedding_length"),
     ],
 )

@@ -16,7 +16,7 @@ from gguf import GGMLQuantizationType, GGUFReader, quants
 from safetensors.numpy import save_file
 
 from host.errors import SourceError
-from host.families import decoder_of
+from host.families import decoder_of, families
 from host.files.source import Source
 from host.files.tensor import PLAIN, StoredTensor, block_size
 from host.model import load_source
@@ -175,7 +175,7 @@ def test_unknown_missing_and_misshapen_tensors_are_named(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"model_type": "mamba2"}, "'mamba2' is not supported; supported are gpt2, llama"),
+        ({"model_type": "mamba2"}, f"'mamba2' is not supported; supported are {', '.join(families())}."),
         ({"hidden_size": None}, "hidden_size is missing"),
         ({"hidden_size": -4}, "hidden_size is '-4'"),
         ({"num_hidden_layers": 10**9}, "num_hidden_layers"),

@@ -10,6 +10,7 @@ from host.ops.attention import Attention
 from host.ops.eltwise import Elementwise, Eltwise
 from host.ops.kv_store import KvStore
 from host.ops.linear import Linear
+from host.ops.norm import Norm
 from host.ops.rope import Rope
 
 
@@ -26,10 +27,10 @@ def run(graph: Graph) -> None:
 
 
 def _projection(makers: dict[int, Node], value: Value) -> Linear | None:
-    """The linear from which a query, key or value comes, through rotation and bias."""
+    """The linear from which a query, key or value comes, through rotation, norm and bias."""
     node = makers.get(id(value))
-    while isinstance(node, Rope) or (isinstance(node, Elementwise) and node.kind == Eltwise.BIAS):
-        node = makers.get(id(node.x if isinstance(node, Rope) else node.a))
+    while isinstance(node, (Rope, Norm)) or (isinstance(node, Elementwise) and node.kind == Eltwise.BIAS):
+        node = makers.get(id(node.inputs()[0]))
     return node if isinstance(node, Linear) else None
 
 

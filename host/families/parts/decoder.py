@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decoders: one record says what one of them computes, and one function builds its graph, for all families.
 
-    x = embed(tokens) (+ positions)
+    x = embedding_scale * embed(tokens) (+ positions)
     in each layer:
-        x = x + after(attention(before(x)))
-        x = x + after(mlp(before(x)))
-    logits = head(final(x))
+        x = x + residual_scale * after(attention(before(x)))
+        x = x + residual_scale * after(mlp(before(x)))
+    logits = logit_scale * head(final(x))
 
-``before`` and ``after`` are norms; a family that has no name for one of them has no such norm.
+``before`` and ``after`` are norms; a family that has no name for one of them has no such norm. The scales cost nothing
+on a device: logit_scale goes into the weight of the last norm; residual_scale into everything else, for x is kept
+divided by it, which norms do not see but for their eps.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -53,12 +56,17 @@ class Names:
     v: str = "self_attn.v_proj"
     qkv: str | None = None
     """One tensor in place of the three, their rows one after the other."""
+    q_norm: str | None = None
+    k_norm: str | None = None
+    """Norms of queries and keys before they are rotated."""
     o: str = "self_attn.o_proj"
     after_attention: str | None = None
     before_mlp: str | None = "post_attention_layernorm"
     gate: str | None = "mlp.gate_proj"
     """None: the feed-forward block has no gate."""
     up: str = "mlp.up_proj"
+    gate_up: str | None = None
+    """One tensor in place of the two, their rows one after the other."""
     down: str = "mlp.down_proj"
     after_mlp: str | None = None
     final: str = "model.norm"
@@ -69,11 +77,20 @@ class Names:
 
 @dataclass(frozen=True)
 class Norm:
-    """A norm over the width of the model, without its weights."""
+    """What the norms have in common."""
 
     kind: NormKind
     eps: float
     bias: bool = False
+    offset: float = 0.0
+    """What is added to the stored weight: 1 where a file holds its distance from one."""
+
+
+class HeadNorm(enum.Enum):
+    """Over what the norms of queries and keys run, where a family has them."""
+
+    EACH = "each head, all with one weight"
+    WHOLE = "all heads at once"
 
 
 @dataclass(frozen=True)
@@ -83,6 +100,7 @@ class Attention:
     heads: int
     kv_heads: int
     head_dim: int
+    norm: HeadNorm = HeadNorm.EACH
     qkv_bias: bool = False
     o_bias: bool = False
 
@@ -122,6 +140,9 @@ class Decoder:
     layers: tuple[Layer, ...]
     tied: bool
     """Whether the output matrix is the embedding."""
+    embedding_scale: float = 1.0
+    residual_scale: float = 1.0
+    logit_scale: float = 1.0
     names: Names = Names()
 
 
@@ -188,8 +209,9 @@ class Recorder:
 
     def vector(self, name: str, size: int, part: range | None = None, label: str = "") -> Vector:
         """See `Tensors`."""
+        del part
         self.shapes[name] = (size,)
-        return Vector(label, np.broadcast_to(np.float32(0), (size if part is None else len(part),)))
+        return Vector(label, np.zeros(0, np.float32))
 
 
 def shapes(decoder: Decoder) -> Shapes:
@@ -202,6 +224,13 @@ def shapes(decoder: Decoder) -> Shapes:
 def build(decoder: Decoder, tensors: Tensors) -> Graph:
     """The unfused graph. SourceError names what is missing or of another shape."""
     return _Build(decoder, tensors).run()
+
+
+def _changed(vector: Vector, offset: float, factor: float) -> Vector:
+    """(vector + offset) * factor, in f32."""
+    if offset:
+        vector = Vector(vector.name, vector.values + np.float32(offset))
+    return vector if factor == 1.0 else Vector(vector.name, vector.values * np.float32(factor))
 
 
 class _Build:
@@ -218,26 +247,32 @@ class _Build:
         d, names = self.d, self.names
         table = self.tensors.weight(names.embedding, d.vocab, d.width)
         positions = self.tensors.weight(names.positions, d.context, d.width) if names.positions else None
-        x = embed(self.b, table, positions)  # [rows][width]
+        x = embed(self.b, table, positions, d.embedding_scale / d.residual_scale)  # [rows][width]
         for i, layer in enumerate(d.layers):
             at, label = names.layer.format(i), names.label.format(i)
-            h = self.attention(at, label, layer, self.norm(at, names.before_attention, x))
+            h = self.attention(at, label, layer, self.stream_norm(at, names.before_attention, x))
             x = add(self.b, f"{label}attn_residual", x, self.norm(at, names.after_attention, h))
-            h = self.mlp(at, label, self.norm(at, names.before_mlp, x))
+            h = self.mlp(at, label, self.stream_norm(at, names.before_mlp, x))
             x = add(self.b, f"{label}mlp_residual", x, self.norm(at, names.after_mlp, h))
-        x = self.norm("", names.final, gather(self.b, x))
+        x = self.stream_norm("", names.final, gather(self.b, x), d.logit_scale)
         head = table if d.tied else self.tensors.weight(names.head, d.vocab, d.width)
         self.graph.logits = linear(self.b, "logits", x, head, output=True)
         return self.graph
 
-    def norm(self, at: str, name: str | None, x: Value) -> Value:
-        """The norm of that name; x as it is where the family has none."""
+    def stream_norm(self, at: str, name: str | None, x: Value, factor: float = 1.0) -> Value:
+        """A norm of what runs through all layers divided by residual_scale."""
+        return self.norm(at, name, x, factor, self.d.norm.eps / self.d.residual_scale**2)
+
+    def norm(
+        self, at: str, name: str | None, x: Value, factor: float = 1.0, eps: float | None = None, segments: int = 1
+    ) -> Value:
+        """The norm of that name, times ``factor``; x as it is where the family has none."""
         if name is None:
             return x
-        kind, full = self.d.norm, at + name
-        weight = self.tensors.vector(f"{full}.weight", x.width)
-        bias = self.tensors.vector(f"{full}.bias", x.width) if kind.bias else None
-        return norm(self.b, full, x, kind.kind, kind.eps, weight, bias)
+        kind, full, width = self.d.norm, at + name, x.width // segments
+        weight = _changed(self.tensors.vector(f"{full}.weight", width), kind.offset, factor)
+        bias = _changed(self.tensors.vector(f"{full}.bias", width), 0.0, factor) if kind.bias else None
+        return norm(self.b, full, x, kind.kind, kind.eps if eps is None else eps, weight, bias, segments)
 
     def linear(self, label: str, name: str, x: Value, rows: int, bias: bool) -> Value:
         """The product of a whole tensor and x, plus its bias."""
@@ -266,6 +301,9 @@ class _Build:
         """The block that mixes positions: [rows][width]."""
         a = self.d.attention
         q, k, v = self.qkv(at, label, x)
+        whole = a.norm == HeadNorm.WHOLE
+        q = self.norm(at, self.names.q_norm, q, segments=1 if whole else a.heads)
+        k = self.norm(at, self.names.k_norm, k, segments=1 if whole else a.kv_heads)
         if layer.rope is not None:
             table = rope_table(self.b, Vector("rope_frequencies", layer.rope.array()), layer.rope.scale)
             q = rope(self.b, q, table, a.heads, a.head_dim)
@@ -277,15 +315,20 @@ class _Build:
     def mlp(self, at: str, label: str, x: Value) -> Value:
         """The feed-forward block."""
         m, names = self.d.mlp, self.names
-        inner = self.gated(at, label, x, at + names.gate) if names.gate else self.plain(at, label, x)
+        inner = self.gated(at, label, x) if names.gate or names.gate_up else self.plain(at, label, x)
         return self.linear(f"{label}down", at + names.down, inner, self.d.width, m.bias)
 
-    def gated(self, at: str, label: str, x: Value, name: str) -> Value:
+    def gated(self, at: str, label: str, x: Value) -> Value:
         """activation(gate x) * up x: [rows][mlp.width]."""
-        m = self.d.mlp
-        gate = activate(self.b, f"{label}act", self.linear(f"{label}gate", name, x, m.width, m.bias), m.activation)
-        up = self.linear(f"{label}up", at + self.names.up, x, m.width, m.bias)
-        return multiply(self.b, f"{label}gated", gate, up)
+        m, names = self.d.mlp, self.names
+
+        def project(name: str, alone: str, part: range) -> Value:
+            if names.gate_up is None:
+                return self.linear(label + name, at + alone, x, m.width, m.bias)
+            return self.part(label + name, at + names.gate_up, x, 2 * m.width, part, m.bias)
+
+        gate = activate(self.b, f"{label}act", project("gate", names.gate or "", range(m.width)), m.activation)
+        return multiply(self.b, f"{label}gated", gate, project("up", names.up, range(m.width, 2 * m.width)))
 
     def plain(self, at: str, label: str, x: Value) -> Value:
         """activation(up x): [rows][mlp.width]."""

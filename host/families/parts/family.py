@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from gguf import MODEL_ARCH
 
@@ -28,6 +29,8 @@ class Family:
     """What the family's config.json calls a key of GGUF_KEYS, where it has another name for it."""
     gguf_biases: Mapping[str, str] = field(default_factory=dict)
     """Keys of config.json that a GGUF says by a tensor that it has or has not."""
+    gguf_values: Mapping[str, Any] = field(default_factory=dict)
+    """Keys that hold for every GGUF of the family."""
     gguf_pairs: bool = False
     """Whether GGUFs hold the rows of q and k with the two lanes of each rotated pair side by side."""
     prefix: str = ""

@@ -35,6 +35,7 @@ GGUF_KEYS = {
     "residual_scale": "residual_multiplier",
     "logit_scale": "logits_scaling",
     "rope.freq_base": "rope_theta",
+    "rope.freq_base_swa": "rope_local_base_freq",
 }
 """By key without the architecture before it."""
 ROPE_KEYS = {
@@ -71,24 +72,25 @@ def gguf_config(family: Family, metadata: Fields, tensors: Mapping[str, StoredTe
     values["tie_word_embeddings"] = OUTPUT not in tensors or same_bytes(tensors, OUTPUT, EMBEDDING)
     values.update({key: tensor in tensors for key, tensor in family.gguf_biases.items()})
     values["rope_scaling"] = _rope_scaling(metadata, arch, tensors)
-    _check_heads(metadata, arch)
+    values["partial_rotary_factor"] = _rotated_part(metadata, arch)
+    names["partial_rotary_factor"] = f"{arch}.rope.dimension_count"
+    values.update(family.gguf_values)
     metadata.integer(f"{arch}.context_length")
     if not metadata.has(f"{arch}.attention.layer_norm_epsilon"):
         metadata.number(f"{arch}.attention.layer_norm_rms_epsilon")
     return Fields(values, metadata.where, names)
 
 
-def _check_heads(metadata: Fields, arch: str) -> None:
-    """SourceError where keys, values and the rotated part of a head are not of one width."""
+def _rotated_part(metadata: Fields, arch: str) -> float | None:
+    """The part of a head's lanes that is rotated, None for all. SourceError where keys and values differ."""
     heads = metadata.any(f"{arch}.attention.head_count")
     width = metadata.any(f"{arch}.embedding_length")
     whole = isinstance(heads, int) and isinstance(width, int) and heads > 0
     head_dim = metadata.integer(f"{arch}.attention.key_length", max(width // heads, 1) if whole else 1)
-    for key in ("rope.dimension_count", "attention.value_length"):
-        if metadata.integer(f"{arch}.{key}", head_dim, low=0) not in (0, head_dim):
-            raise SourceError(
-                f"{metadata.where}: keys, values and rotary part of a head differ; that is not supported for {arch}"
-            )
+    if metadata.integer(f"{arch}.attention.value_length", head_dim, low=0) not in (0, head_dim):
+        raise SourceError(f"{metadata.where}: {arch}.attention.value_length differs from key_length; not supported")
+    rotary = metadata.integer(f"{arch}.rope.dimension_count", head_dim, low=0)
+    return None if rotary in (0, head_dim) else rotary / head_dim
 
 
 def _rope_scaling(metadata: Fields, arch: str, tensors: Mapping[str, StoredTensor]) -> dict[str, Any] | None:
@@ -97,6 +99,14 @@ def _rope_scaling(metadata: Fields, arch: str, tensors: Mapping[str, StoredTenso
     if factors is not None:
         return {"rope_type": "factors", "factors": factors.float32().reshape(-1).tolist()}
     at = f"{arch}.rope.scaling."
+    short = tensors.get("rope_factors_short.weight")
+    if short is not None:
+        return {
+            "rope_type": "longrope",
+            "short_factor": short.float32().reshape(-1).tolist(),
+            "original_max_position_embeddings": metadata.any(f"{at}original_context_length"),
+            "attention_factor": metadata.any(f"{at}attn_factor"),
+        }
     kind = metadata.text(f"{at}type", "linear")  # as llama.cpp takes a missing one
     if kind == "none":
         return None  # whatever factor stands beside it

@@ -22,7 +22,7 @@ SUFFIXES = (".weight", ".bias")
 EMBEDDING = "token_embd.weight"
 OUTPUT = "output.weight"
 """A GGUF's names for the embedding and the output matrix."""
-GGUF_BUFFERS = re.compile(r"rope_freqs\.weight|blk\.\d+\.attn_rot_embd\.weight|blk\.\d+\.attn_rot_embd")
+GGUF_BUFFERS = re.compile(r"rope_(?:freqs|factors_long|factors_short)\.weight|blk\.\d+\.attn_rot_embd(?:\.weight)?")
 """Tensors of a GGUF that are no weights."""
 WRAPPERS = {
     "_orig_mod.": "torch.compile",

@@ -18,8 +18,6 @@ from host.errors import SourceError
 from host.files.fields import Fields
 
 F64Array = npt.NDArray[np.float64]
-KEYS = ("rope_parameters", "rope_scaling", "rope_theta")
-"""The keys of a config that are read here."""
 
 
 @dataclass(frozen=True)
@@ -35,25 +33,25 @@ class Rope:
         return np.array(self.frequencies, np.float32)
 
 
-def read_rope(fields: Fields, head_dim: int, context: int) -> Rope:
-    """The rotation of whole heads of ``head_dim`` lanes.
+def read_rope(fields: Fields, head_dim: int, context: int, theta: float = 10000.0, partial: bool = False) -> Rope:
+    """The rotation of heads of ``head_dim`` lanes; of their first lanes alone where the family knows that (partial).
 
-    Reads ``rope_parameters`` (transformers 5), or ``rope_scaling`` and ``rope_theta`` (before). SourceError for
-    scalings that are unknown or depend on the length of the sequence.
+    Reads ``rope_parameters`` (transformers 5), or ``rope_scaling`` and ``rope_theta`` (before). ``theta``: where they
+    say none. SourceError for scalings that are unknown or depend on the length of the sequence.
     """
     scaling = _parameters(fields)
     kind = scaling.text("rope_type", scaling.any("type") or "default")
-    if kind not in SCALINGS:
+    kind = LONG if kind == "su" else kind
+    if kind not in SCALINGS or (kind == LONG and not partial):
         raise SourceError(
             f"{fields.where}: RoPE scaling {kind[:40]!r} is not supported; supported are default, linear, dynamic "
             "(within the model's context), llama3 and yarn"
         )
-    theta = scaling.number("rope_theta", 10000.0)
-    if scaling.number("partial_rotary_factor", fields.any("partial_rotary_factor") or 1.0) != 1.0:
-        raise SourceError(f"{fields.where}: partial_rotary_factor is not 1; only whole heads are rotated")
+    theta = scaling.number("rope_theta", theta)
+    rotary = _rotary(fields, scaling, head_dim, partial)
     _refuse_rest(kind, scaling)
     with np.errstate(all="ignore"):
-        base = theta ** -(np.arange(0, head_dim, 2, dtype=np.float64) / head_dim)
+        base = theta ** -(np.arange(0, rotary, 2, dtype=np.float64) / rotary)
         frequencies, scale = SCALINGS[kind](base, scaling, context, theta)
         rope = Rope(tuple(frequencies.astype(np.float32).tolist()), scale)
     if not all(map(math.isfinite, (*rope.frequencies, rope.scale))):
@@ -61,9 +59,22 @@ def read_rope(fields: Fields, head_dim: int, context: int) -> Rope:
     return rope
 
 
+def _rotary(fields: Fields, scaling: Fields, head_dim: int, partial: bool) -> int:
+    """How many lanes of a head are rotated."""
+    part = scaling.number("partial_rotary_factor", 1.0)
+    if part != 1.0 and not partial:
+        name = fields.name("partial_rotary_factor")
+        raise SourceError(f"{fields.where}: {name} says that a part of each head is rotated; that is not supported")
+    rotary = int(head_dim * part + 1e-6)
+    if not 0 < rotary <= head_dim or rotary % 2:
+        raise SourceError(f"{fields.where}: {rotary} of {head_dim} lanes of a head cannot be rotated; damaged config")
+    return rotary
+
+
 def _parameters(fields: Fields) -> Fields:
     """All parameters of the rotation, the newer keys before the older ones."""
-    values: dict[str, Any] = {"rope_theta": fields.any("rope_theta")}
+    alone = ("rope_theta", "partial_rotary_factor", "original_max_position_embeddings")
+    values: dict[str, Any] = {key: value for key in alone if (value := fields.any(key)) is not None}
     for key in ("rope_scaling", "rope_parameters"):
         found = fields.any(key)
         if found is not None and not isinstance(found, Mapping):
@@ -151,6 +162,22 @@ def _yarn_factor(scaling: Fields, factor: float) -> float:
     return scaling.number("attention_factor", implied) * scaling.number("attention_multiplier", 1.0)
 
 
+def _long(base: F64Array, scaling: Fields, context: int, theta: float) -> tuple[F64Array, float]:
+    """LongRoPE (Ding et al., arXiv:2402.13753), the divisors of contexts up to the original one."""
+    del theta
+    original = scaling.integer("original_max_position_embeddings", context, low=2)
+    found = scaling.any("short_factor")
+    if not isinstance(found, list) or not all(isinstance(each, (int, float)) for each in found):
+        raise SourceError(f"{scaling.where}: short_factor is no list of numbers; the config is damaged")
+    factors = np.asarray(found, np.float64)
+    if factors.shape != base.shape or not (np.isfinite(factors) & (factors > 0)).all():
+        raise SourceError(f"{scaling.where}: short_factor must hold {len(base)} positive divisors; damaged config")
+    by = scaling.number("factor", context / original)
+    implied = math.sqrt(1 + math.log(by) / math.log(original)) if by > 1 else 1.0
+    return base / factors, scaling.number("attention_factor", implied)
+
+
+LONG = "longrope"
 SCALINGS: dict[str, Callable[[F64Array, Fields, int, float], tuple[F64Array, float]]] = {
     "default": _plain,
     "dynamic": _plain,
@@ -158,6 +185,7 @@ SCALINGS: dict[str, Callable[[F64Array, Fields, int, float], tuple[F64Array, flo
     "factors": _divided,
     "llama3": _llama3,
     "yarn": _yarn,
+    LONG: _long,
 }
 KNOWN = {
     *("rope_type", "type", "rope_theta", "partial_rotary_factor", "original_max_position_embeddings", "finetuned"),

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from host.errors import SourceError
@@ -16,6 +17,7 @@ from host.schema.image import Activation
 
 MAX_LAYERS = 1024
 MAX_HEAD_DIM = 1 << 16
+LAYER_TYPES = {"full_attention", "sliding_attention"}
 NO_WINDOW = (1 << 32) - 1
 """The largest window that files name."""
 
@@ -50,16 +52,18 @@ def attention(fields: Fields, width: int, defaults: Mapping[str, Any]) -> Attent
     return Attention(heads, kv_heads, head_dim)
 
 
-def standard(fields: Fields, defaults: Mapping[str, Any] | None = None) -> Decoder:
+def standard(fields: Fields, defaults: Mapping[str, Any] | None = None, partial: bool = False) -> Decoder:
     """A decoder with RMS norms before its blocks, grouped queries, rotated whole heads, a gate, and no bias anywhere.
 
-    defaults: what the family's own class in transformers takes where a key is missing.
+    defaults: what the family's own class in transformers takes where a key is missing. partial: heads may be rotated in
+    part.
     """
     d = dict(defaults or {})
     width = fields.integer("hidden_size")
     context = fields.integer("max_position_embeddings", d.get("max_position_embeddings", 2048))
     blocks = attention(fields, width, d)
-    layer = Layer(scale=float(blocks.head_dim) ** -0.5, rope=read_rope(fields, blocks.head_dim, context))
+    rope = read_rope(fields, blocks.head_dim, context, d.get("rope_theta", 10000.0), partial)
+    layer = Layer(scale=float(blocks.head_dim) ** -0.5, rope=rope)
     return Decoder(
         vocab=fields.integer("vocab_size"),
         width=width,
@@ -72,6 +76,24 @@ def standard(fields: Fields, defaults: Mapping[str, Any] | None = None) -> Decod
         ),
         layers=(layer,) * fields.integer("num_hidden_layers", high=MAX_LAYERS),
         tied=fields.flag("tie_word_embeddings", d.get("tie_word_embeddings", False)),
+    )
+
+
+def windowed(fields: Fields, d: Decoder, size: int, sliding: Callable[[int], bool]) -> tuple[Layer, ...]:
+    """The layers, a window of ``size`` on those that ``layer_types`` or, where it is missing, ``sliding`` says."""
+    count = len(d.layers)
+    kinds = fields.any("layer_types")
+    if kinds is None:
+        kinds = ["sliding_attention" if sliding(i) else "full_attention" for i in range(count)]
+    if not isinstance(kinds, list) or len(kinds) != count or not set(map(str, kinds)) <= LAYER_TYPES:
+        raise SourceError(
+            f"{fields.where}: layer_types must name {' or '.join(sorted(LAYER_TYPES))} for each of the {count} layers"
+        )
+    if "sliding_attention" in kinds and not size:
+        raise SourceError(f"{fields.where}: layer_types names sliding_attention, but there is no sliding_window")
+    return tuple(
+        replace(layer, window=size if kind == "sliding_attention" else 0)
+        for layer, kind in zip(d.layers, kinds, strict=True)
     )
 
 
