@@ -15,6 +15,7 @@
  * rows, and that is all there is to check.
  */
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/port.h"

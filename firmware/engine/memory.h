@@ -2,8 +2,9 @@
 #ifndef ENGINE_MEMORY_H
 #define ENGINE_MEMORY_H
 
-/* What an engine is made of, for the engine's own files and for who holds one: nobody else reads or
- * writes the fields. About 1 MiB, mostly the decoded program, its statistics and packed rows. */
+/* What an engine is made of, for the engine's own files and for who holds one; only the former read
+ * or write the fields. About 0.8 MiB by the limits of common/limits.h, mostly the decoded program,
+ * packed rows and the tokenizer's tables. */
 
 #include "engine/engine.h"
 #include "image/flow.h"

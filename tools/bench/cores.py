@@ -17,6 +17,7 @@ from typing import Any
 
 from host.boards import load_board
 from host.errors import TargetError, UsageError
+from host.schema.image import Format, Layout, record_bytes
 from tools.bench.bare import LAYOUTS, MEMORY_C, ROOT, START_S, compile_kernels
 from tools.scons.toolchain import choose
 
@@ -141,12 +142,23 @@ def settings(core: Core, model: str, vlen: int, harts: int) -> dict[str, Any]:
     return merge(merge(config, core.rvsim), core.models[model])
 
 
+def c_initializer(case: Case, layout: Layout) -> str:
+    """The case as cycles.c's ``struct run_case``."""
+    fmt = Format[case.kernel.upper()]
+    numbers = [record_bytes(fmt, layout), case.columns, case.inputs, case.outputs]
+    return f'{{"{case.kernel}",IMAGE_FORMAT_{fmt.name},{",".join(map(str, numbers))}}}'
+
+
 def build(folder: Path, core: Core, family: str, harts: int, cases: list[Case]) -> Path:
     """The program of cycles.c for these cases, compiled as the board's firmware is."""
     board = load_board(core.board)
-    listed = ",".join(f"{c.kernel.upper()}({c.columns},{c.inputs},{c.outputs})" for c in cases)
-    flags = [f"-DCASES={listed}", f"-DHARTS={harts}", f"-DNORM_WIDTH={GELU_WIDTH}"]
-    flags += [f"-DLAYOUT=IMAGE_LAYOUT_{LAYOUTS[family].upper()}"]
+    layout = Layout[LAYOUTS[family].upper()]
+    flags = [
+        f"-DCASES={','.join(c_initializer(case, layout) for case in cases)}",
+        f"-DHARTS={harts}",
+        f"-DNORM_WIDTH={GELU_WIDTH}",
+    ]
+    flags += [f"-DLAYOUT=IMAGE_LAYOUT_{layout.name}"]
     flags += [f"-DWEIGHT_BYTES={sum(c.columns * c.outputs * 2 for c in cases)}"]
     return compile_kernels(folder / f"{core.name}-{harts}.elf", family, choose("zig", board, family), SOURCES, flags)
 

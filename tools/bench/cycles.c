@@ -30,12 +30,9 @@
 
 struct run_case {
     const char *name;
-    uint32_t format, cols, inputs, outputs;
+    uint32_t format, record; /* bytes of a tile's group */
+    uint32_t cols, inputs, outputs;
 };
-
-#define Q4(...)  {"q4", IMAGE_FORMAT_Q4, __VA_ARGS__}
-#define Q4M(...) {"q4m", IMAGE_FORMAT_Q4M, __VA_ARGS__}
-#define Q8(...)  {"q8", IMAGE_FORMAT_Q8, __VA_ARGS__}
 
 static const struct run_case cases[] = {CASES};
 
@@ -129,23 +126,15 @@ static void measure_twice(pool_fn fn, void *context)
     *UART = '\n';
 }
 
-static uint32_t record_bytes(uint32_t format)
-{
-    uint32_t bits = format == IMAGE_FORMAT_Q8 ? 8 : 4;
-    int second =
-        format == IMAGE_FORMAT_Q4M || (format == IMAGE_FORMAT_Q8 && LAYOUT == IMAGE_LAYOUT_SWAR);
-    return KERNEL_TILE * KERNEL_GROUP * bits / 8 + (second ? 4 : 2) * KERNEL_TILE;
-}
-
 /* Returns the bytes of its weight. */
 static uint64_t make_op(const struct run_case *c)
 {
-    uint32_t groups = c->cols / KERNEL_GROUP, record = record_bytes(c->format);
+    uint32_t groups = c->cols / KERNEL_GROUP;
     struct op_linear linear = {
         .src_q8a = {rows.values[0], sizeof rows.values[0], c->cols, c->cols + 4 * groups},
         .dst = {rows.dst[0], MAX_OUTPUTS},
-        .weight = {weights + used, c->format, LAYOUT, c->outputs, c->cols, record,
-                   (uint64_t)record * groups},
+        .weight = {weights + used, c->format, LAYOUT, c->outputs, c->cols, c->record,
+                   (uint64_t)c->record * groups},
         .src_format = IMAGE_FORMAT_Q8A,
         .k = c->cols,
         .n = c->outputs,
