@@ -17,7 +17,8 @@ from typing import Any
 
 from host.boards import load_board
 from host.errors import TargetError, UsageError
-from host.schema.image import Format, Layout, record_bytes
+from host.schema.formats import formats
+from host.schema.image import Layout
 from tools.bench.bare import LAYOUTS, MEMORY_C, ROOT, START_S, compile_kernels
 from tools.scons.toolchain import choose
 
@@ -144,9 +145,9 @@ def settings(core: Core, model: str, vlen: int, harts: int) -> dict[str, Any]:
 
 def c_initializer(case: Case, layout: Layout) -> str:
     """The case as cycles.c's ``struct run_case``."""
-    fmt = Format[case.kernel.upper()]
-    numbers = [record_bytes(fmt, layout), case.columns, case.inputs, case.outputs]
-    return f'{{"{case.kernel}",IMAGE_FORMAT_{fmt.name},{",".join(map(str, numbers))}}}'
+    fmt = formats()[case.kernel]
+    numbers = [fmt.id, fmt.record_bytes(layout), case.columns, case.inputs, case.outputs]
+    return f'{{"{case.kernel}",{",".join(map(str, numbers))}}}'
 
 
 def build(folder: Path, core: Core, family: str, harts: int, cases: list[Case]) -> Path:
