@@ -13,7 +13,7 @@ from host.compiler.compile import Options, compile_model
 from host.errors import BY_NUMBER, DeviceFailure
 from host.image.reader import Image
 from host.image.writer import write_image
-from host.schema.image import Format
+from host.schema.formats.q8 import Q8
 from tests.support.model_files import write_folder
 from tests.support.native import Native
 from tests.support.scratch import ROOT, Scratch, copy_checkout
@@ -68,7 +68,7 @@ def test_a_new_op_runs(scratch: Scratch, mirror: tuple[Path, dict[str, np.ndarra
 def test_a_firmware_without_it_refuses_its_images(mirror: tuple[Path, dict[str, np.ndarray]], native: Native) -> None:
     with pytest.raises(DeviceFailure) as error:
         native.load(mirror[0])
-    assert BY_NUMBER[error.value.number].name == "IMAGE_OP"
+    assert BY_NUMBER[error.value.number].name == "IMAGE_NEW"
     with pytest.raises(Exception, match="900"):
         Image(mirror[0]).ops  # noqa: B018
 
@@ -86,7 +86,7 @@ def test_a_new_op_is_built_for_boards(scratch: Scratch) -> None:
 def test_a_new_family_is_packed(scratch: Scratch, tmp_path: Path, native: Native) -> None:
     """Under its own names it has the weights of a Llama, so it has the logits of that Llama."""
     source = tiny_llama(tie_word_embeddings=True)
-    write_image(tmp_path / "llama.hsp", source, compile_model(source, Options(weights=Format.Q8)), {})
+    write_image(tmp_path / "llama.hsp", source, compile_model(source, Options(weights=Q8)), {})
     renamed = {}
     for name, tensor in source.tensors.items():
         for old, new in NAMES.items():

@@ -18,7 +18,7 @@ from host.ir.value import Weight
 from host.ops.embed import embed
 from host.ops.gather import gather
 from host.ops.linear import linear
-from host.schema.image import Format
+from host.schema.formats.f32 import F32
 from tests.support.tiny import MemoryTensor
 
 VOCAB, WIDTH = 70, 48
@@ -32,7 +32,7 @@ def main(image: Path, arrays: Path) -> None:
     b = Builder(graph)
     x = mirror(b, "mirrored", embed(b, weights["embedding"]))
     graph.logits = linear(b, "logits", gather(b, x), weights["head"], output=True)
-    compiled = compile_graph(graph, None, Options(weights=Format.F32))
+    compiled = compile_graph(graph, None, Options(weights=F32))
     write_image(image, Source("made_up", {}, {}, None, "mirror", {}), compiled, {})
     np.savez(arrays, **tables)
 
