@@ -117,5 +117,5 @@ def test_a_file_goes_on_with_zeros_at_most(tmp_path: Path, image: bytes) -> None
     path.write_bytes(image + bytes(5000))
     Image(path)
     path.write_bytes(image + bytes(5000) + b"\1")
-    with pytest.raises(ImageError, match="nothing vouches for"):
+    with pytest.raises(ImageError, match="vouches"):
         Image(path)

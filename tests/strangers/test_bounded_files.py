@@ -76,7 +76,7 @@ def test_json_that_is_refused_in_words(data: bytes, said: str) -> None:
 
 def test_a_key_that_stands_twice_with_one_value_is_that_value() -> None:
     assert parse_json(b'{"a": [1], "b": 2, "a": [1]}') == {"a": [1], "b": 2}
-    with pytest.raises(ValueError, match="'a' stands there twice"):
+    with pytest.raises(ValueError, match=r"'a' .*twice"):
         parse_json(b'{"a": [1], "a": [1], "a": [2]}')
 
 
@@ -132,7 +132,7 @@ def test_a_folder_with_devices_for_files(name: str, tmp_path: Path) -> None:
 def test_a_file_longer_than_allowed(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"12345")
     assert read_bytes(tmp_path / "f", 5) == b"12345"
-    with pytest.raises(SourceError, match="more than the 4 bytes"):
+    with pytest.raises(SourceError, match="4 bytes"):
         read_bytes(tmp_path / "f", 4)
 
 

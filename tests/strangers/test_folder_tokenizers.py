@@ -202,7 +202,7 @@ def test_vocab_json_of_anything_but_ids_is_refused(tmp_path: Path) -> None:
     old(tmp_path)
     for value in ({"a": "b"}, {"a": -1}, {"a": 1.5}, {"a": None}):
         (tmp_path / "vocab.json").write_text(json.dumps(value))
-        with pytest.raises(SourceError, match="one id for each token"):
+        with pytest.raises(SourceError, match="one id"):
             loaded(tmp_path)
 
 
@@ -272,7 +272,7 @@ def test_in_an_old_folder_add_bos_token_counts(tmp_path: Path, wanted: bool) -> 
 
 
 def test_too_much_before_a_text_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="puts 40 tokens before every text"):
+    with pytest.raises(SourceError, match="40 tokens"):
         written(tmp_path, starting(*["<|im_start|>"] * 40))
 
 

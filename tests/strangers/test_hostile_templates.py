@@ -66,7 +66,7 @@ def test_it_ends_in_a_line_and_the_next_one_works(name: str) -> None:
 
 @pytest.mark.slow
 def test_a_million_lines_of_output_end_in_a_line() -> None:
-    with pytest.raises(SourceError, match=r"too much memory|too long|more than 16 MiB|fuel"):
+    with pytest.raises(SourceError, match=r"memory|long|16 MiB|fuel"):
         rendered("{% for i in range(99999) %}{% for j in range(99999) %}" + "a" * 10_000 + "{% endfor %}{% endfor %}")
 
 
@@ -133,7 +133,7 @@ def test_functions_take_what_transformers_takes(call: str, expected: str) -> Non
     ],
 )
 def test_other_arguments_are_refused_in_a_line(call: str) -> None:
-    with pytest.raises(SourceError, match=r"chat template (fails on|refuses)") as caught:
+    with pytest.raises(SourceError, match=r"chat template (fails|refuses)") as caught:
         rendered("{{ " + call + " }}")
     assert "\x1b" not in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -205,5 +205,5 @@ def test_an_interrupt_leaves_no_half_answer(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_templates_longer_than_a_mebibyte_are_refused() -> None:
-    with pytest.raises(HostError, match="at most 1048576"):
+    with pytest.raises(HostError, match="1048576"):
         rendered("a" * ((1 << 20) + 1))

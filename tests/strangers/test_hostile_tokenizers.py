@@ -99,7 +99,7 @@ def test_a_folder_ends_in_the_sources_error(tmp_path: Path) -> None:
 def test_a_long_text_does_no_harm_and_one_beyond_any_context_is_a_usage_error() -> None:
     codec = Codec(json.dumps(json.loads(trained("gpt2").to_str()) | {"normalizer": None}))
     assert len(codec.encode("\x01" * 2_000_000)) == 2_000_000
-    with pytest.raises(UsageError, match="4194305 characters"):
+    with pytest.raises(UsageError, match="4194305"):
         codec.encode("a" * (MAX_TEXT + 1))
 
 
@@ -144,7 +144,7 @@ def image_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section: Any) -> P
 def test_a_section_of_something_else_is_a_damaged_image(
     section: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ImageError, match="tokenizer is damaged") as caught:
+    with pytest.raises(ImageError, match="damaged") as caught:
         _ = Image(image_of(tmp_path, monkeypatch, section)).tokenizer
     assert caught.value.exit_code == 4
 
@@ -203,7 +203,7 @@ def test_the_child_ends_with_its_parent() -> None:
 
 def test_what_a_request_makes_is_limited() -> None:
     codec = codec_of(described("gpt2"))
-    with pytest.raises(SandboxError, match="more than 0 MiB"):
+    with pytest.raises(SandboxError, match="0 MiB"):
         codec._loaded.ask("decode", limit=100, lists=[codec.encode(LONG * 20)], skip=False)
     assert codec.encode("the")
 

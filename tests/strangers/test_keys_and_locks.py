@@ -57,10 +57,10 @@ def test_a_key_of_small_order_is_refused(tmp_path: Path, y: int, sign: int) -> N
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     (tmp_path / "key.pub").write_bytes(pem)
-    with pytest.raises(UsageError, match="anybody can sign"):
+    with pytest.raises(UsageError, match="can sign"):
         load_public(tmp_path / "key.pub")
     given = dict.fromkeys(("kernels", "harts", "watchdog", "cache"), "") | {"lowest_version": "0"}
-    with pytest.raises(UsageError, match="anybody can sign"):
+    with pytest.raises(UsageError, match="can sign"):
         variant.make_options(load_board("native"), given | {"key": str(tmp_path / "key.pub"), "build": "build"})
 
 
@@ -72,7 +72,7 @@ def test_points_of_order_eight_are_among_them() -> None:
 def test_what_is_no_file_or_endless_is_no_key(load: Callable[[Path], object], tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     for path in (tmp_path / "fifo", Path("/dev/zero"), tmp_path / "none", tmp_path):
-        with pytest.raises(UsageError, match="cannot read key"):
+        with pytest.raises(UsageError, match="cannot read"):
             load(path)
 
 
@@ -99,7 +99,7 @@ def test_a_lock_follows_no_link(shared: Path) -> None:
         (file,) = lock.lock_folder().iterdir()
     file.unlink()
     file.symlink_to(victim)
-    with pytest.raises(TargetError, match="remove it"):
+    with pytest.raises(TargetError, match="remove"):
         BoardLock("/dev/ttyX").__enter__()
     assert victim.read_text() == "precious"
 
@@ -116,7 +116,7 @@ def test_a_folder_of_somebody_else_holds_no_locks(shared: Path, what: str) -> No
     else:
         folder.mkdir()
         folder.chmod(0o777)
-    with pytest.raises(TargetError, match="no folder that only you can use"):
+    with pytest.raises(TargetError, match="only you"):
         BoardLock("/dev/ttyX").__enter__()
     assert list(other.iterdir()) == []
 
@@ -126,7 +126,7 @@ def test_a_lock_that_is_not_had_loses_no_descriptor(shared: Path) -> None:
     with BoardLock("/dev/ttyX"):
         before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
         for _ in range(5):
-            with pytest.raises(TargetError, match="is in use"):
+            with pytest.raises(TargetError, match="in use"):
                 BoardLock("/dev/ttyX").__enter__()
         assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 

@@ -132,7 +132,7 @@ def test_what_a_device_said_replaces_nothing_foreign(here: Path, image: Path, co
     shutil.copyfile(image, here / "out.hsp")
     before, server = kept(here), FakeServer()
     try:
-        with pytest.raises(UsageError, match=r"out(\.png)? exists and is nothing that this command makes"):
+        with pytest.raises(UsageError, match=r"out(\.png)? exists"):
             run(*(server.target if word == "SERVER" else word for word in OTHERS[command]))
     finally:
         server.close()
@@ -141,7 +141,7 @@ def test_what_a_device_said_replaces_nothing_foreign(here: Path, image: Path, co
 
 def test_a_device_is_refused() -> None:
     """/dev/null, which people name to see whether a model fits: only looked at here, for who fails would replace it."""
-    with pytest.raises(UsageError, match="/dev/null is a device"):
+    with pytest.raises(UsageError, match=r"/dev/null .*device"):
         check_output(Path("/dev/null"), is_image, force=True)
 
 
@@ -151,7 +151,7 @@ def test_a_device_stays_a_device(here: Path, model: Path, image: Path, command: 
         os.mknod(here / "out", stat.S_IFCHR | 0o666, Path("/dev/null").stat().st_rdev)
     except PermissionError:
         pytest.skip("a device can be made by root only")
-    with pytest.raises(UsageError, match="out is a device"):
+    with pytest.raises(UsageError, match=r"out .*device"):
         run(*COMMANDS[command](model, image, Path("out")))
     assert stat.S_ISCHR((here / "out").stat().st_mode)
 
@@ -177,7 +177,7 @@ def test_a_derived_name_is_replaced_for_the_same_source_only(here: Path, model: 
     run("pack", model, "--board", "native", "--context", "32")
     other = write_folder(tiny_llama(seed=5), tmp_path / "other" / "model")
     before = made.read_bytes()
-    with pytest.raises(UsageError, match=r"the image of another model, .* name this one by -o, or give --force"):
+    with pytest.raises(UsageError, match=r"another model.* -o.* --force"):
         run("pack", other, *words)
     assert made.read_bytes() == before
     run("pack", other, *words, "--force")
@@ -249,7 +249,7 @@ def test_modes_are_those_of_any_file(tmp_path: Path) -> None:
 
 def test_keys_replace_nothing(tmp_path: Path) -> None:
     dangling(tmp_path / "k.pub")
-    with pytest.raises(UsageError, match="never overwritten"):
+    with pytest.raises(UsageError, match="overwritten"):
         make_keys(tmp_path / "k")
     assert names(tmp_path) == ["k.pub"]
 
@@ -259,7 +259,7 @@ def test_a_log_replaces_a_log_only(tmp_path: Path) -> None:
     open_log(tmp_path / "log", "first line").close()
     open_log(Path("/dev/null"), "first line").close()
     foreign(tmp_path / "notes")
-    with pytest.raises(UsageError, match="name another file"):
+    with pytest.raises(UsageError, match="another file"):
         open_log(tmp_path / "notes", "first line")
     assert (tmp_path / "notes").read_bytes() == FOREIGN
 

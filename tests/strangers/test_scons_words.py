@@ -43,7 +43,7 @@ def test_a_setting_is_no_program() -> None:
     names = ("board", "kernels", "model", "toolchain", "dram", "harts", "watchdog", "faults")
     found = settings.read_settings(tuple(settings.Setting(name, "") for name in names), dict.fromkeys(names, EVIL))
     assert found == dict.fromkeys(names, EVIL)
-    with pytest.raises(UsageError, match=r"unknown option \$\{__import__"):
+    with pytest.raises(UsageError, match=r"option \$\{__import__"):
         settings.read_settings((), {EVIL: "1"})
 
 
@@ -68,7 +68,7 @@ def test_names_of_every_kind_work(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_build_folder_that_cannot_be_is_refused(name: str, tmp_path: Path) -> None:
     given = dict.fromkeys(("kernels", "harts", "watchdog", "cache", "key"), "") | {"lowest_version": "0"}
-    with pytest.raises(UsageError, match="with which nothing can be built; rename it"):
+    with pytest.raises(UsageError, match="rename"):
         variant.make_options(load_board("native"), given | {"build": str(tmp_path / name)})
     assert list(tmp_path.iterdir()) == []
 

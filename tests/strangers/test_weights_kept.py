@@ -96,7 +96,7 @@ def test_an_index_may_name_buffers_that_no_file_has(tmp_path: Path) -> None:
     arrays = stored_arrays(tiny_llama())
     arrays.pop("model.norm.weight")
     other = write_folder(tiny_llama(), tmp_path / "other", shards=2, arrays=arrays)
-    with pytest.raises(SourceError, match=r"1 of .* missing: model\.norm\.weight"):
+    with pytest.raises(SourceError, match=r"missing.* model\.norm\.weight"):
         load_source(other)
 
 
@@ -116,7 +116,7 @@ def test_a_model_saved_without_its_output(make: Any, base: str, tmp_path: Path) 
 def test_an_output_that_is_missing_is_told(tmp_path: Path) -> None:
     made = tiny_llama(tie_word_embeddings=True)
     folder = change_config(renamed(tmp_path, made, lambda name: name.removeprefix("model.")), tie_word_embeddings=False)
-    with pytest.raises(SourceError, match=r"missing: lm_head\.weight"):
+    with pytest.raises(SourceError, match=r"missing.* lm_head\.weight"):
         load_source(folder)
 
 
@@ -175,7 +175,7 @@ def test_tokens_without_an_embedding_are_left_out(tmp_path: Path) -> None:
     assert found.tokenizer.stop_ids == before.tokenizer.stop_ids
     assert [note.split()[1] for note in found.notes] == ["<pad>", "<extra>"]
     add_tokens(folder, *(f"<{i}>" for i in range(100)))
-    with pytest.raises(SourceError, match="102 ids beyond"):
+    with pytest.raises(SourceError, match="102 ids"):
         load_source(folder)
 
 

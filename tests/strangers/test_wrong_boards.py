@@ -78,7 +78,7 @@ def test_scons_refuses_it_before_anything_is_built(model: Path, tmp_path: Path) 
 def test_layout_and_memory_are_compared(model: Path) -> None:
     board = load_board("visionfive2")
     check_board(packed(model, "visionfive2"), board)
-    with pytest.raises(ImageError, match="order of rvv kernels, visionfive2 runs scalar ones"):
+    with pytest.raises(ImageError, match=r"rvv.* visionfive2 .*scalar"):
         check_board(packed(model, "visionfive2", family="rvv"), board)
     spike = packed(model, "spike")
     check_board(spike, load_board("spike"), "rvv")
@@ -86,12 +86,12 @@ def test_layout_and_memory_are_compared(model: Path) -> None:
         check_board(spike, load_board("spike"), "scalar")
     native = packed(model, "native")
     small = dataclasses.replace(load_board("native"), hosted=Hosted(Size(4096)))
-    with pytest.raises(FitError, match=r"activations and state take .* too little; pack with a shorter --context"):
+    with pytest.raises(FitError, match=r"state .*--context"):
         check_board(native, small)
     assert board.memory
     dram = dataclasses.replace(board.memory.dram, size=Size(board.memory.image - board.memory.dram.base + 4096))
     tight = dataclasses.replace(board, memory=dataclasses.replace(board.memory, dram=dram))
-    with pytest.raises(FitError, match="the image takes"):
+    with pytest.raises(FitError, match="image takes"):
         check_board(packed(model, "visionfive2"), tight)
 
 
@@ -117,7 +117,7 @@ def test_a_running_device_takes_it_with_a_note(model: Path) -> None:
     assert "the answers are the same, but slower" in note
     (note,) = check_device(image, info(board="home\x1b[2Jmade", kernels="scalar"))
     assert "\x1b" not in note
-    with pytest.raises(FitError, match="does not fit p550"):
+    with pytest.raises(FitError, match="p550"):
         check_device(image, info(board="p550", kernels="scalar", arena_available=4096))
 
 

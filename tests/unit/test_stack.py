@@ -60,7 +60,7 @@ def test_what_has_no_bound_is_refused(tmp_path: Path, code: str, root: str, word
 
 def test_undeclared_pointer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stack_bound, "POINTERS", [])
-    with pytest.raises(HostError, match="jump calls through a pointer"):
+    with pytest.raises(HostError, match=r"jump .*pointer"):
         stack_bound.Program(compiled(tmp_path, CALLS)).deepest("jump")
 
 
@@ -89,7 +89,7 @@ def firmware() -> Path:
 def test_small_stack_fails_the_check() -> None:
     elf = firmware()
     assert "stack of boot hart" in stack_bound.check(elf, 64 << 10)
-    with pytest.raises(FitError, match=r"boot hart needs \d+ bytes, it has 4096: bare_main"):
+    with pytest.raises(FitError, match=r"boot hart .*\d+ bytes.* 4096.* bare_main"):
         stack_bound.check(elf, 12 << 10)
 
 
@@ -129,9 +129,9 @@ def test_overflow_meets_the_guard_and_is_symbolized(tmp_path: Path) -> None:
 
 def test_symbolize_refuses_what_is_no_elf(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"no ELF at all")
-    with pytest.raises(UsageError, match="not an ELF file"):
+    with pytest.raises(UsageError, match="ELF"):
         Symbols(tmp_path / "x")
-    with pytest.raises(UsageError, match="there is no such file"):
+    with pytest.raises(UsageError, match="no such file"):
         Symbols(tmp_path / "y")
 
 

@@ -78,10 +78,10 @@ def test_signing_keeps_the_contents(folder: Path) -> None:
 
 
 def test_signature_of_another_key_or_none(folder: Path) -> None:
-    with pytest.raises(ImageError, match="is not signed"):
+    with pytest.raises(ImageError, match="not signed"):
         check_signature(Image(folder / "plain.hsp"), load_public(folder / "key.pub"))
     other = load_public(folder / "other.pub")
-    with pytest.raises(ImageError, match=f"not by {key_id(other).hex()}"):
+    with pytest.raises(ImageError, match=key_id(other).hex()):
         check_signature(Image(folder / "signed.hsp"), other)
 
 
@@ -89,23 +89,23 @@ def test_altered_header_is_noticed_by_the_host(folder: Path) -> None:
     edited = ImageEditor((folder / "signed.hsp").read_bytes()).header(image_version=LOWEST + 1).sealed()
     path = folder / "edited.hsp"
     path.write_bytes(edited)
-    with pytest.raises(ImageError, match="signature is wrong"):
+    with pytest.raises(ImageError, match="signature"):
         check_signature(Image(path), load_public(folder / "key.pub"))
 
 
 def test_keys_are_kept_apart(folder: Path) -> None:
     assert (folder / "key").stat().st_mode & 0o77 == 0
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="already"):
         make_keys(folder / "key")
     with pytest.raises(UsageError, match="private key"):
         load_public(folder / "key")
     with pytest.raises(UsageError, match="public key"):
         load_private(folder / "key.pub")
-    with pytest.raises(UsageError, match="gives no private key"):
+    with pytest.raises(UsageError, match="no private key"):
         load_private(folder / "plain.hsp")
     make_keys(folder / "locked", "secret")
     load_private(folder / "locked", "secret")
-    with pytest.raises(UsageError, match="gives no private key"):
+    with pytest.raises(UsageError, match="no private key"):
         load_private(folder / "locked", "wrong")
 
 
