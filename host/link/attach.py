@@ -38,6 +38,8 @@ class Attachment:
         """The answer to our HELLO."""
         self._announced = False
         """Whether a device has announced itself since we are silent."""
+        self._overtaken = False
+        """Whether the device has announced itself behind its answer, which says no longer what it does."""
         self._overheard: set[int] = set()
         """Types of the frames that were no answer to our HELLO."""
 
@@ -60,7 +62,8 @@ class Attachment:
                     f"take no more than {most:.0f} s: reset it; where it is that slow, a longer --patience waits longer"
                 )
             self._line.tell("the device checks the image's hashes", began)
-            self._connection.read(CHECKING_SECONDS)
+            if not self._overtaken:
+                self._connection.read(CHECKING_SECONDS)
             self.greet(device.patience)
 
     def greet(self, timeout: float) -> None:
@@ -68,7 +71,7 @@ class Attachment:
         line, told = self._line, self._line.spent()
         line.heard = began = line.now()
         self._overheard.clear()
-        self._reply = None
+        self._reply, self._overtaken = None, False
         while True:
             self._await_silence(began, timeout)
             self._connection.send_unnumbered(
@@ -111,6 +114,7 @@ class Attachment:
             else:
                 self._overheard.add(item.type)
                 self._announced |= item.type == Type.HELLO_REPLY
+                self._overtaken |= item.type == Type.HELLO_REPLY and self._reply is not None
 
     def _is_reply(self, frame: Frame) -> bool:
         """Whether a frame answers our HELLO; its head is the same in all versions."""

@@ -17,8 +17,8 @@ from host.schema.wire import answers, requests
 from host.schema.wire.answers import Reason
 from host.schema.wire.constants import RELEASE
 from host.schema.wire.header import Type
-from host.schema.wire.hello import DeviceState, HelloReply
-from tests.support.link import Open, Scripted, fake_clients, fake_of, hello_reply, refused
+from host.schema.wire.hello import DeviceState, Hello, HelloReply
+from tests.support.link import Open, Scripted, fake_clients, fake_of, hello_payload, hello_reply, refused
 from tests.support.lockstep import LockstepLine
 from tests.support.tiny import tiny_image, tiny_llama
 
@@ -105,6 +105,25 @@ def test_hello_is_answered_while_the_image_is_checked(device: Open, tmp_path: Pa
     client.line.trace = end_the_check
     assert client.connect().state == DeviceState.READY
     assert not held.exists()
+
+
+def test_an_end_of_the_check_that_comes_with_the_answer_is_not_awaited() -> None:
+    """A small image is checked before the host has read that the check is under way."""
+    states = [DeviceState.CHECKING, DeviceState.READY]
+
+    def answer(data: bytes) -> bytes:
+        (frame,) = Decoder().feed(data)
+        assert isinstance(frame, Frame)
+        reply = encode(
+            Frame(Type.HELLO_REPLY, hello_payload(Hello.parse(frame.payload), state=states[0]), epoch=frame.epoch)
+        )
+        del states[: len(states) - 1]
+        announced = Hello.parse(bytes(Hello.sizeof()))
+        return reply + encode(Frame(Type.HELLO_REPLY, hello_payload(announced, state=states[0]), epoch=frame.epoch))
+
+    line = Scripted(answer)
+    assert line.client(20).connect().state == DeviceState.READY
+    assert line.now == 0
 
 
 def test_nobody_takes_the_image_away_under_the_check(device: Open, tmp_path: Path) -> None:
