@@ -61,6 +61,7 @@ def register(app: typer.Typer) -> None:
         """List the recipes: models that can be named wherever a command takes one."""
         from host.choices import choices
         from host.errors import UsageError
+        from host.families import families
         from host.files.recipe import find_recipe, recipes
         from host.words import shown
 
@@ -78,3 +79,5 @@ def register(app: typer.Typer) -> None:
             return
         for each in facts:
             typer.echo("\n".join(lines(each)))
+        if not name:
+            typer.echo(f"and folders and GGUFs of these families: {', '.join(families())}")

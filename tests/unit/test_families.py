@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from host.errors import SourceError
 from host.families import decoder_of, families
 from host.families.parts.decoder import Decoder
 from host.families.parts.gguf_config import gguf_config
-from host.families.parts.keys import check_rest
+from host.families.parts.keys import CHANGES, SILENT, check_rest
 from host.families.parts.rope import Rope, read_rope
+from host.families.parts.standard import standard
 from host.files.fields import Fields
 from host.files.gguf import open_gguf
 from host.ir.value import Vector, Weight
@@ -234,3 +236,22 @@ def test_keys_that_nobody_knows_are_told(tmp_path: Path) -> None:
     found = load_source(write_folder(made, tmp_path))
     assert [note for note in found.notes if "pondering" in note]
     assert not [note for note in found.notes if "use_cache" in note]
+
+
+GPT2_SIZES = {"n_embd", "n_layer", "n_head", "n_positions", "n_inner", "activation_function", "layer_norm_epsilon"}
+
+
+def keys_read(read: Callable[[Fields], Decoder], config: Mapping[str, Any]) -> set[str]:
+    fields = Fields({"vocab_size": 131, **config}, "row")
+    read(fields)
+    return fields.read
+
+
+def test_a_key_of_one_family_is_refused_by_all_others_or_known_to_say_nothing() -> None:
+    """But for sizes, which each family reads under its own names."""
+    read = {name: keys_read(families()[name].read, row.config) for name, row in rows().items()}
+    sizes = keys_read(standard, rows()["llama"].config) | GPT2_SIZES
+    constants = {key for family in families().values() for key in family.gguf_values}
+    for name, own in read.items():
+        others = set().union(*read.values()) - own - sizes - constants
+        assert sorted(others - CHANGES.keys() - SILENT) == [], name
