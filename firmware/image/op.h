@@ -154,7 +154,7 @@ static inline const void *op_get(const struct op *op, void *body, size_t size)
 }
 
 /* What an op's file hands to the loader. `version` is the op's that the file knows: a number typed
- * there, so that a new version in host/schema is refused until somebody has written its C. */
+ * there, so that a new version in host/ops is refused until somebody has written its C. */
 struct reader;
 struct op_kind {
     uint32_t version;
