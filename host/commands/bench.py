@@ -14,9 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from host.bench.measure import Plan, measure
 from host.bench.report import bench_facts, check_picture, plot, print_report
 from host.boards import board_names, load_board
-from host.commands.run import BoardOption, ImageArgument, LogOption, PatienceOption, TargetOption
+from host.command_line.options import BoardOption, ImageArgument, LogOption, PatienceOption, TargetOption
 from host.link.interrupts import deferred_interrupts
-from host.talk.talk import open_talk
+from host.talk.opening import OpenOptions, open_model
 from host.targets import parse_spec
 from host.terminal import Notices
 from host.words import shown
@@ -49,18 +49,19 @@ def register(app: typer.Typer) -> None:
         plan = Plan(prompt, generate, repeats, depth, ops)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         notices = Notices()
+        options = OpenOptions(waiting=notices.waiting, log=log, patience=patience)
         with (
-            open_talk(image, target, board=board, log=log, patience=patience, waiting=notices.waiting) as talk,
-            deferred_interrupts(talk.client),
+            open_model(image, target, options, board=board) as model,
+            deferred_interrupts(model.client),
             Progress(*columns, console=Console(stderr=True), transient=True) as bar,
         ):
             notices.clear()
-            talk.client.line.on_wait = None  # the bar tells what goes on
+            model.client.line.on_wait = None  # the bar tells what goes on
             task = bar.add_task("runs")
             result = measure(
-                talk.client, talk.image, plan, lambda done, total: bar.update(task, completed=done, total=total)
+                model.client, model.image, plan, lambda done, total: bar.update(task, completed=done, total=total)
             )
-            info, name = talk.client.info, talk.image.manifest.get("name") or talk.image.path.stem
+            info, name = model.client.info, model.image.manifest.get("name") or model.image.path.stem
         roofline = load_board(info.board).roofline if info.board in board_names() else None
         facts = bench_facts(result, info, roofline, measured=parse_spec(target).is_line)
         title = f"{shown(name)} on {info.board}, {info.kernels} kernels, {info.harts} hart{'s' * (info.harts != 1)}"

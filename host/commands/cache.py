@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
         from host.cache import cache_directory
         from host.errors import UsageError
         from host.image.inspect import size_text
-        from host.talk import kept
+        from host.packing import kept
         from host.words import shown
 
         found = kept.entries()

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from host.bench.evaluate import Quality, evaluate, text_windows
-from host.commands.run import BoardOption, ImageArgument, LogOption, PatienceOption, TargetOption
+from host.command_line.options import BoardOption, ImageArgument, LogOption, PatienceOption, TargetOption
 from host.errors import UsageError
 from host.link.interrupts import deferred_interrupts
-from host.talk.talk import open_talk
+from host.talk.opening import OpenOptions, open_model
 from host.terminal import Notices
 
 
@@ -70,34 +70,33 @@ def register(app: typer.Typer) -> None:
         """Measure a packed model: perplexity, KL divergence and top-1 agreement with a reference."""
         content = read_text(text)
         notices = Notices()
-        wait = notices.waiting
+        options = OpenOptions(waiting=notices.waiting, log=log, patience=patience)
         with ExitStack() as stack:
-            opened = open_talk(image, target, board=board, log=log, patience=patience, restore=True, waiting=wait)
-            talk = stack.enter_context(opened)
+            model = stack.enter_context(open_model(image, target, options, board=board, restore=True))
             other = None
             if reference is not None:
-                opened = open_talk(reference, reference_target, patience=patience, restore=True, waiting=wait)
-                other = stack.enter_context(opened)
-                if other.tokenizer.json != talk.tokenizer.json:
+                unlogged = replace(options, log=None)
+                other = stack.enter_context(open_model(reference, reference_target, unlogged, restore=True))
+                if other.tokenizer.json != model.tokenizer.json:
                     raise UsageError("the images have different tokenizers; the reference must be the same model")
-            for each in (talk, other):
+            for each in (model, other):
                 if each:
                     each.client.line.on_wait = None  # the bar tells what goes on
                     stack.enter_context(deferred_interrupts(each.client))
             notices.clear()
-            limit = min(each.client.info.context for each in (talk, other) if each)
-            windows = text_windows(talk.tokenizer, content, tokens, min(window, limit))
+            limit = min(each.client.info.context for each in (model, other) if each)
+            windows = text_windows(model.tokenizer, content, tokens, min(window, limit))
             columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
                 task = bar.add_task("evaluating")
                 quality = evaluate(
-                    talk.client,
+                    model.client,
                     windows,
                     other.client if other else None,
                     lambda done, total: bar.update(task, completed=done, total=total),
                 )
         if json_:
-            typer.echo(json.dumps(dataclasses.asdict(quality), indent=2))
+            typer.echo(json.dumps(asdict(quality), indent=2))
         else:
             for line in quality_lines(quality):
                 typer.echo(line)

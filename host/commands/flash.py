@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from host.boards import Board, load_board, parse_size
 from host.command_line import completion
-from host.commands.run import BaudOption
+from host.command_line.options import BaudOption
 from host.errors import TargetError, UsageError
 from host.image.fitness import check_board, check_memory
 from host.image.reader import Image

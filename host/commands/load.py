@@ -10,11 +10,7 @@ from typing import Annotated
 import typer
 
 from host.command_line.completion import image_files
-from host.commands.run import BaudOption, LogOption, PatienceOption, QuietOption, TargetOption
-from host.image.reader import Image
-from host.link.transfer import send_image
-from host.talk.fitness import check_device
-from host.talk.talk import open_device
+from host.command_line.options import BaudOption, LogOption, PatienceOption, QuietOption, TargetOption, open_options
 from host.terminal import Notices
 
 
@@ -35,9 +31,14 @@ def register(app: typer.Typer) -> None:
 
         Interrupted, it goes on where it stopped when it is called again.
         """
+        from host.image.reader import Image
+        from host.link.transfer import send_image
+        from host.talk.fitness import check_device
+        from host.talk.opening import open_device
+
         opened = Image(image)
         notices = Notices(quiet or json_)
-        with open_device(target, notices.line, log, patience, baud, notices.waiting) as client:
+        with open_device(target, open_options(notices, log, patience, baud)) as client:
             for note in check_device(opened, client.info):
                 notices.line(f"note: {note}")
             info, sent = send_image(client, image, notices.transfer)

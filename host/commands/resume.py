@@ -3,14 +3,9 @@
 
 from __future__ import annotations
 
-import json
-
 import typer
 
-from host.commands.run import ImageArgument, LogOption, PatienceOption, QuietOption, TargetOption, record, show
-from host.link.interrupts import deferred_interrupts
-from host.link.records import MAX_TOKENS, SamplerParams
-from host.talk.talk import Speaker, open_talk
+from host.command_line.options import ImageArgument, LogOption, PatienceOption, QuietOption, TargetOption, open_options
 from host.terminal import Notices
 
 
@@ -27,14 +22,17 @@ def register(app: typer.Typer) -> None:
         patience: PatienceOption = None,
     ) -> None:
         """Take up the answer that a device is making or made last, from its beginning to its end."""
+        from host.command_line.report import print_facts, show
+        from host.link.interrupts import deferred_interrupts
+        from host.link.records import MAX_TOKENS, SamplerParams
+        from host.talk.opening import open_model
+        from host.talk.text_session import TextSession
+
         notices = Notices(quiet or json_)
         with (
-            open_talk(
-                image, target, console=notices.line, waiting=notices.waiting, log=log, patience=patience, resume=True
-            ) as talk,
-            deferred_interrupts(talk.client),
+            open_model(image, target, open_options(notices, log, patience), resume=True) as model,
+            deferred_interrupts(model.client),
         ):
-            answer = Speaker(talk, SamplerParams(), MAX_TOKENS).resume()
+            answer = TextSession(model, SamplerParams(), MAX_TOKENS).resume()
             show(answer, notices, json_)
-            if json_:
-                typer.echo(json.dumps(record(talk, answer, None), indent=2))
+            print_facts(model, answer, None, json_)

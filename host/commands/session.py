@@ -9,11 +9,9 @@ from typing import Annotated
 
 import typer
 
-from host.commands.run import BaudOption, LogOption, PatienceOption, QuietOption, TargetOption
+from host.command_line.options import BaudOption, LogOption, PatienceOption, QuietOption, TargetOption, open_options
 from host.errors import UsageError
-from host.link.transfer import SESSION_MAGIC, SavedSession, restore_session, save_session
 from host.output import begins_with, check_output, replacing
-from host.talk.talk import open_device
 from host.terminal import Notices
 
 SessionOption = Annotated[int, typer.Option("-s", "--session", min=0, help="Session number.")]
@@ -38,11 +36,14 @@ def register(app: typer.Typer) -> None:
         json_: JsonOption = False,
     ) -> None:
         """Write a session's tokens and keys and values to FILE; interrupted, it goes on when it is called again."""
+        from host.link.transfer import SESSION_MAGIC, save_session
+        from host.talk.opening import open_device
+
         notices = Notices(quiet or json_)
         check_output(file, begins_with(SESSION_MAGIC), force, "FILE")
         partial = file.with_name(f".{file.name}.part")  # stays after an interruption, for the next try
         check_output(partial, flag="FILE")
-        with open_device(target, notices.line, log, patience, baud, notices.waiting) as client:
+        with open_device(target, open_options(notices, log, patience, baud)) as client:
             client.require_model()
             saved = save_session(client, session, partial, notices.transfer)
         notices.clear()
@@ -65,9 +66,12 @@ def register(app: typer.Typer) -> None:
         json_: JsonOption = False,
     ) -> None:
         """Give a session the state that was saved in FILE."""
+        from host.link.transfer import SavedSession, restore_session
+        from host.talk.opening import open_device
+
         notices = Notices(quiet or json_)
         saved = SavedSession.decode(_read(file), str(file))
-        with open_device(target, notices.line, log, patience, baud, notices.waiting) as client:
+        with open_device(target, open_options(notices, log, patience, baud)) as client:
             client.require_model()
             restore_session(client, saved, session, notices.transfer)
             notices.clear()

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from host.errors import UsageError
 from host.schema.wire.answers import Reason
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 MAX_TOKENS = 0xFFFFFFFF
 """The longest answer that can be asked for."""

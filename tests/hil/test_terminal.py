@@ -23,7 +23,9 @@ from host.places import build_root
 from host.schema.formats.q8 import Q8
 from host.schema.image import Format, Layout
 from host.schema.wire.answers import Reason
-from host.talk.talk import Conversation, Speaker, open_talk
+from host.talk.conversation import Conversation
+from host.talk.opening import open_model
+from host.talk.text_session import TextSession
 from host.targets import Target, open_target, simulators
 from host.terminal import printable
 from tests.support.lockstep import LockstepLine
@@ -88,8 +90,8 @@ def person(spec: str, image: Path | None) -> Iterator[Person]:
 def host_answers(image: Path, questions: list[str], max_tokens: int = 512) -> list[tuple[str, Reason]]:
     """What `host chat` shows, and why each answer ended."""
     found = []
-    with open_talk(str(image), "native") as talk:
-        conversation = Conversation(talk, SamplerParams(), max_tokens)
+    with open_model(str(image), "native") as model:
+        conversation = Conversation(model, SamplerParams(), max_tokens)
         for question in questions:
             answer = conversation.ask(question)
             text = "".join(answer)
@@ -117,14 +119,14 @@ def test_an_answer_that_ended_otherwise_is_closed(tmp_path: Path) -> None:
     image = make_image(tmp_path / "tiny.hsp", ENDS_OTHERWISE)
     assert host_answers(image, [QUESTION])[0][1] == Reason.STOP
     library = trained("smollm")
-    with open_talk(str(image), "native") as talk:
-        speaker = Speaker(talk, SamplerParams(), 512)
-        conversation = Conversation(talk, SamplerParams(), 512)
+    with open_model(str(image), "native") as model:
+        session = TextSession(model, SamplerParams(), 512)
+        conversation = Conversation(model, SamplerParams(), 512)
         answer = conversation.ask(QUESTION)
         text = "".join(answer)
-        talk.client.truncate(talk.client.length() - 1)
+        model.client.truncate(model.client.length() - 1)
         ids = library.encode(f"<|im_end|>\n<|im_start|>user\n{NEXT}<|im_end|>\n<|im_start|>assistant\n").ids
-        expected = "".join(speaker.complete(ids))
+        expected = "".join(session.complete(ids))
     with person("native", image) as one:
         assert one.type(QUESTION.encode()) == printable(text)
         assert one.type(NEXT.encode()).startswith(printable(expected))
@@ -132,8 +134,8 @@ def test_an_answer_that_ended_otherwise_is_closed(tmp_path: Path) -> None:
 
 def test_a_model_without_template_continues_the_line(tmp_path: Path) -> None:
     image = make_image(tmp_path / "tiny.hsp", TALKS_ON, 64, chat=False)
-    with open_talk(str(image), "native") as talk:
-        expected = printable("".join(Speaker(talk, SamplerParams(), 512).complete_text(" 1 + 1 =")))
+    with open_model(str(image), "native") as model:
+        expected = printable("".join(TextSession(model, SamplerParams(), 512).complete_text(" 1 + 1 =")))
     with person("native", image) as one:
         for _ in range(2):
             assert one.type(b" 1 + 1 =").startswith(expected)

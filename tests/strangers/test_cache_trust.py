@@ -18,8 +18,8 @@ from host.digest import sha256_file
 from host.errors import HostError, TargetError, UsageError
 from host.files import recipe
 from host.image.reader import Image
+from host.packing import resolve
 from host.packing.pack import PackRequest
-from host.talk import talk
 from host.targets import spike_tool
 from tests.support.model_files import write_folder
 from tests.support.tiny import tiny_llama
@@ -191,28 +191,28 @@ def test_changed_sources_are_not_compiled(change: str, top: Path, monkeypatch: p
 def test_a_packed_image_in_the_cache_is_packed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_folder(tiny_llama(), tmp_path / "model")
     packed: list[PackRequest] = []
-    pack = talk.pack_image
+    pack = resolve.pack_image
 
     def count(request: PackRequest, out: Path) -> object:
         packed.append(request)
         return pack(request, out, quiet=True)
 
-    monkeypatch.setattr(talk, "pack_image", count)
-    path = talk.resolve_image(str(folder), "native")
+    monkeypatch.setattr(resolve, "pack_image", count)
+    path = resolve.resolve_image(str(folder), "native")
     whole = path.read_bytes()
-    assert talk.resolve_image(str(folder), "native") == path
+    assert resolve.resolve_image(str(folder), "native") == path
     assert len(packed) == 1
     manifest = json.dumps({"name": "another"}).encode()
     assert manifest not in whole
     edited = bytearray(whole)
     edited[-5000] ^= 1
     path.write_bytes(edited)
-    talk.resolve_image(str(folder), "native")
+    resolve.resolve_image(str(folder), "native")
     assert len(packed) == 2
     Image(path).verify()
-    other = talk.pack_image(PackRequest(source=str(folder), board="native", context=64), tmp_path / "other.hsp")[1]
+    other = resolve.pack_image(PackRequest(source=str(folder), board="native", context=64), tmp_path / "other.hsp")[1]
     path.write_bytes(other.read_bytes())  # a whole image, another one
     packed.clear()
-    talk.resolve_image(str(folder), "native")
+    resolve.resolve_image(str(folder), "native")
     assert len(packed) == 1
     assert path.read_bytes() == whole

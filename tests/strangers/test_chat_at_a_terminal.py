@@ -23,12 +23,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from prompt_toolkit.utils import get_cwidth
 
-from host.commands import chat
+from host.command_line import chat_console, line_editor
 from host.compiler.compile import Options
 from host.errors import UsageError
 from host.files.source import Tokenizer
 from host.image.reader import Image
-from host.talk.talk import Speaker
+from host.talk.text_session import TextSession
 from host.terminal import Wrapper
 from tests.support.commands import HostCommand
 from tests.support.fake_device import FakeServer
@@ -158,7 +158,7 @@ def test_a_conversation_is_saved_and_nothing_foreign_is_replaced(
         {"role": "user", "content": "hi"},
         {"role": "assistant", "content": '!"#'},
     ]
-    assert text.read_text() == f'{chat.HEADING}\n\n## user\n\nhi\n\n## assistant\n\n!"#\n'
+    assert text.read_text() == f'{chat_console.HEADING}\n\n## user\n\nhi\n\n## assistant\n\n!"#\n'
     assert foreign.read_text() == "mine"
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
     errors = [line for line in err.splitlines() if line.startswith("error")]
@@ -254,7 +254,7 @@ def test_an_empty_prompt_without_a_start_token_is_a_matter_of_usage() -> None:
     class Nothing:
         tokenizer = Tokenizer("{}", None, (), None)
 
-    speaker = Speaker.__new__(Speaker)
+    speaker = TextSession.__new__(TextSession)
     speaker.talk = Nothing()  # type: ignore[assignment]
     with pytest.raises(UsageError, match="start token"):
         speaker.complete_text("")
@@ -262,17 +262,17 @@ def test_an_empty_prompt_without_a_start_token_is_a_matter_of_usage() -> None:
 
 def test_the_history_is_for_this_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARTSPEAK_CACHE", str(tmp_path / "cache"))
-    path = chat.history_file()
+    path = line_editor.history_file()
     path.write_text("secret")
     path.chmod(0o644)
-    assert chat.history_file() == path
+    assert line_editor.history_file() == path
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert path.read_text() == "secret"
     path.unlink()
     path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match="symbolic"):
-        chat.history_file()
+        line_editor.history_file()
 
 
 class Terminal:
@@ -329,13 +329,13 @@ def test_typing_ahead_waits_and_ctrl_c_warns_first(serve: Callable[..., str], im
         terminal.type(b"\x03")  # drops the line
         terminal.until(EDITING)
         terminal.type(b"\x03")
-        terminal.until(chat.LEAVING.encode())
+        terminal.until(line_editor.LEAVING.encode())
         terminal.until(EDITING)
         terminal.type(b"/help\r")
         terminal.until(b"/quit ")
         terminal.until(EDITING)
         terminal.type(b"\x03")
-        terminal.until(chat.LEAVING.encode())
+        terminal.until(line_editor.LEAVING.encode())
         terminal.type(b"\x03")  # at once: the editor starts or has started
         assert terminal.ended() == 0
         assert b"File" not in terminal.seen

@@ -45,6 +45,19 @@ def test_help_and_version_import_nothing_heavy(words: str) -> None:
     assert done.stdout.startswith("hartspeak " if words == "--version" else "Usage: host ")
 
 
+@pytest.mark.parametrize("command", ["run", "chat", "resume", "load", "session"])
+def test_help_of_a_command_imports_little(command: str) -> None:
+    code = (
+        f"import sys; sys.argv = ['host', '{command}', '--help']\n"
+        "from host.cli import main\n"
+        "try: main()\n"
+        f"finally: print(sorted(set(sys.modules) & {HEAVY - {'typer', 'construct'}!r}), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert done.stdout.startswith(f"Usage: host {command} ")
+
+
 def test_help_takes_at_most_four_empty_starts() -> None:
     """Medians of one run, turn by turn, so that a busy machine slows all alike."""
 

@@ -32,11 +32,11 @@ from host.image.reader import Image
 from host.link.describe import describe
 from host.link.frames import Damaged, Frame, Text
 from host.link.generation import Generation
+from host.packing import resolve
 from host.schema.wire import answers
 from host.schema.wire.constants import RELEASE
 from host.schema.wire.header import Type
-from host.talk import talk
-from host.talk.talk import _overlap
+from host.talk.answer import overlap
 from host.terminal import printable
 from tests.support.commands import HostCommand
 from tests.support.fake_device import FakeServer
@@ -166,19 +166,19 @@ def test_what_was_packed_is_used_until_a_file_of_the_model_changes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Also where a file in a folder is written again, which leaves the folder's own time alone."""
-    monkeypatch.setattr(talk, "cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.setattr(talk, "pack_image", lambda _request, out: out.touch())
+    monkeypatch.setattr(resolve, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(resolve, "pack_image", lambda _request, out: out.touch())
     weights = tmp_path / "model" / "model.safetensors"
     weights.parent.mkdir()
     weights.write_bytes(b"one")
-    first = talk.resolve_image(str(weights.parent), "native")
-    assert talk.resolve_image(str(weights.parent), "native") == first
+    first = resolve.resolve_image(str(weights.parent), "native")
+    assert resolve.resolve_image(str(weights.parent), "native") == first
     with weights.open("r+b") as file:
         file.write(b"another")
-    assert talk.resolve_image(str(weights.parent), "native") != first
-    recipe = talk.resolve_image("smollm2-135m-instruct", "native")
+    assert resolve.resolve_image(str(weights.parent), "native") != first
+    recipe = resolve.resolve_image("smollm2-135m-instruct", "native")
     monkeypatch.chdir(tmp_path)
-    assert talk.resolve_image("smollm2-135m-instruct", "native") == recipe
+    assert resolve.resolve_image("smollm2-135m-instruct", "native") == recipe
 
 
 def test_another_image_on_the_device_is_refused(host: HostCommand, serve: Serve, image: Path) -> None:
@@ -432,9 +432,9 @@ def test_a_models_control_characters_reach_a_pipe_but_no_terminal(
 
 
 def test_the_beginning_of_a_stop_text_is_held_back() -> None:
-    assert _overlap("abcEN", ("END",)) == 2
-    assert _overlap("abc", ("END", "cd")) == 1
-    assert _overlap("abc", ()) == 0
+    assert overlap("abcEN", ("END",)) == 2
+    assert overlap("abc", ("END", "cd")) == 1
+    assert overlap("abc", ()) == 0
 
 
 def command(*words: object) -> list[str]:

@@ -19,8 +19,8 @@ from host.errors import TargetError
 from host.image.reader import Image
 from host.link import attach
 from host.schema.wire.answers import Reason
-from host.talk import talk
-from host.talk.talk import Talk, open_talk
+from host.talk import opening
+from host.talk.opening import LoadedModel, OpenOptions, open_model
 from host.targets import serial_line
 from tests.support.cable import Cable
 from tests.support.fake_device import FakeDevice
@@ -56,8 +56,8 @@ def plug(image: Path, tmp_path: Path) -> Iterator[Plug]:
         cable.close()
 
 
-def opened(image: Path, cable: Cable, heard: Callable[[str], None]) -> AbstractContextManager[Talk]:
-    return open_talk(str(image), f"serial:{cable.path}", console=heard, restore=True)
+def opened(image: Path, cable: Cable, heard: Callable[[str], None]) -> AbstractContextManager[LoadedModel]:
+    return open_model(str(image), f"serial:{cable.path}", OpenOptions(console=heard), restore=True)
 
 
 def test_an_answer_that_the_device_went_on_with_is_taken_up(image: Path, plug: Plug, tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_ctrl_c_ends_the_wait(image: Path, plug: Plug) -> None:
 
 
 def test_a_cable_that_stays_out_is_given_up(image: Path, plug: Plug, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(talk, "AWAY_SECONDS", 0.3)
+    monkeypatch.setattr(opening, "AWAY_SECONDS", 0.3)
     cable = plug()
     with opened(image, cable, lambda _line: None) as device:
         cable.unplug()

@@ -51,7 +51,6 @@ UPWARD: frozenset[str] = frozenset()
 """Imports that point upward."""
 LONG_FILES: frozenset[str] = frozenset(
     {
-        "host/talk/talk.py",
         "tests/fuzz/image_mutants.py",
         "tests/fuzz/mutators.py",
         "tests/fuzz/test_parser_bugs.py",

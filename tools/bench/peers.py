@@ -25,8 +25,9 @@ from host.bench.measure import Plan, bench_tokens, measure
 from host.boards import load_board
 from host.errors import HostError, TargetError, UsageError
 from host.files.recipe import fetch, find_recipe
+from host.packing.resolve import resolve_image
 from host.places import build_root
-from host.talk.talk import open_client, open_talk, resolve_image
+from host.talk.opening import OpenOptions, open_client, open_model
 from host.targets import parse_spec
 from host.targets.opening import build_firmware
 from host.targets.process import ProcessTarget
@@ -101,7 +102,7 @@ def count_ours(counter: Counter, program: Path, cpu: str, image: Path, prompt: i
         out = Path(folder) / "count"
         command = [*counter.command(cpu, out), str(program), "--image", str(image), "--harts", "1"]
         target = ProcessTarget(lambda _: command, f"linux under {counter.qemu}")
-        with open_client(target, None, None, PATIENCE) as client:
+        with open_client(target, OpenOptions(patience=PATIENCE)) as client:
             client.require_model()
             client.prompt(bench_tokens(prompt, client.info.vocab))
             client.generate(decode + 1).finish()
@@ -183,8 +184,8 @@ def count_theirs(
 
 def ours_speed(image: Path, target: str, prompt: int, decode: int) -> tuple[float, float]:
     """Tokens a second of a prompt and of decoding, by the device's clock."""
-    with open_talk(str(image), target) as talk:
-        result = measure(talk.client, talk.image, Plan(prompt, decode, 1))
+    with open_model(str(image), target) as model:
+        result = measure(model.client, model.image, Plan(prompt, decode, 1))
     return result.prefill.tokens_per_second[0], result.decode.tokens_per_second[0]
 
 

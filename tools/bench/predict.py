@@ -28,7 +28,7 @@ from host.errors import HostError, UsageError
 from host.image.reader import Image
 from host.ir.program import Traffic
 from host.schema.image import Activation, Format
-from host.talk.talk import open_talk
+from host.talk.opening import open_model
 from tools.bench.bare import group_formats
 from tools.bench.cores import GELU_WIDTH, Core, Cycles, core_names, load_core, measure_core
 from tools.bench.gpt2 import gpt2_image
@@ -165,8 +165,8 @@ def predict_image(path: Path, core: Core, rates: Rates, depth: int) -> Predictio
     """Count a decoded token behind ``depth`` others on the board's twin, and predict."""
     image = Image(path)
     kernels = linear_kernels(image)
-    with open_talk(str(path), f"{core.board}@spike:harts=1") as talk:
-        phase = measure(talk.client, talk.image, Plan(1, 2, 1, depth, by_op=True)).decode
+    with open_model(str(path), f"{core.board}@spike:harts=1") as model:
+        phase = measure(model.client, model.image, Plan(1, 2, 1, depth, by_op=True)).decode
     return predict(phase.by_op, phase.traffic, kernels, activated(image), len(image.ops), rates)
 
 

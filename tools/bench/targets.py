@@ -22,7 +22,8 @@ from host.bench.measure import Plan, bench_tokens, measure
 from host.bench.traffic import op_group
 from host.errors import HostError, TargetError
 from host.link.transfer import SavedSession, save_session
-from host.talk.talk import open_talk, resolve_image
+from host.packing.resolve import resolve_image
+from host.talk.opening import OpenOptions, open_model
 from tools.bench import peers
 from tools.bench.bare import BARE, CASES, bare_toolchain, compile_kernels
 from tools.bench.cores import Cycles, load_core, measure_core
@@ -155,10 +156,10 @@ def gpt2(bench: Bench) -> Iterator[Row]:  # noqa: ARG001
 
 def native_state(image: Path, depth: int) -> SavedSession:
     """A session of all but the last of ``depth`` tokens, computed here: states are the same on every target."""
-    with open_talk(str(image), "native") as talk:
-        talk.client.prompt(bench_tokens(depth, talk.client.info.vocab)[:-1])
-        talk.client.generate(0).finish()
-        return save_session(talk.client)
+    with open_model(str(image), "native") as model:
+        model.client.prompt(bench_tokens(depth, model.client.info.vocab)[:-1])
+        model.client.generate(0).finish()
+        return save_session(model.client)
 
 
 def others(bench: Bench) -> Iterator[Row]:
@@ -171,9 +172,9 @@ def others(bench: Bench) -> Iterator[Row]:
     ):
         image = bench.image(variant_of(name), "Q4_0")
         state = native_state(image, DEPTH)
-        with open_talk(str(image), target) as talk:
-            costs = measure(talk.client, talk.image, plan, depth_state=state).decode.by_op
-        linear = {op_group(talk.image, op) for op in talk.image.ops if op.name == "linear"}
+        with open_model(str(image), target) as model:
+            costs = measure(model.client, model.image, plan, depth_state=state).decode.by_op
+        linear = {op_group(model.image, op) for op in model.image.ops if op.name == "linear"}
         whole = sum(cost.instret for cost in costs.values())
         rest = {group: cost.instret for group, cost in costs.items() if group not in linear}
         most = ", ".join(f"{group} {value / 1e6:.2f}" for group, value in islice(rest.items(), 3))
@@ -185,7 +186,7 @@ def startup(bench: Bench) -> Iterator[Row]:
     """From the mapped image to the first step possible, hashes of the weights apart: what the boot report says."""
     lines: list[str] = []
     image = bench.image(variant_of("scalar"), "Q4_0")
-    with open_talk(str(image), "spike:scalar", console=lines.append):
+    with open_model(str(image), "spike:scalar", OpenOptions(console=lines.append)):
         said = re.search(r"loaded in (\d+) instructions", "\n".join(lines))
     if not said:
         raise TargetError("the boot report does not say how many instructions loading took")
