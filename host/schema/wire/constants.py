@@ -17,22 +17,22 @@ MAX_ENCODED = MAX_RAW + (MAX_RAW + 253) // 254
 """After stuffing, without the two delimiters."""
 MAX_STOP_IDS = 16
 ANNOUNCE_US = 800_000
-"""A device that has not been spoken to repeats its HELLO_REPLY this often."""
+"""A device announces itself this often until a host has said HELLO."""
 NO_TOKEN = 0xFFFFFFFF
 RECEIVE_BYTES = 3 * (MAX_ENCODED + 2)
 """What the device grants as credit: three whole frames, 143 ms of a line at 115200."""
 WINDOW_FRAMES = 16
 """Frames that a device keeps until they are acknowledged."""
 WINDOW_CONTROL = 4
-"""How many of them only answers may take, so that a stream cannot keep CANCEL from being answered."""
+"""How many of these frames are for answers alone, so that a stream cannot keep CANCEL from being answered."""
 REPEAT_US = 150_000
 """An unacknowledged frame is repeated after this time, then after twice as long again and again, REPEAT_TRIES times."""
 REPEAT_MAX_US = 2_000_000
 REPEAT_TRIES = 12
 ASK_US = 60_000
-"""The repetition of the same frame is not asked for more often."""
+"""A receiver asks for the same frame at most this often."""
 STRANGER_US = 200_000
-"""A device announces itself to who sends in another epoch, no more often."""
+"""When frames of another epoch come, a device announces itself, at most this often."""
 BAUD_TRY_US = 500_000
 """After SET_BAUD both ends go back to the old rate unless a frame came at the new one within this time."""
 BAUD_LOST_US = 1_000_000
