@@ -166,19 +166,19 @@ def test_without_a_model_the_device_says_why(device: Open, settings: dict[str, i
 
 
 def test_a_firmware_of_another_protocol_version_is_named() -> None:
-    with pytest.raises(TargetError, match="speaks protocol 4 to 4, this host 2 to 2; update"):
+    with pytest.raises(TargetError, match=r"4 to 4\b.*\b2 to 2\b"):
         Scripted(hello_reply(4)).client(20).connect()
 
 
 @pytest.mark.parametrize(
     ("came", "words"),
     [
-        (b"login: root\r\n", r"(?s)another program runs there.*login: root"),
-        (b"StarFive # ", r"(?s)another program runs there.*StarFive # "),
-        (b"\xff\xfe\x80\0\x81\x9c\0", "check the baud rate"),
-        (b"\xf8\xe0\x80\xff" * 40, "check the baud rate"),
-        (encode(Frame(Type.HELLO_REPLY)), "it does not hear this host; check the wire to its RX"),
-        (b"", "not one byte came; check that it is the right port"),
+        (b"login: root\r\n", r"(?s)another program.*login: root"),
+        (b"StarFive # ", r"(?s)another program.*StarFive # "),
+        (b"\xff\xfe\x80\0\x81\x9c\0", "baud rate"),
+        (b"\xf8\xe0\x80\xff" * 40, "baud rate"),
+        (encode(Frame(Type.HELLO_REPLY)), r"\bRX\b"),
+        (b"", "host ports"),
     ],
 )
 def test_who_gets_no_answer_is_told_what_came_instead(came: bytes, words: str) -> None:
@@ -189,13 +189,13 @@ def test_who_gets_no_answer_is_told_what_came_instead(came: bytes, words: str) -
 
 
 def test_a_line_that_is_its_own_echo_says_so() -> None:
-    with pytest.raises(TargetError, match="what was sent came back: TX and RX touch"):
+    with pytest.raises(TargetError, match=r"\bTX and RX\b"):
         Scripted(lambda data: data).client(20).connect()
 
 
 @pytest.mark.parametrize(
     ("noise", "words"),
-    [(b"\xff\xfe\x80\0\x81", "bytes came that are no frames"), (b"resetting ...\r\n", "another program runs there")],
+    [(b"\xff\xfe\x80\0\x81", "baud rate"), (b"resetting ...\r\n", "another program")],
 )
 def test_words_without_end_do_not_keep_a_host_waiting(noise: bytes, words: str) -> None:
     line = Scripted(noise=noise)
@@ -206,7 +206,7 @@ def test_words_without_end_do_not_keep_a_host_waiting(noise: bytes, words: str) 
 
 def test_a_shell_that_answers_every_hello_is_given_up() -> None:
     shell = Scripted(lambda _: b"sh: 1: not found\r\nlogin: ")
-    with pytest.raises(TargetError, match=r"(?s)it sends text but no frames: another program.*sh: 1: not found"):
+    with pytest.raises(TargetError, match=r"(?s)another program.*sh: 1: not found"):
         shell.client(30).connect(timeout=0.6)
     assert shell.now < 5
 
@@ -217,7 +217,7 @@ def test_a_device_that_restarts_in_mid_answer_is_reported_as_that(device: Open) 
     run = client.generate(1000)
     next(run)
     fake_of(client).restart()
-    with pytest.raises(TargetError, match=r"(?s)restarted in the middle.*ready"):
+    with pytest.raises(DeviceRestarted, match=r"\bready\b"):
         run.finish()
 
 

@@ -140,7 +140,7 @@ def test_what_is_not_good_when_read_back_is_not_tried(medium: Medium, image: Pat
 
 def test_limits(medium: Medium, image: Path, tmp_path: Path) -> None:
     device = FakeDevice()
-    with pytest.raises(UsageError, match="cannot write a medium"):
+    with pytest.raises(UsageError, match="medium"):
         flash_image(connect(device), image)
     with pytest.raises(DeviceFailure, match="PARAMETER"):
         connect(device).memory.checksum(Space.SLOT, 0, 0, 1)
@@ -151,7 +151,7 @@ def test_limits(medium: Medium, image: Path, tmp_path: Path) -> None:
     large = tmp_path / "large.hsp"
     large.write_bytes(bytes(SLOT + 1))
     client = connect(device)
-    with pytest.raises(FitError, match=f"has {SLOT + 1} bytes"):
+    with pytest.raises(FitError, match=str(SLOT + 1)):
         flash_image(client, large)
     with pytest.raises(DeviceFailure, match="RANGE"):
         client.memory.await_ok(client.memory.send_write(Space.SLOT, 0, SLOT - 1, b"xx"))

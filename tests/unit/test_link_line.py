@@ -39,7 +39,7 @@ def test_a_device_that_only_makes_noise_in_a_request_is_given_up(noise: bytes) -
     client = line.client(20)
     client.connect()
     line.answers, line.noise = (acknowledge,), noise
-    with pytest.raises(TargetError, match="sent nothing that is a frame for 20 s"):
+    with pytest.raises(TargetError, match=r"\bframe\b.* 20 s\b"):
         client.truncate(0)
     assert line.now < 25
 
@@ -142,7 +142,7 @@ def test_a_device_that_falls_silent_in_a_request_is_given_up() -> None:
     client = stream.client(0.3)
     client.connect()
     stream.answers = ()
-    with pytest.raises(TargetError, match="silent for"):
+    with pytest.raises(TargetError, match="silent"):
         client.ping()
 
 
@@ -193,7 +193,7 @@ def test_a_rate_that_the_uart_cannot_make_is_refused(rated: Open, device: Open) 
     client = rated()
     with refused("BAUD"):
         client.set_baud(921_600)
-    with pytest.raises(UsageError, match="no rate that could be changed"):
+    with pytest.raises(UsageError, match="--baud"):
         device().set_baud(115200)
 
 
@@ -215,7 +215,7 @@ def test_auto_takes_the_fastest_rate_that_works_and_leaves_it_at_the_end(rated: 
         assert next(client.generate(1)).id == 2
     assert line.baud == 115200
     assert client.ping() < 5
-    with pytest.raises(UsageError, match="neither a number nor auto"), line_rate(client, "fast"):
+    with pytest.raises(UsageError, match="--baud fast"), line_rate(client, "fast"):
         pass
 
 
@@ -287,6 +287,6 @@ def test_a_device_that_has_gone_is_not_asked_for_its_first_rate(rated: Open) -> 
             process.send_signal(signal.SIGSTOP)
             client.ping()
 
-    with pytest.raises(TargetError, match="silent for 1 s"):
+    with pytest.raises(TargetError, match=r"\b1 s\b"):
         stop_and_ask()
     assert line.baud == 1_500_000

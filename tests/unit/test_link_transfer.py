@@ -185,7 +185,7 @@ def test_tokens_beyond_the_vocabulary_do_not_get_into_a_session(client: Client, 
 def test_a_session_of_another_image_or_a_damaged_file_is_refused(client: Client, image: Path) -> None:
     send_image(client, image)
     saved = SavedSession(b"\1" * 32, 0, 0, (), b"")
-    with pytest.raises(UsageError, match="made by image 01010101"):
+    with pytest.raises(UsageError, match="01010101"):
         restore_session(client, saved)
     data = bytearray(SavedSession(b"\1" * 32, 1, 1, (5,), b"abc").encode())
     data[-1] ^= 1

@@ -173,7 +173,7 @@ def test_ctrl_c_ends_the_wait(image: Path, plug: Plug) -> None:
     with opened(image, cable, lambda _line: None) as device:
         cable.unplug()
         device.client.line.console = lambda _line: setattr(device.client.line, "interrupted", True)
-        with pytest.raises(TargetError, match=r"went away: .*Is it plugged in and powered"):
+        with pytest.raises(TargetError, match="plugged in"):
             device.client.truncate(0)
 
 
@@ -182,7 +182,7 @@ def test_a_cable_that_stays_out_is_given_up(image: Path, plug: Plug, monkeypatch
     cable = plug()
     with opened(image, cable, lambda _line: None) as device:
         cable.unplug()
-        with pytest.raises(TargetError, match=r"cannot be opened: No such file.*is it plugged in\?"):
+        with pytest.raises(TargetError, match="No such file"):
             device.client.truncate(0)
 
 

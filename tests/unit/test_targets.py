@@ -78,17 +78,17 @@ def test_spec_of_lines() -> None:
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ("spyke", "there is no target 'spyke'; did you mean spike"),
+        ("spyke", r"'spyke'.*\bspike\b"),
         ("native:rvv", "no V extension"),
-        ("qemu-virt:vlen=256", "needs RVV kernels"),
-        ("spike:vlen=100", "from 128 to 1024"),
-        ("spike:harts=9", "has 8 harts"),
-        ("spike:fast", "unknown option 'fast'; known are scalar, rvv, vlen=BITS"),
-        ("native@spike", "is for a board's twin"),
+        ("qemu-virt:vlen=256", "RVV"),
+        ("spike:vlen=100", r"\b128\b.*\b1024\b"),
+        ("spike:harts=9", r"\b8 harts"),
+        ("spike:fast", "'fast'.*vlen=BITS"),
+        ("native@spike", "twin"),
         ("/dev/ttyUSB0@quick", "baud=quick"),
-        ("socket://board", "needs host and port: socket://board:7077"),
+        ("socket://board", "socket://board:7077"),
         ("socket://board:seven", "socket://board:seven"),
-        ("rfc2217://", "needs host and port: rfc2217://board:7077"),
+        ("rfc2217://", "rfc2217://board:7077"),
         ("farm:", "labgrid-client places"),
     ],
 )
@@ -111,7 +111,7 @@ def test_process_is_binary_clean_and_reports_its_end() -> None:
 
 def test_dead_process_is_an_error_with_its_last_words() -> None:
     with python("import sys; sys.stderr.write('no memory left\\n'); sys.exit(3)") as target:
-        with pytest.raises(TargetError, match=r"(?s)exit status 3.*no memory left"):
+        with pytest.raises(TargetError, match=r"(?s)\b3\b.*no memory left"):
             read_exactly(target, 1)
         with pytest.raises(TargetError):
             target.write(bytes(1 << 20))
@@ -221,7 +221,7 @@ def test_an_unplugged_device_says_so() -> None:
         os.write(master, b"hello")
         assert read_exactly(target, 5) == b"hello"
         os.close(master)
-        with pytest.raises(TargetError, match=r"went away: .*Is it plugged in and powered"):
+        with pytest.raises(TargetError, match="plugged in"):
             read_exactly(target, 1)
         assert not target.alive
         assert target.exit_reason
@@ -235,7 +235,7 @@ def test_a_device_unplugged_while_bytes_go_out_says_so(monkeypatch: pytest.Monke
             raise termios.error(5, "Input/output error")
 
         monkeypatch.setattr(termios, "tcdrain", tcdrain)
-        with pytest.raises(TargetError, match="went away: Input/output error"):
+        with pytest.raises(TargetError, match="Input/output error"):
             target.write(b"hello")
     os.close(master)
     os.close(slave)
@@ -269,14 +269,14 @@ def test_an_adapter_that_stays_away_after_a_reset_is_given_up(monkeypatch: pytes
     with open_target(os.ttyname(slave), None, hooks=hooks.Hooks(reset_command="true")) as target:
         os.close(master)
         os.close(slave)
-        with pytest.raises(TargetError, match=r"has not come back within 0\.3 s of its reset"):
+        with pytest.raises(TargetError, match=r"\b0\.3 s\b.*\breset\b"):
             target.reset()
 
 
 def test_a_device_that_is_open_elsewhere_says_so() -> None:
     master, slave = pty.openpty()
     path = os.ttyname(slave)
-    with open_target(path, None), pytest.raises(TargetError, match="Another program has it open"):
+    with open_target(path, None), pytest.raises(TargetError, match="nother program"):
         open_target(path, None)
     os.close(master)
     os.close(slave)
@@ -284,7 +284,7 @@ def test_a_device_that_is_open_elsewhere_says_so() -> None:
 
 def test_what_is_no_serial_device_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(TargetError, match="That is no serial device"):
+    with pytest.raises(TargetError, match="serial device"):
         open_target(f"serial:{tmp_path / 'file'}", None)
 
 
@@ -306,7 +306,7 @@ def test_hooks_run_commands_of_the_bench(tmp_path: Path, monkeypatch: pytest.Mon
     hooks.Hooks("/dev/x", reset_command=f"echo reset {{target}} >>{said}").reset("board")
     hooks.Hooks("/dev/x", power_command=f"echo {{state}} {{target}} >>{said}").reset("board")
     assert said.read_text().splitlines() == ["reset /dev/x", "off /dev/x", "on /dev/x"]
-    with pytest.raises(TargetError, match="ended with 3: no relay"):
+    with pytest.raises(TargetError, match="3: no relay"):
         hooks.Hooks("/dev/x", reset_command="echo no relay >&2; exit 3").reset("board")
     with pytest.raises(TargetError, match="cannot be reset from here"):
         hooks.Hooks("/dev/x").reset("board")
@@ -314,7 +314,7 @@ def test_hooks_run_commands_of_the_bench(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_board_is_one_runs_at_a_time(tmp_path: Path) -> None:
     port = str(tmp_path / "tty")
-    with BoardLock(port), pytest.raises(TargetError, match=f"is in use by process {os.getpid()}"):
+    with BoardLock(port), pytest.raises(TargetError, match=rf"\b{os.getpid()}\b"):
         BoardLock(port).__enter__()
     with BoardLock(port, wait=1.0):
         pass
@@ -323,7 +323,7 @@ def test_a_board_is_one_runs_at_a_time(tmp_path: Path) -> None:
 def test_a_board_behind_a_network_is_the_same_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with BoardLock("rfc2217://lab:7000"):
         monkeypatch.chdir(tmp_path)
-        with pytest.raises(TargetError, match="is in use by process"):
+        with pytest.raises(TargetError, match="process"):
             BoardLock("rfc2217://lab:7000").__enter__()
 
 
@@ -340,7 +340,7 @@ def test_needs_are_compared_with_what_a_target_has() -> None:
     assert spike.lacking({"dram": "2 GiB"}) == "needs dram=2147483648, spike has dram=1073741824"
     assert native.lacking({"dram": "2 GiB", "hosted": True}) == ""
     assert native.lacking({"rvv": True}) == "needs rvv=True, native has rvv=False"
-    with pytest.raises(UsageError, match="no such ability"):
+    with pytest.raises(UsageError, match="ability"):
         native.lacking({"rv": True})
 
 
@@ -357,7 +357,7 @@ def test_image_larger_than_the_board(tmp_path: Path) -> None:
     image = tmp_path / "large.hsp"
     with image.open("wb") as stream:
         stream.truncate(1 << 30)
-    with pytest.raises(FitError, match=f"{(1 << 30) - (768 << 20)} too many"):
+    with pytest.raises(FitError, match=str((1 << 30) - (768 << 20))):
         open_target("qemu-virt", image)
 
 
