@@ -50,9 +50,9 @@ def register(app: typer.Typer) -> None:
         _write(file, saved.encode())
         partial.unlink(missing_ok=True)
         if json_:
-            typer.echo(json.dumps({"file": str(file), "positions": saved.length, "bytes": len(saved.state)}))
+            typer.echo(json.dumps({"file": str(file), "positions": saved.length, "bytes": len(saved.contents)}))
             return
-        typer.echo(f"{saved.length} positions, {len(saved.state)} bytes", err=True)
+        typer.echo(f"{saved.length} positions, {len(saved.contents)} bytes", err=True)
 
     @commands.command()
     def restore(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images and session states over the link, in chunks that are compared by checksum before they are sent.
+"""Images and session contents over the link, in chunks that are compared by checksum before they are sent.
 
 So a transfer that was interrupted, by either end, goes on where it stopped: what is there already is not sent again.
 """
@@ -36,20 +36,20 @@ Head = Struct(
     "length" / Int32ul * "positions evaluated",
     "high" / Int32ul * "positions ever written",
     "pending" / Int32ul * "tokens that wait to be evaluated, u32 each, which follow",
-    "bytes" / Int64ul * "of the state behind them",
-    "sha256" / Bytes(32) * "of tokens and state",
+    "bytes" / Int64ul * "of the contents behind them",
+    "sha256" / Bytes(32) * "of tokens and contents",
 )
 
 
 @dataclass(frozen=True)
 class SavedSession:
-    """A session as it was: its image, its evaluated positions with their state, the tokens that waited."""
+    """A session as it was: its image, the contents of its evaluated positions, the tokens that waited."""
 
     root: bytes
     length: int
     high: int
     pending: tuple[int, ...]
-    state: bytes
+    contents: bytes
 
     def encode(self) -> bytes:
         """The contents of a session file."""
@@ -60,11 +60,11 @@ class SavedSession:
                 "length": self.length,
                 "high": self.high,
                 "pending": len(self.pending),
-                "bytes": len(self.state),
-                "sha256": hashlib.sha256(tokens + self.state).digest(),
+                "bytes": len(self.contents),
+                "sha256": hashlib.sha256(tokens + self.contents).digest(),
             }
         )
-        return bytes(head) + tokens + self.state
+        return bytes(head) + tokens + self.contents
 
     @staticmethod
     def decode(data: bytes, name: str) -> SavedSession:
@@ -164,7 +164,7 @@ def flash_image(client: Client, path: Path, progress: Progress | None = None) ->
 def save_session(
     client: Client, session: int = 0, partial: Path | None = None, progress: Progress | None = None
 ) -> SavedSession:
-    """The state of a session. partial: a file that keeps what came so far, for the next try."""
+    """What a session holds. partial: a file that keeps what came so far, for the next try."""
     held = client.sessions.contents(session)
     if partial and held.bytes > shutil.disk_usage(partial.parent).free:
         raise UsageError(f"the session has {held.bytes} bytes, more than is free in {partial.parent}")
@@ -184,13 +184,13 @@ def save_session(
 
 
 def restore_session(client: Client, saved: SavedSession, session: int = 0, progress: Progress | None = None) -> None:
-    """Give a session the state that was saved. UsageError where another image made it."""
+    """Give a session the contents that were saved. UsageError where another image made it."""
     if saved.root != client.info.root:
         raise UsageError(
             f"the session was made by image {saved.root.hex()[:8]}, the device runs {client.info.root.hex()[:8]}"
         )
     client.sessions.adopt(session, saved.length, saved.high)
-    if client.sessions.contents(session).bytes != len(saved.state):
+    if client.sessions.contents(session).bytes != len(saved.contents):
         raise TargetError("the session's state has another size on this device: update host and firmware")
-    _put(client, Space.SESSION, session, saved.state, progress)
+    _put(client, Space.SESSION, session, saved.contents, progress)
     client.prompt(saved.pending, session)

@@ -57,7 +57,7 @@ def _sorted(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []
 
 
-def _state(path: Path, wanted: str = "") -> str:
+def _verified(path: Path, wanted: str = "") -> str:
     identity, untouched = remembered(path)
     if not identity or (wanted and identity != wanted):
         return "when used"
@@ -89,7 +89,7 @@ def _models(folder: Path, recipes: dict[str, str]) -> Iterator[Entry]:
                 if leftover:
                     yield _entry(image, "leftover", "", "no")
                 elif not image.name.endswith(STAMP):
-                    yield _entry(image, "packed image", _made_from(image), _state(image))
+                    yield _entry(image, "packed image", _made_from(image), _verified(image))
         elif path.name.endswith(STAMP):
             continue
         elif path.name == "chat" or path.name.startswith("chat_history"):
@@ -97,8 +97,8 @@ def _models(folder: Path, recipes: dict[str, str]) -> Iterator[Entry]:
         elif len(path.name) == 64 and path.is_dir():
             for file in _sorted(path):
                 whole = not file.name.startswith((SCRATCH, "tmp"))
-                state = _state(file, path.name) if whole else "no"
-                yield _entry(file, "model" if whole else "leftover", recipes.get(path.name, "no recipe here"), state)
+                verified = _verified(file, path.name) if whole else "no"
+                yield _entry(file, "model" if whole else "leftover", recipes.get(path.name, "no recipe here"), verified)
         else:
             yield _entry(path, "leftover", "", "no")
 
@@ -113,8 +113,10 @@ def entries() -> list[Entry]:
         if path == models or path.name.endswith(STAMP):
             continue
         kind = next((what for start, what in TOOLS.items() if path.name.startswith(start)), "leftover")
-        state = _state(path / "spike") if kind == "simulator" else "when used" if kind.startswith("sources") else "no"
-        found.append(_entry(path, kind, "", state))
+        verified = (
+            _verified(path / "spike") if kind == "simulator" else "when used" if kind.startswith("sources") else "no"
+        )
+        found.append(_entry(path, kind, "", verified))
     return found
 
 

@@ -74,11 +74,11 @@ class LoadedModel:
         for name in ("vocab", "context", "overflow"):
             if getattr(info, name) != plan[name]:
                 raise self.client.line.faulty(f"says that {name} of {self.image.path} is {getattr(info, name)}")
-        self.client.device.session_bytes = state_bytes(self.image)
+        self.client.device.session_bytes = most_session_bytes(self.image)
 
 
-def state_bytes(image: Image) -> int:
-    """The most bytes that the state of a session of an image can have: its tokens, and all pages of each state."""
+def most_session_bytes(image: Image) -> int:
+    """The most bytes that a session of an image can hold: its tokens, and all pages of each state."""
     pages = (state["pages"] * state["page_bytes"] for state in image.states)
     return int(4 * image.plan["context"] + sum(pages))
 

@@ -254,10 +254,10 @@ def test_an_empty_prompt_without_a_start_token_is_a_matter_of_usage() -> None:
     class Nothing:
         tokenizer = Tokenizer("{}", None, (), None)
 
-    speaker = TextSession.__new__(TextSession)
-    speaker.talk = Nothing()  # type: ignore[assignment]
+    session = TextSession.__new__(TextSession)
+    session.model = Nothing()  # type: ignore[assignment]
     with pytest.raises(UsageError, match="start token"):
-        speaker.complete_text("")
+        session.complete_text("")
 
 
 def test_the_history_is_for_this_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

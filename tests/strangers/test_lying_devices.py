@@ -31,7 +31,7 @@ from host.schema.wire.hello import DeviceState
 from host.schema.wire.messages import MESSAGES
 from host.schema.wire.payload import SIZES
 from host.schema.wire.requests import Space
-from host.talk.opening import LoadedModel, state_bytes
+from host.talk.opening import LoadedModel, most_session_bytes
 from tests.support.liar import VOCABULARY, Liar, Said, done, message, tokens
 from tests.support.link import MODEL, Scripted, hello_reply
 from tests.support.tiny import tiny_image, tiny_llama
@@ -434,7 +434,7 @@ def test_another_model_under_the_same_name_is_refused(tmp_path: Path) -> None:
     root = bytes.fromhex(image.root)
     model = LoadedModel(image, Liar(root=root, **plan).client())
     model.check_image()
-    assert model.client.device.session_bytes == state_bytes(image) < int(image.plan["runtime_bytes"])
+    assert model.client.device.session_bytes == most_session_bytes(image) < int(image.plan["runtime_bytes"])
     for name in plan:
         with pytest.raises(DeviceFaulty, match=name):
             LoadedModel(image, Liar(root=root, **(plan | {name: plan[name] ^ 1})).client()).check_image()
