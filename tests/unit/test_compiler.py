@@ -40,6 +40,8 @@ MODELS = {
     "gpt2": lambda: tiny_gpt2(),
     "gpt2-untied": lambda: tiny_gpt2(tie_word_embeddings=False, scale_attn_by_inverse_layer_idx=True),
 }  # fmt: skip
+NEEDS_OTHERS = ("dce", "fuse_gate_up")
+"""Passes that finish what others began: they find nothing to do without them."""
 
 
 def logits_of(native: Native, path: Path, source: Source, tokens: list[int] = TOKENS, **options: Any) -> np.ndarray:
@@ -66,6 +68,23 @@ def test_every_pass_keeps_the_logits(native: Native, tmp_path: Path, name: str) 
         folded = logits_of(native, tmp_path, source, **options)
         assert np.abs(folded - plain).max() <= 1e-5 * np.abs(plain).max()
         assert (folded == plain).all() == (options["weights"] != F32)
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_every_pass_works_alone(native: Native, tmp_path: Path, name: str) -> None:
+    """Without any other it keeps the logits, and does something to one of two models."""
+    changed = False
+    for model in ("llama", "gpt2"):
+        source, options = MODELS[model](), {"weights": F32, "kv": Format.F32}
+        if name == "fuse_quantize":
+            options = {}
+        plain = compile_model(source, Options(without=tuple(PASSES), **options))
+        alone = compile_model(source, Options(without=tuple(set(PASSES) - {name}), **options))
+        changed |= plain.lowered.ops != alone.lowered.ops
+        expected = logits_of(native, tmp_path, source, without=tuple(PASSES), **options)
+        found = logits_of(native, tmp_path, source, without=tuple(set(PASSES) - {name}), **options)
+        assert np.abs(found - expected).max() <= (1e-5 * np.abs(expected).max() if name == "fold_norms" else 0)
+    assert changed == (name not in NEEDS_OTHERS)
 
 
 @pytest.mark.parametrize(

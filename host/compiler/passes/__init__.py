@@ -3,7 +3,7 @@
 
 A file of this folder is a pass; its name is the pass's, and ``PASS`` in it says what runs and where in the order.
 Structural passes leave every logit's bits as they are; `fold_norms` changes the order of two multiplications and stays
-within 1e-5. A pass leaves behind what it made superfluous; `dce` removes it.
+within 1e-5. A pass leaves behind what it made superfluous; `dce` removes it. What several use stands in ``parts``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterable
 
-from host.compiler.rewrite import Pass
+from host.compiler.passes.parts.rewrite import Pass
 from host.errors import UsageError
 from host.ir.graph import Graph
 
@@ -21,6 +21,8 @@ def _read() -> list[tuple[str, Pass]]:
     """Every run of a pass of this folder, in order. AssertionError where two have one place."""
     found: dict[int, tuple[str, Pass]] = {}
     for module in pkgutil.iter_modules(__path__):
+        if module.ispkg:
+            continue
         each: Pass = importlib.import_module(f"{__name__}.{module.name}").PASS
         for at in each.at:
             if at in found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from host.compiler.rewrite import Pass
+from host.compiler.passes.parts.rewrite import Pass
 from host.ir.graph import Graph, Node
 from host.ir.value import Value, Vector, Weight
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from host.compiler.rewrite import Pass
+from host.compiler.passes.parts.rewrite import Pass
 from host.ir.graph import Graph
 from host.ir.value import Vector
 from host.ops.embed import Embed

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from host.compiler.rewrite import Pass, merged_bias, same_kind
+from host.compiler.passes.parts.rewrite import Pass, merged_bias, same_kind
 from host.ir.graph import Graph
 from host.ir.value import Vector, Weight
 from host.ops.eltwise import Elementwise, Eltwise

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from host.compiler.rewrite import Pass, merged_bias, same_kind
+from host.compiler.passes.parts.rewrite import Pass, merged_bias, same_kind
 from host.ir.graph import Graph, Node
 from host.ir.value import Value, Weight
 from host.ops.attention import Attention

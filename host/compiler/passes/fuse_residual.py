@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from host.compiler.rewrite import Pass, absorb
+from host.compiler.passes.parts.rewrite import Pass, absorb
 from host.ir.graph import Graph
 from host.ops.eltwise import Elementwise, Eltwise
 from host.ops.linear import Linear

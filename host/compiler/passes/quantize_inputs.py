@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from host.compiler.rewrite import Pass
+from host.compiler.passes.parts.rewrite import Pass
 from host.ir.graph import Graph, Node
 from host.ir.value import Value
 from host.ops.quantize import Quantize
