@@ -199,7 +199,7 @@ def _load_safetensors(folder: Path, paths: list[Path], tensors: dict[str, Stored
     config = raw | {"tie_word_embeddings": decoder.tied}
     source = Source(architecture, config, {**found}, tokenizer, _shown_name(name, architecture), provenance)
     source.notes += notes
-    return _note_window(source, decoder, raw.get("sliding_window"))
+    return _note_window(source, decoder)
 
 
 def _load_gguf(path: Path) -> Source:
@@ -223,12 +223,13 @@ def _load_gguf(path: Path) -> Source:
     tokenizer = gguf_tokenizer(file.metadata, fields.where)
     source = Source(architecture, dict(config.values), {**found}, tokenizer, name, provenance)
     source.notes += notes
-    return _note_window(source, decoder, file.metadata.get("llama.attention.sliding_window"))
+    return _note_window(source, decoder)
 
 
-def _note_window(source: Source, decoder: Decoder, window: Any) -> Source:
+def _note_window(source: Source, decoder: Decoder) -> Source:
     """Say where a sliding window is what bounds the context."""
-    if isinstance(window, int) and window and decoder.context == window and not decoder.layers[0].window:
+    window = source.config.get("sliding_window")
+    if window and decoder.context == window and not any(layer.window for layer in decoder.layers):
         source.notes.append(f"the model's sliding window is {window}: contexts up to that are the same without it")
     return source
 

@@ -15,7 +15,7 @@ from host.compiler.compile import Options, compile_model
 from host.compiler.passes import PASSES
 from host.errors import SourceError
 from host.families import decoder_of, families
-from host.families.parts.decoder import Decoder
+from host.families.parts.decoder import Decoder, shapes
 from host.families.parts.gguf_config import gguf_config
 from host.families.parts.keys import CHANGES, SILENT, check_rest
 from host.families.parts.rope import Rope, read_rope
@@ -228,6 +228,57 @@ def test_gguf_keys_that_are_refused_have_the_files_name(key: str, value: Any, wo
 
     with pytest.raises(SourceError, match=words):
         read()
+
+
+def test_a_gguf_may_list_the_layers_that_have_a_window(tmp_path: Path) -> None:
+    made = tiny_model("gemma3_text")
+
+    def vocabulary(writer: GGUFWriter, size: int) -> None:
+        write_vocabulary(writer, size)
+        writer.add_sliding_window(45)
+        writer.add_sliding_window_pattern([True, False, False, True, True, False])
+
+    found = decoder_of(load_source(write_gguf(made, tmp_path / "m.gguf", vocabulary=vocabulary)))
+    assert [layer.window for layer in found.layers] == [45, 0, 0, 45, 45, 0]
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "words"),
+    [
+        ("qwen2", {"layer_types": ["full_attention"]}, "layer_types"),
+        ("qwen2", {"layer_types": ["full_attention", "conv"]}, "layer_types"),
+        ("qwen2", {"layer_types": ["full_attention", "sliding_attention"]}, "sliding_window"),
+        ("qwen2", {"layer_types": 3}, "layer_types"),
+        ("smollm3", {"no_rope_layers": [1, 0]}, "no_rope_layers"),
+        ("smollm3", {"no_rope_layers": [1, 0, 2, 1]}, "no_rope_layers"),
+        ("phi3", {"rope_scaling": {"type": "longrope", "short_factor": [1.0]}}, "short_factor"),
+        ("phi3", {"rope_scaling": {"type": "longrope"}}, "short_factor"),
+        ("phi3", {"partial_rotary_factor": 0.01}, "lanes"),
+        ("llama", {"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
+        ("llama", {"head_dim": 7}, "odd"),
+        ("llama", {"head_dim": 1 << 20}, "head_dim"),
+        ("granite", {"residual_multiplier": 0}, "residual_multiplier"),
+        ("gemma3_text", {"final_logit_softcapping": 30.0}, "final_logit_softcapping"),
+        ("gemma3_text", {"use_bidirectional_attention": True}, "use_bidirectional_attention"),
+        ("olmo2", {"layer_types": ["full_attention", "sliding_attention"]}, "layer_types"),
+        ("gpt2", {"add_cross_attention": True}, "add_cross_attention"),
+        ("gpt2", {"n_head": 7}, "heads"),
+    ],
+)
+def test_what_a_family_does_not_support_is_refused_by_name(family: str, changes: dict[str, Any], words: str) -> None:
+    source = tiny_model(family)
+    source.config = {**source.config, **changes}
+    with pytest.raises(SourceError, match=words):
+        decoder_of(source)
+
+
+def test_a_config_that_names_enormous_sizes_costs_nothing() -> None:
+    most = (1 << 31) - 1
+    sizes = {"hidden_size": most, "intermediate_size": most, "vocab_size": most, "num_hidden_layers": 1000}
+    for family in ("llama", "phi3", "gemma3_text", "olmo2"):
+        config = {**rows()[family].config, **sizes, "head_dim": 64, "num_key_value_heads": 4}
+        found = shapes(families()[family].read(Fields(config, "x")))
+        assert len(found) > 5000
 
 
 def test_keys_that_nobody_knows_are_told(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ GGUF_KEYS = {
     "attention.layer_norm_rms_epsilon": "rms_norm_eps",
     "attention.layer_norm_epsilon": "layer_norm_eps",
     "attention.sliding_window": "sliding_window",
+    "attention.sliding_window_pattern": "sliding_window_pattern",
+    "attention.causal": "is_causal",
     "attention.scale": "attention_multiplier",
     "attention.clamp_kqv": "clip_qkv",
     "attn_logit_softcapping": "attn_logit_softcapping",
@@ -75,6 +77,9 @@ def gguf_config(family: Family, metadata: Fields, tensors: Mapping[str, StoredTe
     values["partial_rotary_factor"] = _rotated_part(metadata, arch)
     names["partial_rotary_factor"] = f"{arch}.rope.dimension_count"
     values.update(family.gguf_values)
+    if isinstance(pattern := values.get("sliding_window_pattern"), list):
+        values["layer_types"] = ["sliding_attention" if each else "full_attention" for each in pattern]
+        values["sliding_window_pattern"] = None
     metadata.integer(f"{arch}.context_length")
     if not metadata.has(f"{arch}.attention.layer_norm_epsilon"):
         metadata.number(f"{arch}.attention.layer_norm_rms_epsilon")

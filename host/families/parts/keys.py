@@ -21,6 +21,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "embedding_multiplier": (1,),
     "final_logit_softcapping": (),
     "hidden_activation": (),
+    "is_causal": (True,),
     "is_encoder_decoder": (False,),
     "layer_types": (),
     "logits_scaling": (1,),
@@ -66,11 +67,18 @@ SILENT = {
 """Keys about training, text and programs."""
 
 
+def _neutral(key: str, value: Any) -> bool:
+    """Whether a model is the same without this key."""
+    if key == "layer_types" and isinstance(value, list):
+        return all(each == "full_attention" for each in value)
+    return value in CHANGES[key]
+
+
 def check_rest(fields: Fields, family: str) -> list[str]:
     """What to tell of keys that nobody read. SourceError names one that changes what the model computes."""
     rest = {key: value for key, value in fields.values.items() if key not in fields.read and value is not None}
     for key, value in rest.items():
-        if key in CHANGES and value not in CHANGES[key]:
+        if key in CHANGES and not _neutral(key, value):
             raise SourceError(
                 f"{fields.where}: {fields.name(key)} is {words(value)}, which changes what a model computes and is not "
                 f"supported for {family}; the answers would be wrong, so it is refused"
