@@ -32,6 +32,7 @@ from host.schema.image import Layout, Overflow
 from host.targets import TargetSpec, open_target
 from host.targets.abilities import slowness
 from host.targets.opening import build_firmware
+from tests.support.family_rows import rows, tiny_model
 from tests.support.model_files import write_folder, write_gguf
 from tests.support.tiny import MemoryTensor, tiny_gpt2, tiny_image, tiny_llama
 
@@ -141,6 +142,13 @@ def _families() -> Iterator[tuple[str, Case]]:
         yield f"families/{name}", Case(family, config, options("q4m" if "bias" in name else "q8"))
 
 
+def _rows() -> Iterator[tuple[str, Case]]:
+    """The other families, each as its row in tests/families has it."""
+    for family in rows():
+        if family not in SOURCES:
+            yield f"rows/{family}", Case(family, options=options())
+
+
 def _passes() -> Iterator[tuple[str, Case]]:
     for family in SOURCES:
         base, exact = f"formats/{family}-q8-int8", f"passes/{family}-f32-unfolded"
@@ -188,7 +196,7 @@ def _real() -> Iterator[tuple[str, Case]]:
         yield f"smollm2/{weights}", Case(RECIPE, options=options(weights), script=REAL, has_layouts=True)
 
 
-CASES: dict[str, Case] = dict([*_formats(), *_families(), *_passes(), *_contexts(), *_files(), *_real()])
+CASES: dict[str, Case] = dict([*_formats(), *_families(), *_rows(), *_passes(), *_contexts(), *_files(), *_real()])
 """By name: the part before the slash is what belongs together."""
 
 
@@ -211,7 +219,8 @@ def whole_numbers(name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
 
 def whole_source(family: str, config: Mapping[str, Any]) -> Source:
     """A tiny model whose weights are whole numbers times powers of two."""
-    source = SOURCES[family](**{key: value for key, value in config.items() if key != "model_type"})
+    changes = {key: value for key, value in config.items() if key != "model_type"}
+    source = SOURCES[family](**changes) if family in SOURCES else tiny_model(family, **changes)
     tensors = {name: MemoryTensor(name, whole_numbers(name, raw.shape)) for name, raw in source.tensors.items()}
     return replace(source, tensors=tensors)
 
