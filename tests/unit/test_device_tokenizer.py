@@ -114,6 +114,17 @@ def test_smollm2_on_its_own_texts(native: Native, tmp_path: Path) -> None:
 WRITE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_uint8), ctypes.c_uint32)
 
 
+class Shown(ctypes.Structure):
+    """struct shown of firmware/terminal/shown.h."""
+
+    _fields_ = (
+        ("port", ctypes.c_void_p),
+        ("strip", ctypes.c_uint32),
+        ("size", ctypes.c_uint32),
+        ("held", ctypes.c_uint8 * 4),
+    )
+
+
 def shown(native: Native, pieces: list[bytes]) -> str:
     """What a terminal shows of an answer in pieces."""
     got = bytearray()
@@ -124,11 +135,13 @@ def shown(native: Native, pieces: list[bytes]) -> str:
         return 0
 
     port = Port(write=ctypes.cast(write, ctypes.c_void_p))
-    native.lib.shown_put.argtypes = [Text]
-    native.lib.shown_begin(ctypes.byref(port), 0)
+    native.lib.shown_put.argtypes = [ctypes.c_void_p, Text]
+    answer = Shown()
+    native.lib.shown_begin(ctypes.byref(answer), ctypes.byref(port), 0)
     for piece in pieces:
-        native.lib.shown_put(Text(ctypes.cast(ctypes.c_char_p(piece), ctypes.c_void_p), len(piece)))
-    native.lib.shown_end()
+        text = Text(ctypes.cast(ctypes.c_char_p(piece), ctypes.c_void_p), len(piece))
+        native.lib.shown_put(ctypes.byref(answer), text)
+    native.lib.shown_end(ctypes.byref(answer))
     return got.decode()
 
 
