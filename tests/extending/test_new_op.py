@@ -138,13 +138,14 @@ from host.ops.clamp import ClampSide, clamp
 from host.ops.embed import embed
 from host.ops.gather import gather
 from host.ops.linear import linear
+from host.schema.formats import formats
 from host.schema.image import Format
 from tests.support.graphs import graph_image, weight
 from tests.support.native import Native
 from tests.support.ops import FLOAT, U32, OpF32, Rows, normal, run_op, same, steps, struct
 
 CLAMP = struct("Clamp", src=OpF32, dst=OpF32, side=U32, width=U32, limit=FLOAT)
-F32 = Options(weights=Format.F32, kv=Format.F32)
+F32 = Options(weights=formats()["f32"], kv=Format.F32)
 
 
 def model() -> tuple[Graph, np.ndarray, np.ndarray]:
