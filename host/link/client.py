@@ -30,8 +30,8 @@ from host.schema.wire.hello import DeviceState
 
 
 class Client:
-    """One device on one byte stream. Nobody need look beyond this class for a conversation; its parts, below, are for
-    those who move bytes (``memory``, ``sessions``) or watch the line (``line``, ``connection``).
+    """One device on one byte stream. The methods are all that a conversation needs. The parts are public for code that
+    moves bytes (``memory``, ``sessions``) or watches the line (``line``, ``connection``).
 
     console: called with each text line that arrives outside frames. patience: seconds without any byte after which
     a device is given up; it is asked by PING in between. clock: seconds, where the stream is simulated with a time of

@@ -44,14 +44,14 @@ class Suspicion:
 
 
 class Connection:
-    """One epoch after the other on one line. Frames about a request are kept while the request is in ``open``."""
+    """One epoch after the other on one line. Frames about a request are kept from ``expect`` to ``forget``."""
 
     def __init__(self, line: Line, device: KnownDevice) -> None:
         self.line = line
         self.device = device
         self.delivery = Delivery()
-        self.open: set[int] = set()
-        """Ids of the requests that more answers are awaited for."""
+        self._expected: set[int] = set()
+        """Requests that more frames are awaited for."""
         self._waiting: deque[Frame] = deque()
         self._suspicion: Suspicion | None = None
         self._framed = line.now()
@@ -62,7 +62,7 @@ class Connection:
         """Begin a new epoch; what was under way in the last one is forgotten."""
         self.delivery = Delivery(epoch=1 + secrets.randbelow(0xFFFF))
         self._waiting.clear()
-        self.open.clear()
+        self._expected.clear()
         self._suspicion = None
 
     def settle(self) -> None:
@@ -80,8 +80,8 @@ class Connection:
         """Send one request and return its id; ``answered``: frames about it are kept until ``forget``."""
         request = self.next_request()
         if answered:
-            self.open.add(request)
-        self.line.is_good()
+            self.expect(request)
+        self.line.clear_damage()
         now = self.line.now()
         self.delivery.push(kind, struct.build({"request": request, **values}) + tail, now)
         self.line.write(self.delivery.due(now))
@@ -93,9 +93,13 @@ class Connection:
         self.line.write(self.delivery.unnumbered(kind, struct.build({"request": request, **values})))
         return request
 
+    def expect(self, request: int) -> None:
+        """Keep frames about a request from now on."""
+        self._expected.add(request)
+
     def forget(self, request: int) -> None:
         """Nothing more is awaited about a request."""
-        self.open.discard(request)
+        self._expected.discard(request)
 
     # ---- receiving ----
 
@@ -136,10 +140,10 @@ class Connection:
                 self._suspicion.epoch = frame.epoch
             return b""
         self._suspicion = None
-        self.line.is_good()
+        self.line.clear_damage()
         self._framed = now
         wanted, out = self.delivery.receive(frame, now)
-        if wanted and int.from_bytes(frame.payload[:4], "little") in self.open:
+        if wanted and int.from_bytes(frame.payload[:4], "little") in self._expected:
             if not is_well_formed(frame.type, frame.payload):
                 raise self.line.faulty(f"sent a message of type {frame.type:#x} that is not as it should be")
             if len(self._waiting) >= limits.MOST_WAITING:
@@ -226,7 +230,7 @@ class Connection:
     def echo(self, value: int, seconds: float) -> bool:
         """Send one PING; returns whether it was answered within so many seconds."""
         request = self.send_unnumbered(Type.PING, requests.Ping, value=value)
-        self.open.add(request)
+        self.expect(request)
         frame = self.await_answer(request, seconds)
         self.forget(request)
         return frame is not None

@@ -226,8 +226,8 @@ class Line:
         self._first_baud = self._first_baud or int(before)
         self._spoiled_since = None
 
-    def is_good(self) -> None:
-        """A good frame has come, or a request begins: earlier damage means nothing."""
+    def clear_damage(self) -> None:
+        """Forget earlier damage, as a good frame has come or a request begins."""
         self._spoiled_since = None
 
     def fall_back(self) -> bool:

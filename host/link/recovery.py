@@ -145,7 +145,7 @@ class Recovery:
         """Have the device send the rest of a GENERATE from token ``index`` on. Returns whether it still knows it."""
         if self._device.info.run != request:
             return False
-        self._connection.open.add(request)
+        self._connection.expect(request)
         try:
             self._requests.ask(Type.RESUME, requests.Resume, target=request, index=index)
         except DeviceFailure:

@@ -90,7 +90,7 @@ class Runs:
         info = self._connection.device.info
         if not info.run:
             raise TargetError(f"{self._connection.line.stream.description} has made no answer that could be resumed")
-        self._connection.open.add(info.run)
+        self._connection.expect(info.run)
         self._running.ledger.replaced(info.run_session, None)
         self._running.requests.ask(Type.RESUME, requests.Resume, target=info.run, index=index)
         return Generation(self._running, info.run, info.run_session, progress, first=index)

@@ -59,7 +59,7 @@ def ask(client: Client, payload: bytes, kind: int, **header: int) -> None:
     """A raw request with the next sequence number, as a host that makes mistakes would send it."""
     seq = client.connection.delivery.send_next
     client.connection.delivery.send_next += 1
-    client.connection.open.add(int.from_bytes(payload[:4], "little"))
+    client.connection.expect(int.from_bytes(payload[:4], "little"))
     client.stream.write(encode(Frame(kind, payload, epoch=client.connection.delivery.epoch, **{"seq": seq, **header})))
 
 

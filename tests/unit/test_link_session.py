@@ -236,7 +236,7 @@ def test_an_unknown_or_malformed_message_is_refused(device: Open, kind: int, pay
 def test_a_message_without_a_request_id_is_refused_as_request_0(device: Open) -> None:
     client = device()
     ask(client, b"\1", Type.PING)
-    client.connection.open.add(0)
+    client.connection.expect(0)
     with refused("MESSAGE"):
         client.connection.await_answer(0)
 
