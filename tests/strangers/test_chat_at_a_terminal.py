@@ -31,7 +31,7 @@ from host.image.reader import Image
 from host.talk.text_session import TextSession
 from host.terminal import Wrapper
 from tests.support.commands import HostCommand
-from tests.support.fake_device import FakeServer
+from tests.support.serving import fake_servers
 from tests.support.tiny import tiny_image, tiny_llama
 
 CONTEXT = 128
@@ -134,15 +134,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def serve(image: Path) -> Iterator[Callable[..., str]]:
-    servers: list[FakeServer] = []
-
-    def start(**settings: object) -> str:
-        servers.append(FakeServer(**{"root": Image(image).root, "vocab": 131, "context": CONTEXT, **settings}))
-        return servers[-1].target
-
-    yield start
-    for server in servers:
-        server.close()
+    with fake_servers(image, context=CONTEXT) as start:
+        yield start
 
 
 def test_a_conversation_is_saved_and_nothing_foreign_is_replaced(

@@ -15,6 +15,11 @@ HostCommand = Callable[..., tuple[int, str, str]]
 """Words of a command line, and ``typed`` at its stdin: exit code, stdout, stderr."""
 
 
+def command(*words: object) -> list[str]:
+    """A command line of ``host`` for a process of its own."""
+    return [sys.executable, "-m", "host", *map(str, words)]
+
+
 def host_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> HostCommand:
     """A function that runs commands, none of which may end in a traceback."""
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from host.link.stream import ByteStream
 from host.schema.wire.constants import MAX_PAYLOAD, VERSION_MAX
 from host.schema.wire.header import FrameFlag, Type
 from host.schema.wire.hello import Hello, HelloReply
+from host.targets import Target
 from tests.support.fake_device import FakeDevice
 
 NUMBERS = {error.name: error.number for error in DEVICE_ERRORS}
@@ -61,6 +63,14 @@ def ask(client: Client, payload: bytes, kind: int, **header: int) -> None:
     client.connection.delivery.send_next += 1
     client.connection.expect(int.from_bytes(payload[:4], "little"))
     client.stream.write(encode(Frame(kind, payload, epoch=client.connection.delivery.epoch, **{"seq": seq, **header})))
+
+
+def read_exactly(target: Target, count: int) -> bytes:
+    """Bytes of a target, with a minute or two for them to come."""
+    got, end = b"", time.monotonic() + 120
+    while len(got) < count and time.monotonic() < end:
+        got += target.read(0.5)
+    return got
 
 
 class Scripted:

@@ -56,8 +56,6 @@ LONG_FILES: frozenset[str] = frozenset(
         "tests/fuzz/test_parser_bugs.py",
         "tests/strangers/test_lying_devices.py",
         "tests/strangers/test_states.py",
-        "tests/unit/test_link_cli.py",
-        "tests/unit/test_targets.py",
         "tools/scons/variant.py",
         "tools/soak.py",
     }
