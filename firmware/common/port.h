@@ -4,10 +4,9 @@
 
 /* What the firmware needs of the machine below it: one struct of operations and facts.
  *
- * There are three ports: bare metal (port/bare.c), Linux (port/linux.c) and the same file for this
- * machine
- * ("native"). The port owns main(), fills one `struct port`, starts the harts and calls
- * device_run() on the first one. Engine, ops and link see nothing but this struct.
+ * There are three ports: bare metal (port/bare.c), Linux (port/hosted.c), and the same file for
+ * this machine ("native"). The port owns main(), fills one `struct port`, starts the harts and
+ * calls device_run() on the first one. Engine, ops and link see nothing but this struct.
  */
 
 #include <stddef.h>

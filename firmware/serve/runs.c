@@ -71,7 +71,7 @@ void runs_receive_generate(struct serve *serve, const struct frame *frame,
     start(&job, error, detail);
 }
 
-/* Nobody is left who could use the scores of a run when another host comes. */
+/* It does not stay when another host comes: its results are kept nowhere. */
 void runs_receive_score(struct serve *serve, const struct frame *frame,
                         const struct engine_info *model)
 {

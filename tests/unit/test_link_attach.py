@@ -126,6 +126,15 @@ def test_an_end_of_the_check_that_comes_with_the_answer_is_not_awaited() -> None
     assert line.now == 0
 
 
+def test_the_announcement_behind_a_load_tells_what_the_device_then_is(device: Open) -> None:
+    client = device()
+    client.memory.unload()
+    client.connection.send(Type.LOAD, requests.Load, answered=False)
+    heard = [item for item in Decoder().feed(fake_of(client).read_for(0.5)) if isinstance(item, Frame)]
+    told = [HelloReply.parse(frame.payload) for frame in heard if frame.type == Type.HELLO_REPLY]
+    assert [(hello.request, hello.state, hello.running) for hello in told] == [(0, DeviceState.READY, 0)]
+
+
 def test_nobody_takes_the_image_away_under_the_check(device: Open, tmp_path: Path) -> None:
     held = tmp_path / "held"
     held.touch()
