@@ -46,7 +46,8 @@ from host.schema.wire.messages import MESSAGES
 from host.tokens import splits
 from host.tokens.chat_template import encode_prompt
 from host.words import shown
-from tests.fuzz.mutators import mutate_frames, mutate_gguf, mutate_json, mutate_lines, mutate_safetensors
+from tests.fuzz.mutate_gguf import mutate_gguf
+from tests.fuzz.mutators import mutate_frames, mutate_json, mutate_lines, mutate_safetensors
 from tests.support.model_files import write_folder, write_gguf
 from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama
 

@@ -32,32 +32,14 @@ from host.schema.wire.requests import Space
 from host.tokens.chat_template import ChatTemplate
 from tests.fuzz.images import write_bpe, write_gpt2, write_llama
 from tests.support.fake_device import FakeDevice
+from tests.support.gguf_bytes import ARRAY, INT8, STRING, UINT32, entry, gguf, tensor, text
 from tests.support.images import ImageEditor
 from tests.support.model_files import write_folder, write_gguf, write_vocabulary
 from tests.support.native import Native, params
 from tests.support.tiny import tiny_llama
 
 U32, U64 = 2**32 - 1, 2**64 - 1
-STRING, ARRAY, UINT32, INT8 = 8, 9, 4, 1
-F32 = 0
 Edit = Callable[[ImageEditor], ImageEditor]
-
-
-def text(value: bytes, length: int | None = None) -> bytes:
-    return struct.pack("<Q", len(value) if length is None else length) + value
-
-
-def entry(key: bytes, kind: int, value: bytes) -> bytes:
-    return text(key) + struct.pack("<I", kind) + value
-
-
-def tensor(shape: list[int], offset: int = 0, kind: int = F32, name: bytes = b"t") -> bytes:
-    return text(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, kind, offset)
-
-
-def gguf(*parts: bytes, entries: int = 0, tensors: int = 0, data: bytes = bytes(256)) -> bytes:
-    head = b"GGUF" + struct.pack("<IQQ", 3, tensors, entries) + b"".join(parts)
-    return head + bytes(-len(head) % 32) + data
 
 
 @pytest.fixture

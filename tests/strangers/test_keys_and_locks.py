@@ -23,7 +23,7 @@ from host.targets.lock import BoardLock
 from host.targets.simulators import Firmware, open_spike, option_value, qemu_command, uboot_command
 from host.targets.spec import parse_spec
 from host.trust.keys import PRIME, is_locked, is_sound, load_private, load_public, public_bytes
-from tools.scons import variant
+from tools.scons.options import make_options
 
 SQUARE_ROOT = pow(2, (PRIME - 1) // 4, PRIME)
 """Of -1, modulo PRIME."""
@@ -61,7 +61,7 @@ def test_a_key_of_small_order_is_refused(tmp_path: Path, y: int, sign: int) -> N
         load_public(tmp_path / "key.pub")
     given = dict.fromkeys(("kernels", "harts", "watchdog", "cache"), "") | {"lowest_version": "0"}
     with pytest.raises(UsageError, match="can sign"):
-        variant.make_options(load_board("native"), given | {"key": str(tmp_path / "key.pub"), "build": "build"})
+        make_options(load_board("native"), given | {"key": str(tmp_path / "key.pub"), "build": "build"})
 
 
 def test_points_of_order_eight_are_among_them() -> None:

@@ -6,33 +6,26 @@ The host holds it to what was asked, to the image and to the clock: it ends with
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from host.bench.evaluate import evaluate
-from host.errors import DeviceFaulty, HostError, TargetError
+from host.errors import DeviceFaulty, TargetError
 from host.image.reader import Image
 from host.link import limits
 from host.link.client import Client
 from host.link.frames import MAX_LINE, Decoder, Frame, Text, encode
-from host.link.transfer import save_session
 from host.schema.wire import answers
 from host.schema.wire.constants import NO_TOKEN, VERSION_MAX
 from host.schema.wire.header import Type
 from host.schema.wire.hello import DeviceState
-from host.schema.wire.messages import MESSAGES
-from host.schema.wire.payload import SIZES
-from host.schema.wire.requests import Space
 from host.talk.opening import LoadedModel, most_session_bytes
 from tests.support.liar import VOCABULARY, Liar, Said, done, message, tokens
+from tests.support.liar_calls import adopt, costs, empty, prompt, read, save, score, state, write
 from tests.support.link import MODEL, Scripted, hello_reply
 from tests.support.tiny import tiny_image, tiny_llama
 
@@ -47,12 +40,6 @@ def answer(liar: Liar, max_tokens: int = 5) -> list[int]:
 
 def test_an_honest_device_is_believed() -> None:
     assert answer(Liar()) == [1, 2, 3, 4, 5]
-
-
-def score(target: int = 2, argmax: int = 3, position: int = 0, **head: int) -> tuple[Type, bytes]:
-    fields = {"position": position, "target": target, "logprob": -1.0, "argmax": argmax, "digest": 0}
-    record = bytes(answers.ScoreRecord.build(fields))
-    return Type.SCORES, message(Type.SCORES, record * head.get("count", 0), **head)
 
 
 LIES_OF_GENERATE: dict[str, Lie] = {
@@ -212,38 +199,6 @@ def reply(kind: Type, records: bytes = b"", **values: int) -> Lie:
     return lambda asked: [(kind, message(kind, records, request=asked.request, **values))]
 
 
-def read(client: Client) -> object:
-    return client.memory.await_data(client.memory.send_read(Space.SESSION, 0, 64, 8))
-
-
-def write(client: Client) -> object:
-    return client.memory.await_ok(client.memory.send_write(Space.IMAGE, 0, 0, b"12345"))
-
-
-def prompt(client: Client) -> object:
-    return client.prompt([1])
-
-
-def empty(client: Client) -> object:
-    return client.truncate(0)
-
-
-def state(client: Client) -> object:
-    return client.sessions.contents()
-
-
-def costs(client: Client) -> object:
-    return client.stats()
-
-
-def save(client: Client) -> object:
-    return save_session(client)
-
-
-def adopt(client: Client) -> object:
-    return client.sessions.adopt(0, 5, 5)
-
-
 OP = bytes(answers.OpRecord.sizeof())
 CALLS: dict[str, tuple[Type, Lie, Callable[[Client], object]]] = {
     "a prompt of 2^32 tokens": (Type.PROMPT, ok(0xFFFFFFFF), prompt),
@@ -336,97 +291,6 @@ def test_a_line_of_text_is_given_out_in_pieces() -> None:
     assert sum(len(line.line) for line in lines if isinstance(line, Text)) == 100_000
 
 
-def restarting(kind: Type) -> Liar:
-    """A device that is another one whenever it is asked for something of this kind."""
-    liar = Liar()
-
-    def restart(_asked: Any) -> Said:
-        liar.waiting += b"\0\r\nWATCHDOG: no op has ended in time; restarting\r\n\0"
-        return liar.restart()
-
-    liar.lies = {kind: restart}
-    return liar
-
-
-def test_last_words_in_the_middle_of_a_frame_are_heard() -> None:
-    words = encode(Frame(Type.HELLO_REPLY, bytes(300)))[:200] + b"\r\nWATCHDOG: no op has ended in time\r\n"
-    line = Liar()
-    client = line.client()
-    looks = iter([words])
-
-    def end(_timeout: float) -> bytes:
-        for look in looks:
-            return look
-        raise TargetError("it went away (ended with exit status 0)")
-
-    line.read = end  # type: ignore[method-assign]
-    with pytest.raises(TargetError, match="WATCHDOG"):
-        client.truncate(0)
-
-
-def generate(client: Client) -> object:
-    client.prompt([1, 2])
-    return client.generate(5).finish()
-
-
-@pytest.mark.parametrize(
-    ("kind", "call"),
-    [
-        (Type.GENERATE, generate),
-        (Type.PROMPT, prompt),
-        (Type.STATS, costs),
-        (Type.SCORE, lambda client: evaluate(client, [[1, 2, 3]])),
-    ],
-)
-def test_a_device_that_restarts_without_end_is_given_up_and_says_why(
-    kind: Type, call: Callable[[Client], object]
-) -> None:
-    liar = restarting(kind)
-    client = liar.client(30)
-    client.recovery.wanted = True
-    with pytest.raises(DeviceFaulty, match=r"(?s)4 times .*WATCHDOG"):
-        call(client)
-
-
-def test_a_device_that_restarts_at_the_same_score_without_end_is_given_up() -> None:
-    liar = Liar()
-
-    def first_row(asked: Any) -> Said:
-        liar.say([score(request=asked.request, count=1)])
-        liar.lies[Type.PING] = restart
-        return []
-
-    def restart(_asked: Any) -> Said:
-        del liar.lies[Type.PING]
-        return liar.restart()
-
-    liar.lies = {Type.SCORE: first_row}
-    client = liar.client(30)
-    client.recovery.wanted = True
-    with pytest.raises(DeviceFaulty, match="4 times"):
-        evaluate(client, [[1, 2, 3]])
-
-
-def test_a_device_that_gets_on_between_its_restarts_goes_on() -> None:
-    ids = itertools.count(1)
-    liar = Liar()
-
-    def one_token(asked: Any) -> Said:
-        given = next(ids)
-        return [tokens(asked.request, 0, [given]), *([done(asked.request, [given], 11)] if given == 9 else [])]
-
-    liar.lies = {Type.GENERATE: one_token}
-    client = liar.client(30)
-    client.recovery.wanted = True
-    client.prompt([1, 2])
-    got = []
-    for token in client.generate(9):
-        got.append(token.id)
-        if token.id < 9:
-            liar.say(liar.restart())
-    assert got == list(range(1, 10))
-
-
 def test_another_model_under_the_same_name_is_refused(tmp_path: Path) -> None:
     tiny_image(tmp_path / "tiny.hsp", tiny_llama())
     image = Image(tmp_path / "tiny.hsp")
@@ -451,66 +315,3 @@ def test_messages_that_nobody_reads_are_not_kept_without_end(monkeypatch: pytest
 
 
 # ---- anything at all ----
-
-NUMBERS = (0, 1, 2, 3, 5, 130, 131, 256, 257, 4096, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
-ANSWERS = [kind for kind, one in MESSAGES.items() if one.sender == "device"]
-
-
-class Babbler(Liar):
-    """Answers requests, and speaks unasked, by random messages that are as they should be."""
-
-    def __init__(self, seed: int, share: float) -> None:
-        super().__init__(most=6000)
-        self.rng = random.Random(seed)
-        self.share = share
-        self.request = 0
-        self.idle = lambda: [self.anything()] if self.rng.random() < self.share else []
-        self.lies = {kind: self.babble for kind in Type if kind not in (Type.HELLO, Type.PING)}
-        self.lies |= {kind: self._honest(kind) for kind in self.rng.sample(list(self.lies), 6)}
-
-    def babble(self, asked: Any) -> Said:
-        self.request = asked.request
-        return [self.anything() for _ in range(self.rng.randrange(4))]
-
-    def number(self) -> int:
-        return self.rng.choice(NUMBERS)
-
-    def anything(self) -> tuple[Type, bytes]:
-        kind = self.rng.choice(ANSWERS)
-        if kind == Type.HELLO_REPLY and self.rng.random() < 0.95:
-            kind = Type.TOKENS
-        sizes = SIZES[kind]
-        words = [self.number().to_bytes(4, "little") for _ in range(-(-sizes.fixed // 4))]
-        payload = bytearray(b"".join(words)[: sizes.fixed])
-        payload[:4] = self.request.to_bytes(4, "little")
-        if kind == Type.DONE:
-            payload[4:8] = self.rng.randrange(4).to_bytes(4, "little")
-        if sizes.record:
-            count = self.rng.randrange(4)
-            payload[sizes.count : sizes.count + 4] = count.to_bytes(4, "little")
-            numbers = b"".join(self.number().to_bytes(4, "little") for _ in range(count * sizes.record))
-            payload += numbers[: count * sizes.record]
-        return kind, bytes(payload)
-
-
-USES: list[Callable[[Client], object]] = [
-    generate,
-    lambda client: client.prompt(list(range(130)) * 2),
-    lambda client: evaluate(client, [[1, 2, 3], [4, 5]]),
-    lambda client: client.stats(enable=True, reset=True),
-    save,
-    lambda client: client.resume().finish(),
-    lambda client: client.recovery.recover(),
-]
-
-
-@pytest.mark.parametrize("use", range(len(USES)))
-@settings(max_examples=15, deadline=None)
-@given(st.integers(0, 1 << 32), st.sampled_from([0.0, 0.3, 1.0]), st.booleans())
-def test_any_messages_end_in_a_result_or_an_error_of_ours(use: int, seed: int, share: float, restore: bool) -> None:
-    babbler = Babbler(seed, share)
-    babbler.hello = {"run": 5, "state": DeviceState.READY}
-    with contextlib.suppress(HostError):
-        client = babbler.client()
-        client.recovery.wanted = restore
-        USES[use](client)

@@ -19,7 +19,8 @@ from host.errors import UsageError
 from host.trust.keys import make_keys
 from tests.support.native import ROOT, build_library
 from tests.support.tiny import tiny_image, tiny_llama
-from tools.scons import settings, variant
+from tools.scons import settings
+from tools.scons.options import make_options
 
 EVIL = "${__import__('os').mkdir('evil')} `mkdir evil`; $HOME 'q' #, ü=&"
 """Works as a name wherever a name is asked for."""
@@ -69,7 +70,7 @@ def test_names_of_every_kind_work(tmp_path: Path) -> None:
 def test_a_build_folder_that_cannot_be_is_refused(name: str, tmp_path: Path) -> None:
     given = dict.fromkeys(("kernels", "harts", "watchdog", "cache", "key"), "") | {"lowest_version": "0"}
     with pytest.raises(UsageError, match="rename"):
-        variant.make_options(load_board("native"), given | {"build": str(tmp_path / name)})
+        make_options(load_board("native"), given | {"build": str(tmp_path / name)})
     assert list(tmp_path.iterdir()) == []
 
 

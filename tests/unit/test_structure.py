@@ -49,17 +49,7 @@ ROOF = ("__main__", "cli", "command_group", "pytest_device", "pytest_plugin", "p
 CIRCLES: tuple[frozenset[str], ...] = ()
 UPWARD: frozenset[str] = frozenset()
 """Imports that point upward."""
-LONG_FILES: frozenset[str] = frozenset(
-    {
-        "tests/fuzz/image_mutants.py",
-        "tests/fuzz/mutators.py",
-        "tests/fuzz/test_parser_bugs.py",
-        "tests/strangers/test_lying_devices.py",
-        "tests/strangers/test_states.py",
-        "tools/scons/variant.py",
-        "tools/soak.py",
-    }
-)
+LONG_FILES: frozenset[str] = frozenset({"tests/fuzz/image_mutants.py"})
 LINES = 400
 
 

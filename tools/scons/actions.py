@@ -20,8 +20,9 @@ from host.image.reader import Image
 from host.places import PACKAGE
 from host.words import file_name, shown
 from tools.scons import media
+from tools.scons.options import ROOT, Options
 from tools.scons.settings import literal
-from tools.scons.variant import ROOT, Options, near, short_line
+from tools.scons.variant import near, short_line
 
 PACKERS = ("schema", "files", "tokens", "ir", "ops", "families", "model", "compiler", "quant", "image", "packing")
 """Parts of host/ that an image depends on."""

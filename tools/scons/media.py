@@ -10,7 +10,8 @@ from SCons.Action import Action
 
 from host.medium import uboot
 from host.places import PACKAGE
-from tools.scons.variant import Options, near, short_line
+from tools.scons.options import Options
+from tools.scons.variant import near, short_line
 
 
 def write_script(target: list[Any], source: list[Any], env: Any) -> int:  # noqa: ARG001
