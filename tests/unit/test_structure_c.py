@@ -33,6 +33,7 @@ ORDER = (
 """Folders from the ground up. A file includes its own folder and folders before it."""
 GENERATED = "gen/"
 """Headers that the build makes from declarations of the host: anybody may include them."""
+FUNCTION_LINES = 60
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
 
 
@@ -98,6 +99,19 @@ def unlisted(root: Path, order: tuple[str, ...]) -> list[str]:
     return [path.name for path in sorted(root.iterdir()) if path.is_dir() and path.name not in order]
 
 
+def long_functions(root: Path, most: int) -> list[str]:
+    """Functions of more lines than ``most`` from brace to brace, which clang-format puts into the first column."""
+    found = []
+    for path in sources(root):
+        lines, begin = path.read_text().splitlines(), 0
+        for number, line in enumerate(lines):
+            if line == "{":
+                begin = number
+            elif line == "}" and number - begin + 1 > most:
+                found.append(f"{path.relative_to(root)}:{begin}")
+    return found
+
+
 NAMES = tuple(name for name, _ in ORDER)
 
 
@@ -118,6 +132,18 @@ def test_no_circle_of_files() -> None:
 
 def test_nothing_includes_upward() -> None:
     assert upward(FIRMWARE, NAMES) == []
+
+
+def test_functions_are_short() -> None:
+    """But those of kernels, which are as long as they are."""
+    long = [where for where in long_functions(FIRMWARE, FUNCTION_LINES) if not where.startswith("kernels/")]
+    assert long == []
+
+
+def test_a_long_function_is_found(tmp_path: Path) -> None:
+    (tmp_path / "a.c").write_text("int a[] = {\n1,\n2,\n};\nint f(void)\n{\n    return 1;\n}\n")
+    assert long_functions(tmp_path, 2) == ["a.c:5"]
+    assert long_functions(tmp_path, 3) == []
 
 
 def test_what_is_wrong_is_found(tmp_path: Path) -> None:
