@@ -83,15 +83,20 @@ static inline uint8_t *step_page(const struct step *step, const struct step_stat
 
 /* ---- operands ---- */
 
+/* Of a struct that lies in the bytes of an op's body, which C lets no other type look at. What a
+ * kernel gets a pointer to (a kernel_weight) is copied out of the body first. Fields are loaded
+ * again after each store, so an inner loop wants them in variables. */
+#define OP_BODY __attribute__((may_alias))
+
 /* Rows of f32 in the arena; base is NULL for an operand that is not there. Rows are 4-byte aligned
  * (64 where the operand starts at column 0). */
-struct op_f32 {
+struct OP_BODY op_f32 {
     float *base;
     size_t stride; /* floats from row to row */
 };
 
 /* Rows of Q8A in the arena, 64-byte aligned. */
-struct op_q8a {
+struct OP_BODY op_q8a {
     uint8_t *base;
     size_t stride;   /* bytes from row to row */
     uint32_t scales; /* bytes from the row's start to its scales */
@@ -129,8 +134,7 @@ static inline struct kernel_q8a op_q8a_row(const struct op_q8a *x, uint32_t row)
 /* Bytes of the largest op's own struct. */
 #define OP_BODY_BYTES 144u
 
-/* One op of the program. The body is a struct that only the file of its kind knows, there as bytes:
- * op_put() and op_get() copy it, for C lets no object be read as two types. */
+/* One op of the program. What its body is only the file of its kind knows. */
 struct op {
     uint16_t id;     /* IMAGE_OP_ID_* */
     uint16_t domain; /* IMAGE_DOMAIN_* */
@@ -146,11 +150,9 @@ static inline int op_put(struct op *op, const void *body, size_t size)
     return 0;
 }
 
-/* Returns `body`. */
-static inline const void *op_get(const struct op *op, void *body, size_t size)
+static inline const void *op_body(const struct op *op)
 {
-    __builtin_memcpy(body, op->body, size);
-    return body;
+    return op->body;
 }
 
 /* What an op's file hands to the loader. `version` is the op's that the file knows: a number typed

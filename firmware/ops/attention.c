@@ -18,7 +18,7 @@
 #define PARTIAL_TOKENS IMAGE_PARTIAL_TOKENS
 #define RECORD_FLOATS  (LIMIT_HEAD_DIM + 16u) /* head_dim + 2 rounded up to 16 */
 
-struct op_attention {
+struct OP_BODY op_attention {
     struct op_f32 q;
     struct op_f32 dst;
     float *partial;          /* [chunks][heads] records, 64-byte aligned */
@@ -29,7 +29,7 @@ struct op_attention {
     float scale;
     float softcap; /* 0: none */
 };
-_Static_assert(sizeof(struct op_attention) <= OP_BODY_BYTES, "see ops.h");
+_Static_assert(sizeof(struct op_attention) <= OP_BODY_BYTES, "see op.h");
 
 /* Query heads of one row that share a KV head. */
 struct unit {
@@ -337,8 +337,7 @@ static int has_partials(const struct step_state *s, uint32_t position)
 static void op_attention(const struct op *op, const struct step *step, uint32_t hart,
                          uint32_t harts)
 {
-    struct op_attention body;
-    const struct op_attention *a = op_get(op, &body, sizeof body);
+    const struct op_attention *a = op_body(op);
     const struct step_state *s = &step->states[a->state];
     uint32_t units = s->kv_heads * unit_parts(a, s);
     if (step->row_count == 1 && harts > 1 && has_partials(s, step->rows[0].position)) {

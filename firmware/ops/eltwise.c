@@ -7,7 +7,7 @@
 
 #define CHUNK 64u /* columns that a hart takes at a time */
 
-struct op_eltwise {
+struct OP_BODY op_eltwise {
     struct op_f32 a;
     struct op_f32 b; /* base NULL for ACT and BIAS */
     struct op_f32 dst;
@@ -16,7 +16,7 @@ struct op_eltwise {
     uint32_t activation;
     uint32_t width;
 };
-_Static_assert(sizeof(struct op_eltwise) <= OP_BODY_BYTES, "see ops.h");
+_Static_assert(sizeof(struct op_eltwise) <= OP_BODY_BYTES, "see op.h");
 
 /* y = `count` columns of the result from k on. */
 static void eltwise_columns(const struct op_eltwise *e, uint32_t row, uint32_t k, uint32_t count,
@@ -39,8 +39,7 @@ static void eltwise_columns(const struct op_eltwise *e, uint32_t row, uint32_t k
 
 static void op_eltwise(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts)
 {
-    struct op_eltwise body;
-    const struct op_eltwise *e = op_get(op, &body, sizeof body);
+    const struct op_eltwise *e = op_body(op);
     uint32_t chunks = (e->width + CHUNK - 1) / CHUNK;
     uint32_t units = step_count(step, op->domain) * chunks;
     for (uint32_t u = hart; u < units; u += harts) {

@@ -11,14 +11,14 @@
 /* dst = table[token] * scale (+ positions[position]). Tables are tiled weights of any format, or
  * PLAIN F32 or BF16; of a PLAIN table `tile_stride` is the bytes from row to row, and rows and cols
  * are not padded. */
-struct op_embed {
+struct OP_BODY op_embed {
     struct op_f32 dst;
     struct kernel_weight table;
     struct kernel_weight positions; /* data NULL: none */
     uint32_t dim;
     float scale;
 };
-_Static_assert(sizeof(struct op_embed) <= OP_BODY_BYTES, "see ops.h");
+_Static_assert(sizeof(struct op_embed) <= OP_BODY_BYTES, "see op.h");
 
 /* Value k of a Q4 or Q4M record's row, in 0..15. */
 static uint32_t record_nibble(const uint8_t *record, uint32_t layout, uint32_t row, uint32_t k)
@@ -83,21 +83,21 @@ static void load_columns(const struct kernel_weight *w, uint32_t row, uint32_t k
 static void embed_columns(const struct op_embed *e, const struct step_row *row, uint32_t k0,
                           uint32_t count, float *dst)
 {
-    load_columns(&e->table, row->token, k0, count, dst);
+    struct kernel_weight table = e->table, positions = e->positions;
+    float position[CHUNK], scale = e->scale;
+    load_columns(&table, row->token, k0, count, dst);
     for (uint32_t k = 0; k < count; k++)
-        dst[k] *= e->scale;
-    if (!e->positions.data)
+        dst[k] *= scale;
+    if (!positions.data)
         return;
-    float position[CHUNK];
-    load_columns(&e->positions, row->position, k0, count, position);
+    load_columns(&positions, row->position, k0, count, position);
     for (uint32_t k = 0; k < count; k++)
         dst[k] += position[k];
 }
 
 static void op_embed(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts)
 {
-    struct op_embed body;
-    const struct op_embed *e = op_get(op, &body, sizeof body);
+    const struct op_embed *e = op_body(op);
     uint32_t chunks = (e->dim + CHUNK - 1) / CHUNK;
     for (uint32_t u = hart; u < step->row_count * chunks; u += harts) {
         uint32_t row = u / chunks, k0 = u % chunks * CHUNK;

@@ -5,17 +5,16 @@
 #include "gen/errors.h"
 #include "image/reader.h"
 
-struct op_gather {
+struct OP_BODY op_gather {
     struct op_f32 src;
     struct op_f32 dst;
     uint32_t width;
 };
-_Static_assert(sizeof(struct op_gather) <= OP_BODY_BYTES, "see ops.h");
+_Static_assert(sizeof(struct op_gather) <= OP_BODY_BYTES, "see op.h");
 
 static void op_gather(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts)
 {
-    struct op_gather body;
-    const struct op_gather *g = op_get(op, &body, sizeof body);
+    const struct op_gather *g = op_body(op);
     for (uint32_t i = hart; i < step->logit_count; i += harts)
         __builtin_memcpy(op_f32_row(&g->dst, i), op_f32_row(&g->src, step->logit_rows[i]),
                          g->width * sizeof(float));

@@ -6,12 +6,12 @@
 #include "image/reader.h"
 #include "ops/kv_page.h"
 
-struct op_kv_store {
+struct OP_BODY op_kv_store {
     struct op_f32 k;
     struct op_f32 v;
     uint32_t state;
 };
-_Static_assert(sizeof(struct op_kv_store) <= OP_BODY_BYTES, "see ops.h");
+_Static_assert(sizeof(struct op_kv_store) <= OP_BODY_BYTES, "see op.h");
 
 static void store_i8(const struct step_state *s, uint8_t *page, uint32_t head, uint32_t slot,
                      const float *k, const float *v)
@@ -33,8 +33,7 @@ static void store_f32(const struct step_state *s, uint8_t *page, uint32_t head, 
 
 static void op_kv_store(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts)
 {
-    struct op_kv_store body;
-    const struct op_kv_store *o = op_get(op, &body, sizeof body);
+    const struct op_kv_store *o = op_body(op);
     const struct step_state *s = &step->states[o->state];
     /* Head by head, for neighbouring positions of a key share cache lines. */
     uint32_t rows = step->row_count, units = rows * s->kv_heads;

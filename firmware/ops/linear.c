@@ -18,7 +18,7 @@
 /* dst[t][j] = epilogue(weight row . src[t]) for j below n; nothing is written from n on. Gated: n
  * is a multiple of 8 and the weight has 2n rows, each block of 16 being 8 gate rows, then the 8 up
  * rows of the same outputs. */
-struct op_linear {
+struct OP_BODY op_linear {
     struct op_q8a src_q8a; /* where src_format is Q8A */
     struct op_f32 src_f32; /* where src_format is F32 */
     struct op_f32 dst;
@@ -31,7 +31,7 @@ struct op_linear {
     uint32_t activation; /* IMAGE_ACTIVATION_* */
     uint32_t gated;
 };
-_Static_assert(sizeof(struct op_linear) <= OP_BODY_BYTES, "see ops.h");
+_Static_assert(sizeof(struct op_linear) <= OP_BODY_BYTES, "see op.h");
 
 static uint32_t block_count(uint32_t rows, uint32_t t0)
 {
@@ -41,8 +41,9 @@ static uint32_t block_count(uint32_t rows, uint32_t t0)
 /* What a kernel left for one input row: weight rows [row0, row1), in place. */
 static void add_bias(const struct op_linear *l, uint32_t row0, uint32_t row1, float *acc)
 {
-    for (uint32_t i = 0; l->bias && i < row1 - row0; i++)
-        acc[i] += l->bias[row0 + i];
+    const float *bias = l->bias;
+    for (uint32_t i = 0; bias && i < row1 - row0; i++)
+        acc[i] += bias[row0 + i];
 }
 
 /* Gate rows activated times up rows, packed to the front. Returns how many are left. */
@@ -86,8 +87,9 @@ static void finish_row(const struct op_linear *l, uint32_t t, uint32_t row0, uin
 
 /* ---- packed input rows ---- */
 
-/* How the input rows of an op are packed. */
+/* The weight, and how the input rows are packed. */
 struct packing {
+    struct kernel_weight weight;
     const struct kernel_packed *version; /* NULL: not at all */
     uint8_t *to;                         /* step->packed */
     uint32_t groups;
@@ -97,7 +99,7 @@ struct packing {
 static struct packing find_packing(const struct op_linear *l, const struct step *step,
                                    uint32_t rows)
 {
-    struct packing p = {0, step->packed, l->weight.cols / KERNEL_GROUP, 0};
+    struct packing p = {l->weight, 0, step->packed, l->weight.cols / KERNEL_GROUP, 0};
     if (l->src_format != IMAGE_FORMAT_Q8A)
         return p;
     p.version = kernels.packed(l->weight.format, l->weight.layout);
@@ -143,7 +145,7 @@ static void pack_rows(const struct op_linear *l, const struct packing *p, struct
 static void multiply(const struct op_linear *l, const struct packing *p, uint32_t t0,
                      uint32_t count, uint32_t row0, uint32_t row1, float *acc)
 {
-    const struct kernel_weight *w = &l->weight;
+    const struct kernel_weight *w = &p->weight;
     if (t0 < p->rows) {
         p->version->linear(w, find_block(p, t0, count, 0), count, row0, row1, acc, KERNEL_TILE);
     } else if (l->src_format == IMAGE_FORMAT_Q8A) {
@@ -160,8 +162,7 @@ static void multiply(const struct op_linear *l, const struct packing *p, uint32_
 
 static void op_linear(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts)
 {
-    struct op_linear body;
-    const struct op_linear *l = op_get(op, &body, sizeof body);
+    const struct op_linear *l = op_body(op);
     uint32_t rows = step_count(step, op->domain);
     uint64_t units = ((l->gated ? 2 * l->n : l->n) + UNIT - 1) / UNIT;
     uint32_t row = (uint32_t)(units * hart / harts) * UNIT;

@@ -8,7 +8,7 @@
 
 #define CHUNK 256u /* columns normalized on the stack before they are quantized */
 
-struct op_norm {
+struct OP_BODY op_norm {
     struct op_f32 src;
     struct op_f32 dst;     /* where dst_format is F32; may be src */
     struct op_q8a dst_q8a; /* where dst_format is Q8A; one segment */
@@ -20,7 +20,7 @@ struct op_norm {
     float eps;
     uint32_t dst_format;
 };
-_Static_assert(sizeof(struct op_norm) <= OP_BODY_BYTES, "see ops.h");
+_Static_assert(sizeof(struct op_norm) <= OP_BODY_BYTES, "see op.h");
 
 struct moments {
     float mean;
@@ -61,8 +61,7 @@ static void norm_quantized(const struct op_norm *n, const struct moments *m, con
 
 static void op_norm(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts)
 {
-    struct op_norm body;
-    const struct op_norm *n = op_get(op, &body, sizeof body);
+    const struct op_norm *n = op_body(op);
     uint32_t units = step_count(step, op->domain) * n->segments;
     for (uint32_t u = hart; u < units; u += harts) {
         uint32_t row = u / n->segments, offset = u % n->segments * n->width;

@@ -7,17 +7,16 @@
 
 #define CHUNK 256u /* columns that a hart takes at a time */
 
-struct op_quantize {
+struct OP_BODY op_quantize {
     struct op_f32 src;
     struct op_q8a dst;
     uint32_t width;
 };
-_Static_assert(sizeof(struct op_quantize) <= OP_BODY_BYTES, "see ops.h");
+_Static_assert(sizeof(struct op_quantize) <= OP_BODY_BYTES, "see op.h");
 
 static void op_quantize(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts)
 {
-    struct op_quantize body;
-    const struct op_quantize *q = op_get(op, &body, sizeof body);
+    const struct op_quantize *q = op_body(op);
     uint32_t chunks = (q->width + CHUNK - 1) / CHUNK;
     uint32_t units = step_count(step, op->domain) * chunks;
     for (uint32_t u = hart; u < units; u += harts) {

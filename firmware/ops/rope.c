@@ -6,7 +6,7 @@
 #include "gen/errors.h"
 #include "image/reader.h"
 
-struct op_rope {
+struct OP_BODY op_rope {
     struct op_f32 x;
     struct op_f32 table;
     uint32_t heads;
@@ -14,7 +14,7 @@ struct op_rope {
     uint32_t rotary; /* even, at most head_dim */
     uint32_t style;  /* IMAGE_ROPE_STYLE_* */
 };
-_Static_assert(sizeof(struct op_rope) <= OP_BODY_BYTES, "see ops.h");
+_Static_assert(sizeof(struct op_rope) <= OP_BODY_BYTES, "see op.h");
 
 /* The pair (x[i * step], x[i * step + apart]) for i below half. */
 static void rotate(float *x, const float *table, uint32_t half, uint32_t step, uint32_t apart)
@@ -30,15 +30,15 @@ static void rotate(float *x, const float *table, uint32_t half, uint32_t step, u
 
 static void op_rope(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts)
 {
-    struct op_rope body;
-    const struct op_rope *r = op_get(op, &body, sizeof body);
-    uint32_t half = r->rotary / 2;
-    uint32_t units = step_count(step, op->domain) * r->heads;
+    const struct op_rope *r = op_body(op);
+    struct op_f32 rows = r->x, tables = r->table;
+    uint32_t heads = r->heads, head_dim = r->head_dim, half = r->rotary / 2, style = r->style;
+    uint32_t units = step_count(step, op->domain) * heads;
     for (uint32_t u = hart; u < units; u += harts) {
-        uint32_t row = u / r->heads;
-        float *x = op_f32_row(&r->x, row) + u % r->heads * r->head_dim;
-        const float *table = op_f32_row(&r->table, row);
-        if (r->style == IMAGE_ROPE_STYLE_HALVES)
+        uint32_t row = u / heads;
+        float *x = op_f32_row(&rows, row) + u % heads * head_dim;
+        const float *table = op_f32_row(&tables, row);
+        if (style == IMAGE_ROPE_STYLE_HALVES)
             rotate(x, table, half, 1, half);
         else
             rotate(x, table, half, 2, 1);

@@ -9,31 +9,36 @@
 #define CHUNK 16u /* frequencies that a hart takes at a time */
 
 /* dst = cos(position * frequency[i]) * scale for i below half, then the sines. */
-struct op_rope_table {
+struct OP_BODY op_rope_table {
     struct op_f32 dst;
     const float *frequencies;
     uint32_t half;
     float scale;
 };
-_Static_assert(sizeof(struct op_rope_table) <= OP_BODY_BYTES, "see ops.h");
+_Static_assert(sizeof(struct op_rope_table) <= OP_BODY_BYTES, "see op.h");
+
+/* Frequencies [first, end) of one position. */
+static void fill(const float *restrict frequencies, float position, float scale, uint32_t first,
+                 uint32_t end, float *restrict cosines, float *restrict sines)
+{
+    for (uint32_t i = first; i < end; i++) {
+        float s, c;
+        math_sincos(position * frequencies[i], &s, &c);
+        cosines[i] = c * scale;
+        sines[i] = s * scale;
+    }
+}
 
 static void op_rope_table(const struct op *op, const struct step *step, uint32_t hart,
                           uint32_t harts)
 {
-    struct op_rope_table body;
-    const struct op_rope_table *r = op_get(op, &body, sizeof body);
+    const struct op_rope_table *r = op_body(op);
     uint32_t chunks = (r->half + CHUNK - 1) / CHUNK;
     for (uint32_t u = hart; u < step->row_count * chunks; u += harts) {
         uint32_t row = u / chunks, first = u % chunks * CHUNK;
         uint32_t end = first + CHUNK < r->half ? first + CHUNK : r->half;
         float *cosines = op_f32_row(&r->dst, row), *sines = cosines + r->half;
-        float position = (float)step->rows[row].position;
-        for (uint32_t i = first; i < end; i++) {
-            float s, c;
-            math_sincos(position * r->frequencies[i], &s, &c);
-            cosines[i] = c * r->scale;
-            sines[i] = s * r->scale;
-        }
+        fill(r->frequencies, (float)step->rows[row].position, r->scale, first, end, cosines, sines);
     }
 }
 

@@ -75,7 +75,7 @@ FIRMWARE = """/* SPDX-License-Identifier: Apache-2.0 */
 #include "gen/errors.h"
 #include "image/reader.h"
 
-struct op_clamp {
+struct OP_BODY op_clamp {
     struct op_f32 src;
     struct op_f32 dst;
     uint32_t side;
@@ -93,8 +93,7 @@ static float clamp(const struct op_clamp *c, float x)
 
 static void op_clamp(const struct op *op, const struct step *step, uint32_t hart, uint32_t harts)
 {
-    struct op_clamp body;
-    const struct op_clamp *c = op_get(op, &body, sizeof body);
+    const struct op_clamp *c = op_body(op);
     uint32_t rows = step_count(step, op->domain);
     for (uint32_t row = hart; row < rows; row += harts)
         for (uint32_t i = 0; i < c->width; i++)
