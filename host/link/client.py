@@ -127,7 +127,7 @@ class Client:
         return self._runs.generate(max_tokens, params, stop_ids, session, digest, progress)
 
     def resume(self, index: int = 0, progress: Progress | None = None) -> Generation:
-        """The tokens of the GENERATE that runs or ran last, whoever asked for it, from token ``index`` on.
+        """The tokens of the GENERATE that runs or ran last, from token ``index`` on; any host may have asked for it.
 
         After ``connect(resume=True)``. TargetError where there was none, DeviceFailure where they are not kept.
         """

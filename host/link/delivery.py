@@ -20,8 +20,10 @@ ASK_SECONDS = ASK_US / 1e6
 
 @dataclass
 class Delivery:
-    """One epoch. ``duplicates``, ``lost`` and ``repeated`` count what was dropped as seen before, dropped because one
-    before it was missing, and sent again.
+    """One epoch.
+
+    duplicates: received frames that were dropped because they had been seen. lost: received frames that were dropped
+    because a frame before them was missing. repeated: frames that were sent again.
     """
 
     epoch: int = 0
@@ -32,7 +34,7 @@ class Delivery:
     lost: int = 0
     repeated: int = 0
     _kept: deque[Frame] = field(default_factory=deque)
-    """Not acknowledged, oldest first; the first ``_under_way`` of them were sent."""
+    """Frames that are not acknowledged, oldest first; the first ``_under_way`` of these frames were sent."""
     _under_way: int = 0
     _fresh: int = 0
     _probing: bool = False
@@ -50,7 +52,7 @@ class Delivery:
         return now - self._progress if self._kept else 0.0
 
     def forgive(self, now: float) -> None:
-        """Whatever the other end owes, it is not late: it was not listened to until now."""
+        """Count the other end's time anew: nobody has listened to it until now."""
         self._progress = now
 
     def push(self, kind: int, payload: bytes, now: float) -> None:
@@ -86,7 +88,7 @@ class Delivery:
         if self._is_blocked():
             if not self._under_way or now - self._sent < self._patience():
                 return None
-            # Only the oldest frame: perhaps nobody listens.
+            # Repeat the oldest frame alone, as perhaps nobody listens.
             self._under_way, self._probing = 0, True
             self._tries += 1
         frame = self._kept[self._under_way]
@@ -108,7 +110,7 @@ class Delivery:
     # ---- receiving ----
 
     def damaged(self, now: float) -> bytes:
-        """Something came that was no frame: the other end is asked for what may have been one."""
+        """Damaged bytes came, which may have been a frame. Returns a request for the frame that is awaited."""
         return self._ask(now)
 
     def receive(self, frame: Frame, now: float) -> tuple[bool, bytes]:
@@ -135,7 +137,7 @@ class Delivery:
         if done > len(self._kept):
             return
         self.credit = frame.credit
-        self._tries = 0  # whoever speaks also listens: what is missing was lost
+        self._tries = 0  # the other end listens, as it speaks: frames that are missing were lost
         if not done:
             return
         for _ in range(done):

@@ -90,7 +90,7 @@ def decode(segment: bytes) -> Frame | None:
 
 
 def is_text(data: bytes) -> bool:
-    """Whether bytes look like terminal output: UTF-8 without control characters but those terminals use."""
+    """Whether bytes look like terminal output: UTF-8, and no control characters but the ones that terminals use."""
     if len(data.translate(None, NOT_TEXT)) != len(data):
         return False
     try:
@@ -127,7 +127,7 @@ class Decoder:
         return out
 
     def flush(self) -> list[Frame | Text | Damaged]:
-        """What waits for its end, when nothing more will come."""
+        """The bytes that wait for their end, when nothing more will come."""
         return self._close()
 
     def _may_be_frame(self) -> bool:

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a device may say, and for how long it is believed without a result.
 
-A device is a stranger: it may be broken, or lie. What it says is held against what the host has asked for, against
-the image where that is known, and against limits that no firmware of ours exceeds (firmware/common/limits.h has
-the firmware's own). Whoever says something else is DeviceFaulty.
+A device is a stranger: it may be broken, or lie. The host holds what a device says against what the host has asked
+for, against the image where the host has that, and against limits that no firmware of ours exceeds
+(firmware/common/limits.h has the firmware's own). A device that says something else raises DeviceFaulty.
 
-A device that keeps talking, but has no result, is believed for a time that follows from the work: patience once, and
-once more for each ``BYTES_CHECKED`` of an image whose hashes it checks, or ``BYTES_COMPUTED`` of weights times rows of
-a step. So ``--patience`` moves all of it. A VisionFive 2 hashes 128 MiB in 2 s and takes 4 GiB of weights times rows in
-4 s; Spike, whose patience is five times a board's, needs a minute and three.
+A device may keep talking without a result for a time that follows from its work: patience once, and once more for each
+``BYTES_CHECKED`` of an image whose hashes it checks, or for each ``BYTES_COMPUTED`` of weights times rows of a step.
+So ``--patience`` moves all of these times. A VisionFive 2 hashes 128 MiB in 2 s and takes 4 GiB of weights times rows
+in 4 s. Spike needs one minute and three minutes; its patience is five times a board's.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from host.words import shown
 BYTES_CHECKED = 128 << 20
 BYTES_COMPUTED = 4 << 30
 MOST_PATIENCES = 64.0
-"""Also for the work of an image that is known by the device's words only."""
+"""The longest time, also where the work is known by the device's words alone."""
 MOST_BYTES = 1 << 40
 MOST_WAITING = 1 << 16
-"""Frames that are kept for somebody who does not ask for them now: 32 MiB."""
+"""Frames that a client keeps until somebody asks for them: 32 MiB."""
 MOST_OPS = 1 << 16
 MOST_RESTARTS = 3
-"""Of a device without a token in between: it will not give one. After so many the next is its last."""
+"""Restarts of a device without a token in between. After so many the host gives the device up at the next one."""
 MOST_RETURNS = 20
-"""Of a line that was away, without a token in between, while the device has kept all."""
+"""Returns of a line that was away, without a token in between, where the device had lost nothing."""
 
 LIMITS = {
     "harts": 4096,
@@ -49,11 +49,11 @@ LIMITS = {
     "arena_bytes": MOST_BYTES,
     "runtime_bytes": MOST_BYTES,
 }
-"""The most that HELLO_REPLY may say."""
+"""The largest values that HELLO_REPLY may have."""
 WITH_MODEL = ("vocab", "context", "max_rows", "max_logit_rows", "sessions", "pending_limit")
-"""What is not 0 while a model is loaded."""
+"""Values of HELLO_REPLY that are not 0 while a model is loaded."""
 OF_MODEL = ("vocab", "context", "max_rows", "max_logit_rows", "sessions", "layers", "overflow")
-"""What is the same for the same image."""
+"""Values of HELLO_REPLY that are the same for the same image."""
 WORDS = ("firmware", "board", "isa", "kernels")
 
 

@@ -32,7 +32,7 @@ OTHER_TEXT = re.compile(rf"OpenSBI v|U-Boot (SPL )?\d|{FAILURE_TEXT.pattern}")
 
 Item = Frame | Text | Damaged
 Waiting = Callable[[str, float, str], None]
-"""Told what is waited for, for how many seconds already, and what may help; about every fifth of a second."""
+"""Called about every fifth of a second with what is waited for, for how many seconds already, and what may help."""
 
 
 class Line:
@@ -73,7 +73,7 @@ class Line:
         self.stopped = 0.0
         """Seconds for which this process was stopped: no device is late by them."""
         self._write_error: TargetError | None = None
-        """What writing has failed with. The next look at the line raises it, for whoever looks can ask again."""
+        """The error of a failed ``write``. The next ``read`` raises it, because its caller can ask again."""
         self._first_baud = 0
         """Rate of the line before it was first changed."""
         self._spoiled_since: float | None = None
@@ -86,7 +86,7 @@ class Line:
         return self.now() - self.stopped
 
     def tell(self, what: str, since: float, hint: str = "") -> None:
-        """Tell whoever wants to know what is waited for, and since which ``spent()``."""
+        """Call ``on_wait`` with what is waited for. since: ``spent()`` when the wait began."""
         if self.on_wait:
             self.on_wait(what, self.spent() - since, hint)
 
@@ -107,7 +107,7 @@ class Line:
             self._write_error = error
 
     def read(self, timeout: float) -> list[Item]:
-        """What was received within ``timeout`` seconds. Whoever reads gives text and damage to ``take``, in order.
+        """What was received within ``timeout`` seconds. The caller gives text and damage to ``take``, in order.
 
         Raises TargetError when the stream has ended, DeviceRestarted when it could be opened anew.
         """

@@ -32,7 +32,7 @@ class Restarts(Protocol):
     def recover_run(self, request: int, index: int) -> bool | None:
         """Recover the device, and have it go on with a GENERATE from token ``index`` on.
 
-        Returns whether it goes on; None where it was not recovered, as nobody wants that.
+        Returns whether the device goes on; None where recovery is not wanted and was not done.
         """
 
 
@@ -68,7 +68,7 @@ class Run(ABC, Generic[Result]):
         self._progress = progress
         self._ready: deque[Result] = deque()
         self._since = self._line.spent()
-        """When the device was last seen to get on, while somebody waits for it."""
+        """When the device last gave a result, or when the caller began to wait for one."""
         self._began = self._since
         self._read = 0
         """Pending tokens that it has evaluated, by its own words."""
@@ -170,7 +170,7 @@ class Run(ABC, Generic[Result]):
 
     @abstractmethod
     def _has_results(self) -> bool:
-        """Whether a result has come, so that whoever waits sees that something happens."""
+        """Whether a result has come. A person who waits then sees that something happens."""
 
     @abstractmethod
     def _added(self) -> int:

@@ -127,7 +127,7 @@ def open_model(
             try:
                 yield model
             finally:
-                client.line.reopen = None  # whoever leaves does not wait for a line
+                client.line.reopen = None  # a command that ends does not wait for a line
 
 
 @contextmanager

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a target has, for tests that need something of it, and how slow it is."""
+"""What a target has, for tests that need something of it, and how slow the target is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from host.link.records import DeviceInfo
 from host.targets.spec import TargetSpec
 
 SLOWNESS = {"process": 1, "qemu-user": 10, "qemu": 10, "spike": 60, "twin": 60}
-"""Of a simulator, against this machine: what limits of time are multiplied with."""
+"""How many times slower than this machine each kind of simulator is; limits of time are multiplied by this."""
 LINE_SLOWNESS = 20
 PROGRAMS = {
     "qemu": ("qemu-system-riscv64",),
@@ -67,7 +67,7 @@ def read_needs(needs: Mapping[str, object]) -> dict[str, Any]:
 
 
 def spec_abilities(spec: TargetSpec) -> Abilities:
-    """Of a simulator, from its board's file."""
+    """The abilities of a simulator, by its board's file."""
     board = load_board(spec.board)
     dram = board.memory.dram.size if board.memory else None
     return Abilities(
@@ -76,7 +76,7 @@ def spec_abilities(spec: TargetSpec) -> Abilities:
 
 
 def device_abilities(info: DeviceInfo) -> Abilities:
-    """Of a board that has said hello. What its DRAM is stands in its board's file; unknown boards have their arena."""
+    """The abilities of a board that has said hello. Its board's file says its DRAM; an unknown board has its arena."""
     dram: int | None = info.arena_available
     hosted = False
     if info.board in board_names():
@@ -86,7 +86,7 @@ def device_abilities(info: DeviceInfo) -> Abilities:
 
 
 def lacking_before_start(spec: TargetSpec, needs: Mapping[str, object]) -> str:
-    """The first need that is not met, as far as can be told of a target that has not said hello; empty if none."""
+    """The first need that a target does not meet, as far as is known before its hello; empty if there is none."""
     if not spec.is_line:
         return spec_abilities(spec).lacking(needs)
     return f"needs simulator=True, {spec.text} is none" if needs.get("simulator") else ""
@@ -98,6 +98,6 @@ def slowness(spec: TargetSpec) -> int:
 
 
 def missing_program(spec: TargetSpec) -> str:
-    """What has to be installed for the target and is not; empty where all is there."""
+    """The program that the target needs and that is not installed; empty where everything is there."""
     programs = PROGRAMS.get(load_board(spec.board).simulator.kind, ()) if spec.board else ()
     return "" if not programs or any(map(shutil.which, programs)) else f"{programs[0]} is not installed"

@@ -14,7 +14,7 @@ class Target(ABC):
     """What messages call it, e.g. ``qemu-virt (QEMU, 4 harts)`` or ``/dev/ttyUSB0 at 115200``."""
 
     hint: str = ""
-    """What helps where it does not answer; empty for what has only just been started, which will."""
+    """What helps when the target does not answer; empty for a simulator, which will answer once it has started."""
 
     @abstractmethod
     def read(self, timeout: float) -> bytes:
@@ -42,7 +42,7 @@ class Target(ABC):
 
     @property
     def exit_reason(self) -> str:
-        """Why it is no longer alive, in words; empty while it is."""
+        """Why the target is no longer alive, in words; empty while it is alive."""
         return ""
 
     @property

@@ -82,7 +82,7 @@ class FarmTarget(Target):
 
     @property
     def exit_reason(self) -> str:
-        """Why it is not."""
+        """Why the line is not open."""
         return self._line.exit_reason
 
     def read(self, timeout: float) -> bytes:
