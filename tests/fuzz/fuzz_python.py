@@ -26,7 +26,10 @@ from gguf import GGUFWriter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 with atheris.instrument_imports(
-    include=["host.model", "host.foreign", "host.link.frames", "host.image.bpe", "host.image.inspect"]
+    include=[
+        *("host.families", "host.files", "host.foreign", "host.image.bpe", "host.image.inspect", "host.link.frames"),
+        *("host.model", "host.tokens"),
+    ]
 ):
     from host.errors import HostError
     from host.families import decoder_of, family_of
@@ -42,12 +45,14 @@ with atheris.instrument_imports(
     from host.tokens.tokenizer import load_tokenizer
 
 from host.compiler.compile import Options, compile_model
+from host.files.source import Source
 from host.schema.wire.messages import MESSAGES
 from host.tokens import splits
 from host.tokens.chat_template import encode_prompt
 from host.words import shown
 from tests.fuzz.mutate_gguf import mutate_gguf
 from tests.fuzz.mutators import mutate_frames, mutate_json, mutate_lines, mutate_safetensors
+from tests.support.family_rows import rows, tiny_model
 from tests.support.model_files import write_folder, write_gguf
 from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama
 
@@ -111,13 +116,18 @@ def tokenizer_target() -> Callable[[bytes], None]:
     return run
 
 
+def whole_models() -> dict[str, Source]:
+    """A model of a few weights of each family."""
+    return {name: tiny_model(name, **(WHOLE_GPT2 if name == "gpt2" else WHOLE_SIZES)) for name in rows()}
+
+
 def config_target() -> Callable[[bytes], None]:
     """config.json of a model of a few weights, without a tokenizer: what is read of it, and the plan made from it."""
     folder = SCRATCH / f"fuzz-{os.getpid()}-config"
-    models = {source.architecture: source for source in (tiny_llama(**WHOLE_SIZES), tiny_gpt2(**WHOLE_GPT2))}
+    models = whole_models()
 
     def run(data: bytes) -> None:
-        architecture = "gpt2" if b'"gpt2"' in data else "llama"
+        architecture = next((name for name in models if f'"{name}"'.encode() in data), "llama")
         made = write_folder(models[architecture], folder / architecture)
         try:
             (made / "tokenizer.json").unlink()
@@ -269,18 +279,19 @@ def linear(writer: GGUFWriter, size: int) -> None:
 
 
 def write_gguf_seeds(folder: Path) -> None:
-    """Both architectures, both tokenizers, the scalings, plain and block formats."""
+    """All families, both tokenizers, the scalings, plain and block formats."""
     folder.mkdir(parents=True, exist_ok=True)
     llama = tiny_llama(**LLAMA_SIZES)
     untied = LLAMA_SIZES | {"tie_word_embeddings": False, "attention_bias": True, "mlp_bias": True}
-    write_gguf(llama, folder / "llama", vocabulary=byte_level)
     write_gguf(llama, folder / "yarn", "F16", vocabulary=yarn)
     write_gguf(tiny_llama(**untied), folder / "untied", "BF16", vocabulary=linear)
     divisors = {"rope_freqs.weight": np.ones(1, np.float32)}
     write_gguf(llama, folder / "factors", vocabulary=sentence_piece, extra=divisors)
     for kind in ("Q4_0", "Q8_0"):
         write_gguf(tiny_llama(**BLOCK_SIZES), folder / kind, kind, vocabulary=sentence_piece)
-    write_gguf(tiny_gpt2(**GPT2_SIZES), folder / "gpt2", vocabulary=byte_level)
+    for name, made in whole_models().items():
+        if rows()[name].gguf is not None:
+            write_gguf(made, folder / name, vocabulary=byte_level)
 
 
 def write_safetensors_seeds(folder: Path, scratch: Path) -> None:
@@ -326,7 +337,7 @@ def write_text_seeds(folder: Path) -> None:
     """Configs with every key that is read, the project's recipes, a manifest."""
     for name in ("config", "recipe", "manifest"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    llama, gpt2 = tiny_llama(**WHOLE_SIZES), tiny_gpt2(**WHOLE_GPT2)
+    llama = tiny_llama(**WHOLE_SIZES)
     scalings: dict[str, dict[str, object]] = {
         "linear": {"factor": 2.0},
         "llama3": {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0},
@@ -338,8 +349,9 @@ def write_text_seeds(folder: Path) -> None:
         config = {**llama.config, "model_type": "llama", "rope_scaling": rope}
         (folder / "config" / kind).write_text(json.dumps(config))
     extra = {"sliding_window": 8, "use_sliding_window": True, "_name_or_path": "a/b", "eos_token_id": [1, 2]}
-    (folder / "config" / "mistral").write_text(json.dumps({**llama.config, "model_type": "mistral", **extra}))
-    (folder / "config" / "gpt2").write_text(json.dumps({**gpt2.config, "model_type": "gpt2"}))
+    (folder / "config" / "window").write_text(json.dumps({**llama.config, "model_type": "mistral", **extra}))
+    for name, made in whole_models().items():
+        (folder / "config" / name).write_text(json.dumps({**made.config, "model_type": name}))
     for path in models_folder().glob("*.toml"):
         (folder / "recipe" / path.stem).write_bytes(path.read_bytes())
     with tempfile.TemporaryDirectory() as scratch:

@@ -157,6 +157,10 @@ def test_rope_scaling_of_a_gguf() -> None:
 # ---- files ----
 
 
+def test_every_family_has_a_row() -> None:
+    assert list(rows()) == list(families())
+
+
 @pytest.mark.parametrize("family", [name for name, row in rows().items() if row.gguf is not None])
 def test_a_gguf_and_a_folder_give_the_same_program(family: str, tmp_path: Path) -> None:
     made = tiny_model(family)
