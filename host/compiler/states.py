@@ -9,10 +9,13 @@ from host.schema.image import Overflow, page_bytes, state_pages
 
 
 def state_records(graph: Graph, options: PlanOptions) -> list[StateRecord]:
-    """The KV caches of the graph's layers. Under SLIDE every full-attention layer becomes a window behind the sinks."""
+    """The KV caches of the graph's layers. Under SLIDE every full-attention layer becomes a window behind the sinks.
+
+    A window that is no shorter than the context cuts nothing, so it is none.
+    """
     records = []
     for spec in graph.states:
-        window, sinks = spec.window, 0
+        window, sinks = spec.window if spec.window < options.context else 0, 0
         if options.overflow == Overflow.SLIDE:
             sinks = options.sinks
             window = min(window or options.context, options.context - sinks)

@@ -223,6 +223,9 @@ def test_windows_of_packed_models(tmp_path: Path) -> None:
     assert packing.compiled.context == 512
     assert {state.window for state in packing.compiled.lowered.states} == {64}
     assert packing.source.notes == []
+    for size in (512, (1 << 31) + 1):
+        change_config(folder, sliding_window=size)
+        assert {state.window for state in prepare(PackRequest(str(folder))).compiled.lowered.states} == {0}
 
     def write(writer: GGUFWriter, size: int) -> None:
         write_vocabulary(writer, size)
