@@ -18,6 +18,8 @@ from host.schema.formats.q8 import Q8
 from host.schema.image import (
     HEADER_BYTES,
     HEADER_DIGEST_OFFSET,
+    LEAF_BYTES,
+    MAX_SECTIONS,
     SECTION_ALIGN,
     SECTION_TABLE_OFFSET,
     Header,
@@ -62,10 +64,10 @@ def signature() -> bytes:
     return built
 
 
-def both_refuse(native: Native, folder: Path, image: bytes, match: str) -> None:
+def both_refuse(native: Native, folder: Path, image: bytes, match: str, name: str = "IMAGE_SECTION") -> None:
     with pytest.raises(DeviceFailure) as failure:
         native.load(image, ARENA)
-    assert BY_NUMBER[failure.value.number].name == "IMAGE_SECTION"
+    assert BY_NUMBER[failure.value.number].name == name
     path = folder / "refused.hsp"
     path.write_bytes(image)
     with pytest.raises(ImageError, match=match):
@@ -109,6 +111,25 @@ def test_padding_behind_a_signature_is_zero(native: Native, tmp_path: Path, imag
     broken = bytearray(with_section(image, SectionId.SIGNATURE, signature()))
     broken[-1] = 0x80
     both_refuse(native, tmp_path, bytes(broken), "nothing vouches for")
+
+
+@pytest.mark.parametrize("pages", [-1, 1])
+def test_the_hashes_cover_all_that_stands_before_them(native: Native, tmp_path: Path, image: bytes, pages: int) -> None:
+    """The leaves are as many, and each of them is right."""
+    payload = ImageEditor(image).sections[SectionId.HASHES][0] - HEADER_BYTES
+    assert payload % LEAF_BYTES > SECTION_ALIGN
+    edited = ImageEditor(image).header(payload_size=payload + pages * SECTION_ALIGN)
+    both_refuse(native, tmp_path, edited.resealed_header(), "cover")
+
+
+def test_a_section_ends_within_the_file(native: Native, tmp_path: Path, image: bytes) -> None:
+    at, size = ImageEditor(image).sections[SectionId.HASHES]
+    both_refuse(native, tmp_path, ImageEditor(image).header(file_size=at + size - 1).resealed_header(), "wrong place")
+
+
+def test_a_table_has_room_for_its_entries(native: Native, tmp_path: Path, image: bytes) -> None:
+    edited = ImageEditor(image).header(section_count=MAX_SECTIONS + 1).resealed_header()
+    both_refuse(native, tmp_path, edited, "contradicts", "IMAGE_HEADER")
 
 
 def test_a_file_goes_on_with_zeros_at_most(tmp_path: Path, image: bytes) -> None:

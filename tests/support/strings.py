@@ -141,6 +141,12 @@ def byte_characters() -> list[str]:
     return [chr(byte) if byte in kept else chr(256 + others.index(byte)) for byte in range(256)]
 
 
+def special_tokens(metadata: Mapping[str, Any]) -> list[str]:
+    """Those that are found in a text before anything else."""
+    tokens, kinds = metadata["tokenizer.ggml.tokens"], metadata["tokenizer.ggml.token_type"]
+    return [token for token, kind in zip(tokens, kinds, strict=True) if kind in (2, 3, 4) or token == "</s>"]
+
+
 def cut_at(text: str, tokens: Sequence[str]) -> list[tuple[str, bool]]:
     """Pieces of a text and whether each is one of the tokens: leftmost, of those the longest."""
     ordered, out, start, at = sorted(tokens, key=len, reverse=True), [], 0, 0
@@ -189,8 +195,7 @@ class ByteReference:
         self.index = {token: i for i, token in enumerate(self.tokens)}
         merges = [tuple(merge.split(" ")) for merge in metadata["tokenizer.ggml.merges"]]
         self.rank = {pair: i for i, pair in reversed(list(enumerate(merges)))}
-        kinds = metadata["tokenizer.ggml.token_type"]
-        self.special = [t for t, kind in zip(self.tokens, kinds, strict=True) if kind in (2, 3, 4) or t == "</s>"]
+        self.special = special_tokens(metadata)
         self.patterns, self.whole, self.nfc = patterns, whole, nfc
         self.characters = byte_characters()
 
@@ -215,8 +220,7 @@ class PieceReference:
         self.tokens = metadata["tokenizer.ggml.tokens"]
         self.index = {token: i for i, token in enumerate(self.tokens)}
         self.scores = metadata.get("tokenizer.ggml.scores") or [0.0] * len(self.tokens)
-        kinds = metadata["tokenizer.ggml.token_type"]
-        self.special = [t for t, kind in zip(self.tokens, kinds, strict=True) if kind in (2, 3, 4) or t == "</s>"]
+        self.special = special_tokens(metadata)
         self.prefix = metadata.get("tokenizer.ggml.add_space_prefix", True)
 
     def encode(self, text: str) -> list[int]:

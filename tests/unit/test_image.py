@@ -24,8 +24,9 @@ from host.image.reader import Image
 from host.image.writer import LeafHasher, write_image
 from host.packing.pack import PackRequest, default_weights, prepare
 from host.schema.formats import formats
-from host.schema.image import HEADER_BYTES, HEADER_DIGEST_OFFSET, LEAF_BYTES, Layout, SectionId
+from host.schema.image import HEADER_BYTES, HEADER_DIGEST_OFFSET, LEAF_BYTES, TENSOR_ALIGN, Layout, SectionId
 from host.schema.weights import WeightFormat
+from tests.support.images import ImageEditor
 from tests.support.model_files import write_folder, write_gguf
 from tests.support.native import Native
 from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama
@@ -190,6 +191,13 @@ def test_other_versions_and_files_are_named(image: Path) -> None:
         Image(image)
     with pytest.raises(ImageError, match="no such image"):
         Image(image.parent / "absent.hsp")
+
+
+def test_a_tensor_lies_in_the_weights(image: Path) -> None:
+    editor, tensor = ImageEditor(image.read_bytes()), Image(image).tensors[-1]
+    image.write_bytes(editor.tensor(tensor.index, offset=tensor.offset + TENSOR_ALIGN).sealed())
+    with pytest.raises(ImageError, match="place"):
+        Image(image)
 
 
 def test_damaged_contents_are_found_and_placed(image: Path) -> None:

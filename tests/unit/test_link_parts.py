@@ -9,11 +9,11 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections import deque
+from dataclasses import astuple
 
 import google_crc32c
 import pytest
 from cobs import cobs
-from construct import Struct
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +23,7 @@ from host.schema.wire import header
 from host.schema.wire.constants import MAX_ENCODED, MAX_PAYLOAD, VERSION_MAX, VERSION_MIN
 from host.schema.wire.header import Type
 from host.schema.wire.messages import MESSAGES
+from host.schema.wire.payload import SIZES
 from tests.support.fake_device import load_codec
 
 RING_BYTES = 4096
@@ -100,21 +101,6 @@ def validate(codec: ctypes.CDLL, kind: int, payload: bytes, version: int = VERSI
     return BY_NUMBER[-error].name if error else "ok"
 
 
-def record_bytes(kind: Type) -> int:
-    record = REQUESTS[kind].record
-    if isinstance(record, str):
-        return int(record[1:].split()[0]) // 8
-    return record.sizeof() if isinstance(record, Struct) else 0
-
-
-def count_offset(kind: Type) -> int:
-    return sum(sub.sizeof() for sub in REQUESTS[kind].head.subcons[: names(kind).index("count")])
-
-
-def names(kind: Type) -> list[str | None]:
-    return [sub.name for sub in REQUESTS[kind].head.subcons]
-
-
 @pytest.mark.parametrize("kind", REQUESTS)
 def test_a_request_has_its_fixed_part_and_no_more(codec: ctypes.CDLL, kind: Type) -> None:
     size = REQUESTS[kind].head.sizeof()
@@ -124,10 +110,10 @@ def test_a_request_has_its_fixed_part_and_no_more(codec: ctypes.CDLL, kind: Type
     assert validate(codec, kind, bytes(size + 1)) == ("ok" if kind == Type.HELLO else "MESSAGE")
 
 
-@pytest.mark.parametrize("kind", [kind for kind in REQUESTS if record_bytes(kind)])
+@pytest.mark.parametrize("kind", [kind for kind in REQUESTS if SIZES[kind].record])
 @given(st.data())
 def test_records_are_as_many_as_counted(codec: ctypes.CDLL, kind: Type, data: st.DataObject) -> None:
-    size, record, at = REQUESTS[kind].head.sizeof(), record_bytes(kind), count_offset(kind)
+    size, record, at = astuple(SIZES[kind])
     there = data.draw(st.integers(0, MAX_PAYLOAD - size))
     nearest = st.sampled_from(
         [there // record, there // record + 1, 2**32 // record, 2**32 // record + there // record]
