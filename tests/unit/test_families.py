@@ -26,7 +26,7 @@ from host.ir.value import Vector, Weight
 from host.model import load_source
 from host.schema.formats.f32 import F32
 from host.schema.formats.q8 import Q8
-from host.schema.image import Format
+from host.schema.image import Format, Overflow
 from tests.support.family_rows import rows, tiny_model
 from tests.support.model_files import write_folder, write_gguf, write_vocabulary
 from tests.support.native import Native
@@ -205,6 +205,27 @@ def test_passes_leave_every_bit(family: str, native: Native, tmp_path: Path) -> 
 def test_queries_keys_and_values_are_one_product(family: str) -> None:
     compiled = compile_model(tiny_model(family), Options())
     assert sum("attention.qkv.weight" in tensor.name for tensor in compiled.tensors) == len(compiled.graph.states)
+
+
+@pytest.mark.parametrize(("overflow", "sinks"), [(Overflow.STOP, 0), (Overflow.SLIDE, 4)])
+def test_windows_of_layers_are_states(overflow: Overflow, sinks: int) -> None:
+    options = Options(context=128, overflow=overflow, sinks=sinks)
+    states = compile_model(tiny_model("gemma3_text"), options).lowered.states
+    whole = 128 - sinks if overflow == Overflow.SLIDE else 0
+    assert [(state.window, state.sinks) for state in states] == [(45, 0)] * 5 + [(whole, sinks)]
+    long = compile_model(tiny_model("gemma3_text"), Options(context=384)).lowered.states
+    assert long[0].pages < long[5].pages
+
+
+def test_a_context_that_slides_changes_nothing_before_it_is_full(native: Native, tmp_path: Path) -> None:
+    """Sinks are pinned in layers that see everything: one with a window of its own would see more than it learned."""
+    tokens = np.random.default_rng(5).integers(0, 131, 120).tolist()
+    found = []
+    for more in ({}, {"overflow": Overflow.SLIDE, "sinks": 4}):
+        tiny_image(tmp_path / "m.hsp", tiny_model("gemma3_text"), Options(context=128, **more))
+        native.load(tmp_path / "m.hsp")
+        found.append(native.feed(tokens, every=True))
+    np.testing.assert_array_equal(*found)
 
 
 # ---- keys ----
