@@ -67,7 +67,8 @@ def expected_logits(m: dict[str, F32], window: int, sinks: int) -> np.ndarray:
     ("window", "options", "seen", "sinks"),
     [
         (20, {"context": 200}, 20, 0),
-        (20, {"context": 64, "overflow": Overflow.SLIDE, "sinks": 4}, 20, 4),
+        (20, {"context": 64, "overflow": Overflow.SLIDE, "sinks": 4}, 20, 0),
+        (62, {"context": 64, "overflow": Overflow.SLIDE, "sinks": 4}, 62, 0),
         (100, {"context": 64, "overflow": Overflow.SLIDE, "sinks": 4}, 60, 4),
         (0, {"context": 64, "overflow": Overflow.SLIDE, "sinks": 4}, 60, 4),
     ],
