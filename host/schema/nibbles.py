@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""4-bit values in a record: the nibble q + 8, in the order of either kernel family.
+"""4-bit values in a record: the nibble q + 8, in the order of either layout.
 
 RVV, lane = row: 16 x 64 bytes; byte (p, r) has row r: column 2p in the low nibble, column 2p + 1 in the high one.
 SWAR, four consecutive columns' lanes of one row in a 64-bit word: a row is two little-endian 64-bit words; bits

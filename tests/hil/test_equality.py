@@ -76,7 +76,7 @@ MODELS = {
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, Layout], Path]:
-    """Each model packed for both kernel families."""
+    """Each model packed in both layouts."""
     folder, made = tmp_path_factory.mktemp("images"), {}
     for name, (source, options) in MODELS.items():
         for layout in (Layout.RVV, Layout.SWAR):

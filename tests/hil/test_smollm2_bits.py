@@ -36,7 +36,7 @@ SLOW = [
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The image of each kernel family."""
+    """An image in each layout."""
     folder, made = tmp_path_factory.mktemp("smollm2"), {}
     for family in ("rvv", "swar"):
         try:
