@@ -28,6 +28,7 @@ from host.schema.formats.q4m import Q4M
 from host.schema.formats.q8 import Q8
 from host.schema.image import OP_BYTES, Domain, Format, Layout, Overflow
 from tests.fuzz.image_parts import set_plan, set_program, take_apart
+from tests.support.family_rows import rows, tiny_model
 from tests.support.images import ImageEditor
 from tests.support.native import Native
 from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama
@@ -179,16 +180,22 @@ def test_in_place_is_allowed_where_kernels_allow_it(native: Native, native4: Nat
 
 # ---- what the packer makes ----
 
-FAMILIES = {"llama": tiny_llama, "gpt2": tiny_gpt2}
+ALONE = ("llama", "gpt2")
+"""Families for which each pass is left out alone."""
 SLIDE = {"overflow": Overflow.SLIDE, "sinks": 3}
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("without", [(), tuple(PASSES), *((name,) for name in PASSES)])
+@pytest.mark.parametrize(
+    ("family", "without"),
+    [
+        *((family, without) for family in rows() for without in ((), tuple(PASSES))),
+        *((family, (name,)) for family in ALONE for name in PASSES),
+    ],
+)
 def test_every_program_of_the_packer_passes(
     native: Native, tmp_path: Path, family: str, without: tuple[str, ...]
 ) -> None:
-    native.load(pack(tmp_path, FAMILIES[family](), weights=Q4, without=without), ARENA)
+    native.load(pack(tmp_path, tiny_model(family), weights=Q4, without=without), ARENA)
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,19 @@ from host.cli import create_app
 from host.errors import FitError
 from host.packing.fit import CONTEXT_STEP, Asked, Changes, Room, alternatives
 from host.packing.pack import PackRequest, command, prepare
+from host.schema.formats import formats
 from tests.support.model_files import write_folder
 from tests.support.tiny import tiny_llama
 
 ASKED = Asked("q8", "f32", 1024, 4, 64)
 BITS = {"q8": 8, "q4m": 5, "q4": 4}
+KNOWN = {name: one for name, one in formats().items() if name in BITS}
+"""What is tried here, whatever other formats there are."""
+
+
+@pytest.fixture
+def few_formats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("host.packing.fit.formats", lambda: KNOWN)
 
 
 def needs(changes: Changes) -> tuple[int, int]:
@@ -44,16 +52,19 @@ def find(image: int, arena: int) -> list[Changes]:
     return found
 
 
+@pytest.mark.usefixtures("few_formats")
 def test_each_change_that_is_enough_is_named_at_its_largest() -> None:
     assert find(100, 1024 * 3 * 4 + 64) == [{"sessions": 3}, {"kv": "int8"}, {"context": 768}]
 
 
+@pytest.mark.usefixtures("few_formats")
 def test_where_one_change_is_not_enough_all_are_together() -> None:
     assert find(100, 1024 + 64) == [{"context": 64}, {"sessions": 1, "kv": "int8"}]
     assert find(100, 700) == [{"sessions": 1, "kv": "int8", "context": 576}]
     assert find(100, 90) == [{"sessions": 1, "kv": "int8", "rows": 16, "context": 64}]
 
 
+@pytest.mark.usefixtures("few_formats")
 def test_weights_keep_as_many_bits_as_they_can() -> None:
     everything = 1 << 30
     assert find(79, everything) == [{"weights": "q4m"}]
@@ -62,6 +73,7 @@ def test_weights_keep_as_many_bits_as_they_can() -> None:
     assert find(79, 1024 * 4 + 64)[0] == {"weights": "q4m", "sessions": 1}
 
 
+@pytest.mark.usefixtures("few_formats")
 def test_nothing_is_named_where_nothing_fits() -> None:
     assert find(10, 1 << 30) == []
     assert find(100, CONTEXT_STEP - 1) == []

@@ -85,6 +85,23 @@ def test_signature_of_another_key_or_none(folder: Path) -> None:
         check_signature(Image(folder / "signed.hsp"), other)
 
 
+@pytest.mark.parametrize("field", ["algorithm", "reserved"])
+def test_a_signature_of_a_later_kind_is_not_checked_as_ours(folder: Path, field: str) -> None:
+    editor = ImageEditor((folder / "signed.hsp").read_bytes())
+    path = folder / f"{field}.hsp"
+    path.write_bytes(editor.set(Signature, editor.sections[SectionId.SIGNATURE][0], **{field: 2}).data)
+    with pytest.raises(ImageError, match="algorithm"):
+        check_signature(Image(path), load_public(folder / "key.pub"))
+
+
+def test_a_signed_image_is_read_by_whom_the_image_was(folder: Path) -> None:
+    image = folder / "mode.hsp"
+    image.write_bytes((folder / "plain.hsp").read_bytes())
+    image.chmod(0o640)
+    sign_image(Image(image), load_private(folder / "key"), folder / "mode-signed.hsp")
+    assert (folder / "mode-signed.hsp").stat().st_mode & 0o777 == 0o640
+
+
 def test_altered_header_is_noticed_by_the_host(folder: Path) -> None:
     edited = ImageEditor((folder / "signed.hsp").read_bytes()).header(image_version=LOWEST + 1).sealed()
     path = folder / "edited.hsp"
