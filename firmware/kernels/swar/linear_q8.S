@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The inner loops of linear_q8.c, for reasons as in linear_q4.S. Needs RV64IMFD alone. */
+/* The inner loops of linear_q8.c, for reasons as in linear_q4_q4m.S. Needs RV64IMFD alone. */
 #if defined(__riscv)
 
 #include "kernels/swar/loop.inc"
@@ -8,7 +8,7 @@
 #define SCALE   104
 #define SUMS    128 /* from a record's scales */
 
-/* ---- 16 weight rows, one input row: arguments as in linear_q4.S ---- */
+/* ---- 16 weight rows, one input row: arguments as in linear_q4_q4m.S ---- */
 
 #define values  a0
 #define scales  a1

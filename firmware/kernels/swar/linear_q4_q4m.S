@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The inner loops of linear_q4.c, which says what the words mean: more values than compilers keep
+/* The inner loops of linear_q4_q4m.c, which says what the words mean: more values than compilers keep
  * in registers, in an order for in-order cores that issue two instructions a cycle, one of them a
  * load and one a multiplication with latency 3, such as the U74. Needs RV64IMFD alone.
  *

@@ -55,10 +55,10 @@ INLINE void pack(struct packed *to, const struct kernel_q8a *x, uint32_t g)
 
 #if defined(__riscv)
 
-_Static_assert(sizeof(struct packed) == 80, "offsets in linear_q4.S");
-_Static_assert(offsetof(struct packed, start) == 64, "offsets in linear_q4.S");
-_Static_assert(offsetof(struct packed, scale) == 72, "offsets in linear_q4.S");
-_Static_assert(offsetof(struct packed, offset) == 76, "offsets in linear_q4.S");
+_Static_assert(sizeof(struct packed) == 80, "offsets in linear_q4_q4m.S");
+_Static_assert(offsetof(struct packed, start) == 64, "offsets in linear_q4_q4m.S");
+_Static_assert(offsetof(struct packed, scale) == 72, "offsets in linear_q4_q4m.S");
+_Static_assert(offsetof(struct packed, offset) == 76, "offsets in linear_q4_q4m.S");
 
 swar_loop swar_q4_single, swar_q4_two, swar_q4_four, swar_q4_eight;
 swar_loop swar_q4m_single, swar_q4m_two, swar_q4m_four, swar_q4m_eight;
