@@ -2,7 +2,7 @@
 """Make the C headers of image format, wire messages, errors and selector from their Python declarations.
 
 Offsets and little-endian accessors, never packed structs: nothing is cast over bytes from flash or wire.
-usage: gen_headers.py {image|wire|errors|selector} OUT.h
+usage: gen_headers.py {image|formats|wire|errors|selector} OUT.h
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from construct import Array, Bytes, Const, FormatField, Padded, Renamed, Struct
 
 if TYPE_CHECKING:
     from host.ir.op import Op
+    from host.schema.weights import GroupFormat
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -146,6 +147,88 @@ def image_header() -> str:
     return module_header(image, "IMAGE", "host/schema, host/ops", more)
 
 
+def formats_header() -> str:
+    """Lists of the weight formats, and of the kernels that multiply with them."""
+    from host.schema.formats import formats
+    from host.schema.weights import FloatFormat, GroupFormat
+
+    ones = list(formats().values())
+    groups = [one for one in ones if isinstance(one, GroupFormat)]
+    floats = [one for one in ones if isinstance(one, FloatFormat)]
+    records = [(one, layout) for one in ones for layout in one.layouts]
+    lines = ["/* Made from host/schema/formats and the names in firmware/kernels: do not edit. */"]
+    lines += ["#ifndef FORMATS_GENERATED_H", "#define FORMATS_GENERATED_H", ""]
+    lines += [f'#include "formats/{one.name}.h"' for one in ones]
+    lines += listed(
+        "FORMATS_RECORDS",
+        "name, NAME, layout, LAYOUT, bytes of a record, its columns, ACTIVATIONS",
+        [
+            f"{both(one.name)}, {both(layout.name)}, {one.record_bytes(layout)}u, {one.columns}u, "
+            f"{one.activations.name}"
+            for one, layout in records
+        ],
+    )
+    lines += listed(
+        "FORMATS_GROUPS",
+        "name, NAME, bytes of a record's values, greatest magnitude of one, whether there are minima",
+        [f"{both(one.name)}, {value_facts(one)}" for one in groups],
+    )
+    lines += listed(
+        "FORMATS_GROUP_RECORDS",
+        "as FORMATS_GROUPS behind name, NAME, layout, LAYOUT",
+        [f"{both(one.name)}, {both(layout.name)}, {value_facts(one)}" for one in groups for layout in one.layouts],
+    )
+    lines += listed(
+        "FORMATS_FLOATS",
+        "name, NAME, bytes of a value",
+        [f"{both(one.name)}, {one.bits // 8}u" for one in floats],
+    )
+    for family in ("scalar", "rvv"):
+        chosen = [
+            f"{one.name.upper()}, {layout.name}, {group_kernel(family, one.name, layout.name.lower())}"
+            for one in groups
+            for layout in one.layouts
+        ]
+        lines += listed(f"KERNELS_{family.upper()}_GROUPS", "FORMAT, LAYOUT, function", chosen)
+        chosen = [f"{one.name.upper()}, {float_kernel(family, one.name)}" for one in floats]
+        lines += listed(f"KERNELS_{family.upper()}_FLOATS", "FORMAT, function", chosen)
+    packed = [f"{one.name.upper()}, swar_packed_{one.name}" for one in groups if one.name in kernel_formats("swar")]
+    lines += listed("KERNELS_PACKED", "FORMAT, version", packed)
+    return "\n".join([*lines, "", "#endif", ""])
+
+
+def listed(name: str, what: str, entries: Sequence[str]) -> list[str]:
+    """A macro of one argument X, which it applies to each entry."""
+    return ["", f"/* X({what}) */", f"#define {name}(X) \\", *(f"    X({entry}) \\" for entry in entries)]
+
+
+def both(name: str) -> str:
+    """A name in small letters and in capitals."""
+    return f"{name.lower()}, {name.upper()}"
+
+
+def value_facts(one: GroupFormat) -> str:
+    """What FORMATS_GROUPS says of a format's values."""
+    return f"{one.value_bytes}u, {max(-one.low, one.high)}, {int(one.has_minimum)}"
+
+
+def kernel_formats(family: str) -> set[str]:
+    """The formats that files of this family read: linear_<format>[_<format>...].c."""
+    files = (Path(__file__).resolve().parents[1] / "firmware/kernels" / family).glob("linear_*.c")
+    return {name for file in files for name in file.stem.split("_")[1:]}
+
+
+def group_kernel(family: str, name: str, layout: str) -> str:
+    """The function for a format and layout: of the kernels for this order where the family has them, else portable."""
+    usable = layout == "swar" or layout == family
+    return f"{layout}_linear_{name}" if usable and name in kernel_formats(layout) else f"scalar_linear_{name}_{layout}"
+
+
+def float_kernel(family: str, name: str) -> str:
+    """The function for a format of floats: the family's own where it has one, else portable."""
+    return f"{family if name in kernel_formats(family) else 'scalar'}_linear_{name}"
+
+
 def weight_formats() -> list[str]:
     """The ids of the weight formats, beside those that image.py's Format has."""
     from host.schema.formats import formats
@@ -198,6 +281,8 @@ def main(argv: list[str]) -> int:
         text = errors_header()
     elif kind == "image":
         text = image_header()
+    elif kind == "formats":
+        text = formats_header()
     elif kind == "wire":
         from host.schema import wire
 
@@ -207,7 +292,7 @@ def main(argv: list[str]) -> int:
 
         text = module_header(selector, "SELECTOR", "host/medium/selector.py")
     else:
-        raise SystemExit(f"unknown header {kind!r}: image, wire, errors or selector")
+        raise SystemExit(f"unknown header {kind!r}: image, formats, wire, errors or selector")
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text)
     return 0

@@ -21,6 +21,7 @@ from elftools.elf.elffile import ELFFile
 
 from host.errors import FitError, HostError
 from host.image.inspect import size_text
+from host.schema.formats import format_names
 
 HEADER = (Path(__file__).resolve().parents[1] / "firmware/port/bare.h").read_text()
 
@@ -57,8 +58,8 @@ POINTERS = [
     ("obey_line|terminal_obey|device_run", "ask|reset|say_(help|stats|unknown)"),
     ("op_linear", KERNEL),
     (COMPUTE, r"(rvv|scalar)_(?!linear)\w+"),
-    ("swar_linear(_packed)?", "run|run_q4m?"),
-    ("swar_run_(single|loops)|run", r"swar_q[48]m?_(single|two|four|eight|sums[23])"),
+    ("swar_linear(_packed)?", rf"run(_({'|'.join(format_names())}))?"),
+    ("swar_run_(single|loops)|run", r"swar_\w+_(single|two|four|eight|sums\d)"),
     (SELECTOR, "(read|write)_copy|work_(read|write)"),
     (UPDATE, r"sector_\w+"),
     ("bare_probe", "ask_vector|try_counters"),

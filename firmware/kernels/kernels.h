@@ -25,17 +25,17 @@ struct kernel_weight {
     uint32_t format;      /* IMAGE_FORMAT_* */
     uint32_t layout;      /* IMAGE_LAYOUT_* */
     uint32_t rows;        /* padded to 64 */
-    uint32_t cols;        /* padded to 32 for quantized formats */
-    uint32_t record;      /* bytes of one (tile, group) record; (tile, column) for F32 and BF16 */
+    uint32_t cols;        /* padded to whole records */
+    uint32_t record;      /* bytes of one record: of a tile and group, or of a tile and column */
     uint64_t tile_stride; /* bytes from tile to tile */
 };
 
 /* acc[t * acc_stride + (r - row0)] = dot product of weight row r with input row t, for r in [row0,
  * row1) and t in [0, count). row0 and row1 are multiples of 16 within one tile of 64 rows; count is
  * at least 1. A kernel reads a weight once for several of the input rows. */
-typedef void (*kernel_linear_q8a)(const struct kernel_weight *w, const struct kernel_q8a *x,
-                                  uint32_t count, uint32_t row0, uint32_t row1, float *acc,
-                                  uint32_t acc_stride);
+typedef void kernel_linear_q8a(const struct kernel_weight *w, const struct kernel_q8a *x,
+                               uint32_t count, uint32_t row0, uint32_t row1, float *acc,
+                               uint32_t acc_stride);
 
 /* Input rows in one block of packed ones. */
 #define KERNEL_BLOCK 8u
@@ -55,10 +55,9 @@ struct kernel_packed {
                    uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
 };
 
-/* The same for F32 and BF16 weights: x[t] points to cols floats. */
-typedef void (*kernel_linear_f32)(const struct kernel_weight *w, const float *const *x,
-                                  uint32_t count, uint32_t row0, uint32_t row1, float *acc,
-                                  uint32_t acc_stride);
+/* The same for weights of floats: x[t] points to cols floats. */
+typedef void kernel_linear_f32(const struct kernel_weight *w, const float *const *x, uint32_t count,
+                               uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
 
 /* Query heads of one KV head that attention kernels take together. */
 #define KERNEL_HEADS 3u
@@ -66,9 +65,11 @@ typedef void (*kernel_linear_f32)(const struct kernel_weight *w, const float *co
 struct kernel_table {
     const char *name; /* "scalar" or "rvv" */
 
-    /* The version for a weight's format and layout; never NULL for a validated weight. */
-    kernel_linear_q8a (*linear_q8a)(uint32_t format, uint32_t layout);
-    kernel_linear_f32 (*linear_f32)(uint32_t format, uint32_t layout);
+    /* The version for a weight's format and layout; never NULL for a validated weight of groups. */
+    kernel_linear_q8a *(*linear_q8a)(uint32_t format, uint32_t layout);
+
+    /* The same for a weight of floats, in the one order that these have. */
+    kernel_linear_f32 *(*linear_f32)(uint32_t format);
 
     /* What is faster than linear_q8a wherever the packed rows can be kept; NULL: nothing. */
     const struct kernel_packed *(*packed)(uint32_t format, uint32_t layout);

@@ -2,6 +2,7 @@
 
 /* Embedding: one row of a table of any format and layout, dequantized. */
 
+#include "formats/formats.h"
 #include "gen/errors.h"
 #include "image/reader.h"
 #include "kernels/load.h"
@@ -9,7 +10,7 @@
 #define CHUNK 64u /* columns that a hart takes at a time */
 
 /* dst = table[token] * scale (+ positions[position]). Tables are tiled weights of any format, or
- * PLAIN F32 or BF16; of a PLAIN table `tile_stride` is the bytes from row to row, and rows and cols
+ * PLAIN floats; of a PLAIN table `tile_stride` is the bytes from row to row, and rows and cols
  * are not padded. */
 struct OP_BODY op_embed {
     struct op_f32 dst;
@@ -20,64 +21,58 @@ struct OP_BODY op_embed {
 };
 _Static_assert(sizeof(struct op_embed) <= OP_BODY_BYTES, "see op.h");
 
-/* Value k of a Q4 or Q4M record's row, in 0..15. */
-static uint32_t record_nibble(const uint8_t *record, uint32_t layout, uint32_t row, uint32_t k)
-{
-    if (layout == IMAGE_LAYOUT_RVV)
-        return record[k / 2 * KERNEL_TILE + row] >> (4 * (k % 2)) & 15u;
-    uint64_t word = kernel_load_u64(record + 16 * row + 8 * (k / 16));
-    return (uint32_t)(word >> (16 * (k % 4) + 4 * (k / 4 % 4))) & 15u;
-}
+#define INLINE static inline __attribute__((always_inline))
 
-/* Value k of a Q8 record's row. */
-static int32_t record_byte(const uint8_t *record, uint32_t layout, uint32_t row, uint32_t k)
+/* `count` columns of a row of a tiled weight in groups. */
+INLINE void load_groups(const struct kernel_weight *w, const uint8_t *record, uint32_t row,
+                        uint32_t count,
+                        int32_t (*value)(const uint8_t *, uint32_t, uint32_t, uint32_t),
+                        uint32_t bytes, int minimum, float *to)
 {
-    if (layout == IMAGE_LAYOUT_RVV)
-        return (int8_t)record[k * KERNEL_TILE + row];
-    return (int32_t)record[row * KERNEL_GROUP + k] - 128;
-}
-
-/* `count` columns of one group of a tiled quantized weight. */
-static void load_group(const struct kernel_weight *w, const uint8_t *record, uint32_t row,
-                       uint32_t count, float *to)
-{
-    int is_q8 = w->format == IMAGE_FORMAT_Q8;
-    const uint8_t *scales = record + KERNEL_TILE * KERNEL_GROUP / (is_q8 ? 1 : 2) + 2 * row;
-    float scale = kernel_load_bf16(scales, 0);
-    float minimum =
-        w->format == IMAGE_FORMAT_Q4M ? kernel_load_bf16(scales + 2 * KERNEL_TILE, 0) : 0.0f;
+    float scale = 0.0f, least = 0.0f;
     for (uint32_t k = 0; k < count; k++) {
-        int32_t q = is_q8 ? record_byte(record, w->layout, row, k)
-                          : (int32_t)record_nibble(record, w->layout, row, k) - 8;
-        float v = (float)q * scale;
-        to[k] = w->format == IMAGE_FORMAT_Q4M ? v + minimum : v;
+        if (k && k % KERNEL_GROUP == 0)
+            record += w->record;
+        if (k % KERNEL_GROUP == 0) {
+            scale = load_bf16(record + bytes, row);
+            least = minimum ? load_bf16(record + bytes + 2 * KERNEL_TILE, row) : 0.0f;
+        }
+        float v = (float)value(record, w->layout, row, k % KERNEL_GROUP) * scale;
+        to[k] = minimum ? v + least : v;
     }
 }
 
-static int is_float(uint32_t format)
+/* `count` floats, `step` bytes apart. */
+INLINE void load_floats(const uint8_t *p, size_t step, uint32_t count,
+                        float (*value)(const uint8_t *), float *to)
 {
-    return format == IMAGE_FORMAT_F32 || format == IMAGE_FORMAT_BF16;
+    for (uint32_t k = 0; k < count; k++, p += step)
+        to[k] = value(p);
 }
+
+#define LOAD_GROUPS(name, NAME, bytes, limit, minimum)                                             \
+    case IMAGE_FORMAT_##NAME:                                                                      \
+        load_groups(w, tile + k0 / KERNEL_GROUP * (size_t)w->record, lane, count,                  \
+                    format_##name##_value, bytes, minimum, to);                                    \
+        return;
+#define LOAD_FLOATS(name, NAME, bytes)                                                             \
+    case IMAGE_FORMAT_##NAME:                                                                      \
+        load_floats((plain ? w->data + row * w->tile_stride : tile + lane * bytes) +               \
+                        k0 * (size_t)w->record,                                                    \
+                    w->record, count, format_##name##_value, to);                                  \
+        return;
 
 /* Columns [k0, k0 + count) of a row; k0 is a multiple of 32. */
 static void load_columns(const struct kernel_weight *w, uint32_t row, uint32_t k0, uint32_t count,
                          float *to)
 {
+    int plain = w->layout == IMAGE_LAYOUT_PLAIN;
+    const uint8_t *tile = kernel_tile(w, row);
     uint32_t lane = row % KERNEL_TILE;
-    uint32_t bytes = w->format == IMAGE_FORMAT_F32 ? 4 : 2;
-    if (is_float(w->format)) {
-        int plain = w->layout == IMAGE_LAYOUT_PLAIN;
-        const uint8_t *first =
-            plain ? w->data + row * w->tile_stride : kernel_tile(w, row) + lane * bytes;
-        size_t step = plain ? bytes : w->record;
-        const uint8_t *p = first + k0 * step;
-        for (uint32_t k = 0; k < count; k++, p += step)
-            to[k] = bytes == 4 ? kernel_load_f32(p, 0) : kernel_load_bf16(p, 0);
-        return;
+    switch (w->format) {
+        FORMATS_GROUPS(LOAD_GROUPS)
+        FORMATS_FLOATS(LOAD_FLOATS)
     }
-    const uint8_t *record = kernel_tile(w, row) + (size_t)(k0 / KERNEL_GROUP) * w->record;
-    for (uint32_t k = 0; k < count; k += KERNEL_GROUP, record += w->record)
-        load_group(w, record, lane, count - k < KERNEL_GROUP ? count - k : KERNEL_GROUP, to + k);
 }
 
 static void embed_columns(const struct op_embed *e, const struct step_row *row, uint32_t k0,

@@ -9,6 +9,7 @@
  */
 
 #include "common/pool.h"
+#include "formats/formats.h"
 #include "gen/errors.h"
 #include "image/reader.h"
 #include "kernels/load.h"
@@ -87,10 +88,12 @@ static void finish_row(const struct op_linear *l, uint32_t t, uint32_t row0, uin
 
 /* ---- packed input rows ---- */
 
-/* The weight, and how the input rows are packed. */
+/* The weight, which kernel multiplies, and how the input rows are packed. */
 struct packing {
     struct kernel_weight weight;
-    const struct kernel_packed *version; /* NULL: not at all */
+    kernel_linear_q8a *quantized;        /* where src_format is Q8A */
+    kernel_linear_f32 *floats;           /* where src_format is F32 */
+    const struct kernel_packed *version; /* NULL: not packed at all */
     uint8_t *to;                         /* step->packed */
     uint32_t groups;
     uint32_t rows; /* that are packed: whole blocks from the first row on */
@@ -99,9 +102,13 @@ struct packing {
 static struct packing find_packing(const struct op_linear *l, const struct step *step,
                                    uint32_t rows)
 {
-    struct packing p = {l->weight, 0, step->packed, l->weight.cols / KERNEL_GROUP, 0};
-    if (l->src_format != IMAGE_FORMAT_Q8A)
+    struct packing p = {
+        .weight = l->weight, .to = step->packed, .groups = l->weight.cols / KERNEL_GROUP};
+    if (l->src_format != IMAGE_FORMAT_Q8A) {
+        p.floats = kernels.linear_f32(l->weight.format);
         return p;
+    }
+    p.quantized = kernels.linear_q8a(l->weight.format, l->weight.layout);
     p.version = kernels.packed(l->weight.format, l->weight.layout);
     while (p.version && p.rows < rows) {
         uint32_t next = p.rows + block_count(rows, p.rows);
@@ -151,12 +158,12 @@ static void multiply(const struct op_linear *l, const struct packing *p, uint32_
     } else if (l->src_format == IMAGE_FORMAT_Q8A) {
         struct kernel_q8a x[KERNEL_BLOCK];
         find_rows(l, t0, count, x);
-        kernels.linear_q8a(w->format, w->layout)(w, x, count, row0, row1, acc, KERNEL_TILE);
+        p->quantized(w, x, count, row0, row1, acc, KERNEL_TILE);
     } else {
         const float *x[KERNEL_BLOCK];
         for (uint32_t t = 0; t < count; t++)
             x[t] = op_f32_row(&l->src_f32, t0 + t);
-        kernels.linear_f32(w->format, w->layout)(w, x, count, row0, row1, acc, KERNEL_TILE);
+        p->floats(w, x, count, row0, row1, acc, KERNEL_TILE);
     }
 }
 
@@ -184,15 +191,15 @@ static void op_linear(const struct op *op, const struct step *step, uint32_t har
     }
 }
 
-/* The source is quantized exactly where the weight is. */
+/* The source is stored as the weight's format asks for. */
 static int decode_source(struct reader *r, const uint8_t *src, struct op_linear *o)
 {
-    int floats = o->weight.format == IMAGE_FORMAT_F32 || o->weight.format == IMAGE_FORMAT_BF16;
+    const struct format_record *record = format_find(o->weight.format, o->weight.layout);
 
-    if (o->src_format != (floats ? IMAGE_FORMAT_F32 : IMAGE_FORMAT_Q8A))
+    if (o->src_format != record->activations)
         return E_IMAGE_OP;
-    return floats ? reader_read_f32(r, src, o->k, &o->src_f32)
-                  : reader_read_q8a(r, src, o->k, &o->src_q8a);
+    return o->src_format == IMAGE_FORMAT_F32 ? reader_read_f32(r, src, o->k, &o->src_f32)
+                                             : reader_read_q8a(r, src, o->k, &o->src_q8a);
 }
 
 static int decode_operands(struct reader *r, const uint8_t *p, struct op_linear *o)

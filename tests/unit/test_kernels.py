@@ -20,15 +20,14 @@ from tests.support import reference
 from tests.support.native import Native
 from tests.support.ops import F32, KernelQ8a, QuantizedRows, Weight, aligned
 from tools.bench.bare import BARE, CASES, bare_toolchain, compile_kernels, run_spike
+from tools.gen_headers import kernel_formats
 from tools.scons.toolchain import Toolchain, zig_path
 
 GROUPS = [one for one in formats().values() if isinstance(one, GroupFormat)]
 FLOATS = [one for one in formats().values() if isinstance(one, FloatFormat)]
-QUANTIZED = [
-    (f"{name}_linear_{one}", one, layout)
-    for one in GROUPS
-    for name, layout in (("scalar", Layout.RVV), ("swar", Layout.SWAR))
-]
+PACKED = [one for one in GROUPS if one.name in kernel_formats("swar")]
+QUANTIZED = [(f"scalar_linear_{one}_{layout.name.lower()}", one, layout) for one in GROUPS for layout in one.layouts]
+QUANTIZED += [(f"swar_linear_{one}", one, Layout.SWAR) for one in PACKED]
 KINDS = ["random", "largest", "smallest", "equal", "zero", "tiny"]
 
 
@@ -108,7 +107,7 @@ class KernelPacked(ctypes.Structure):
 
 
 @pytest.mark.parametrize("seed", range(12))
-@pytest.mark.parametrize("fmt", GROUPS, ids=str)
+@pytest.mark.parametrize("fmt", PACKED, ids=str)
 def test_packed_linear(native: Native, fmt: GroupFormat, seed: int) -> None:
     """Random shapes and values, extremes and subnormals among them; the rows are packed in two parts."""
     rng = np.random.default_rng(seed)
@@ -321,11 +320,12 @@ def programs(folder: Path) -> dict[str, Path]:
 def test_families_agree(expected: list[str]) -> None:
     """Layouts differ, results do not; and there is something to see."""
     for fmt in GROUPS:
-        rvv, swar = (
-            [line.split(" ", 1)[1] for line in expected if line.startswith(f"{fmt}_{f} ")] for f in ("rvv", "swar")
+        first, *others = (
+            [line.split(" ", 1)[1] for line in expected if line.startswith(f"{fmt}_{layout.name.lower()} ")]
+            for layout in fmt.layouts
         )
-        assert rvv == swar
-        assert len({line.split()[-1] for line in rvv}) > 15
+        assert all(other == first for other in others)
+        assert len({line.split()[-1] for line in first}) > 15
 
 
 @pytest.mark.parametrize("vlen", [0, 128, 256, 512, 1024])

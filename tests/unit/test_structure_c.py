@@ -16,6 +16,7 @@ FIRMWARE = Path(__file__).resolve().parents[2] / "firmware"
 ORDER = (
     ("common", "the port as a struct, its harts, limits, bytes, arithmetic"),
     ("trust", "signatures"),
+    ("formats", "one header a weight format"),
     ("kernels", "the loops, a folder a family"),
     ("image", "checks and decodes"),
     ("ops", "one file an op"),

@@ -13,10 +13,12 @@ from host.schema.formats import formats
 from host.schema.image import Format
 from host.targets.device_tree import spike_tree
 from host.targets.spike_tool import find_spike
+from tools.bench.records import write_records
 from tools.scons.toolchain import COMMON, FREESTANDING, Toolchain, zig_path
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "firmware/kernels"
+FORMATS_C = ROOT / "firmware/formats/formats.c"
 MEMORY_C = ROOT / "firmware/boot/memory.c"
 CASES = [KERNELS / "test/cases.c", MEMORY_C]
 """The kernel test without what it runs on."""
@@ -47,11 +49,12 @@ def compile_kernels(
     output: Path, family: str, tools: Toolchain, sources: list[Path], flags: list[str], bare: bool = True
 ) -> Path:
     """``sources`` with one family's kernels, beside a folder for generated headers. TargetError with what zig said."""
-    for kind, name in (("image", "image_format.h"), ("errors", "errors.h")):
+    for kind, name in (("image", "image_format.h"), ("formats", "formats.h"), ("errors", "errors.h")):
         header = output.parent / "gen" / name
         subprocess.run([sys.executable, str(ROOT / "tools/gen_headers.py"), kind, str(header)], cwd=ROOT, check=True)
-    folders = ["swar", family]
-    files = [*sources, *(p for name in folders for p in sorted((KERNELS / name).glob("*.[cS]")))]
+    write_records(output.parent / "gen/test_records.h")
+    folders = ["swar", "scalar", *(["rvv"] if family == "rvv" else [])]
+    files = [*sources, FORMATS_C, *(p for name in folders for p in sorted((KERNELS / name).glob("*.[cS]")))]
     includes = [f"-I{path}" for path in (ROOT / "firmware", ROOT / "firmware/boot/include", output.parent)]
     linker = ["-static", "-Wl,--gc-sections", f"-Wl,-T,{KERNELS / 'test/bare.ld'}"] if bare else []
     command = [*tools.cc, *tools.arch, *COMMON, *FREESTANDING, f"-DKERNELS_RVV={int(family == 'rvv')}", *includes]

@@ -22,13 +22,14 @@ from tools.scons.toolchain import COMMON, FREESTANDING, Toolchain, choose
 
 GENERATED: dict[str, tuple[str, list[Path]]] = {
     "image": ("image_format.h", [PACKAGE / folder for folder in ("schema", "ir", "ops")]),
+    "formats": ("formats.h", [PACKAGE / "schema"]),
     "wire": ("wire.h", [PACKAGE / "schema/wire"]),
     "errors": ("errors.h", [PACKAGE / "errors.py"]),
     "selector": ("selector.h", [PACKAGE / "medium/selector.py"]),
     "unicode": ("unicode.h", [ROOT / "tools/gen_unicode.py"]),
 }
 """Headers by kind: the name, then the files and folders that they are made from."""
-CORE = ("common", "image", "engine", "ops", "tokenizer", "link", "jobs", "serve", "terminal", "kernels")
+CORE = ("common", "formats", "image", "engine", "ops", "tokenizer", "link", "jobs", "serve", "terminal", "kernels")
 
 
 def build(env: Any, options: Options) -> list[Any]:
@@ -198,7 +199,10 @@ def generated(env: Any, options: Options) -> None:
     for kind, (name, places) in GENERATED.items():
         found = [file for place in places for file in (sorted(place.rglob("*.py")) if place.is_dir() else [place])]
         sources = [*map(near, found), "tools/gen_headers.py"]
-        env.Command(options.place(f"gen/{name}"), sources, Action(write_header, line), KIND=kind)
+        node = env.Command(options.place(f"gen/{name}"), sources, Action(write_header, line), KIND=kind)
+        # The names of kernels say which of them read which format.
+        if kind == "formats":
+            env.Depends(node, env.Value(sorted(path.name for path in (ROOT / "firmware/kernels").glob("*/linear_*.c"))))
     parts = {"firmware": options.board.memory, "shim": has_shim(options), "applet": options.board.loader}
     names = ["board.h", *(f"{part}.ld" for part, there in parts.items() if there)]
     if options.trust:

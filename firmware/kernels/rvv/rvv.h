@@ -6,21 +6,11 @@
  * in intrinsics.
  *
  * The linear kernels read layout RVV: output rows are lanes, activations are scalars, so nothing is
- * reduced across lanes. Arguments and results as in kernels/kernels.h.
+ * reduced across lanes. They are rvv_linear_<format>, in files named by the formats that they read.
+ * Arguments and results as in kernels/kernels.h.
  */
 
 #include "kernels/kernels.h"
-
-void rvv_linear_q4(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
-                   uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
-void rvv_linear_q4m(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
-                    uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
-void rvv_linear_q8(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
-                   uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
-void rvv_linear_f32(const struct kernel_weight *w, const float *const *x, uint32_t count,
-                    uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
-void rvv_linear_bf16(const struct kernel_weight *w, const float *const *x, uint32_t count,
-                     uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
 
 void rvv_quantize(const float *x, uint32_t n, int8_t *values, float *scales, int32_t *sums);
 float rvv_sum(const float *x, uint32_t n);

@@ -4,22 +4,21 @@
 
 /* Plain C kernels: the reference of each family, and what compilers turn into vectors on a laptop.
  *
- * The linear kernels read layout RVV, rows as lanes; layout SWAR is read by kernels/swar, which is
- * plain C as well. Arguments and results as in kernels/kernels.h.
+ * The linear kernels read every format in every layout, by the format's header alone: they run
+ * wherever no family has a version of its own. Arguments and results as in kernels/kernels.h.
  */
 
+#include "formats/formats.h"
 #include "kernels/kernels.h"
 
-void scalar_linear_q4(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
-                      uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
-void scalar_linear_q4m(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
-                       uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
-void scalar_linear_q8(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
-                      uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
-void scalar_linear_f32(const struct kernel_weight *w, const float *const *x, uint32_t count,
-                       uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
-void scalar_linear_bf16(const struct kernel_weight *w, const float *const *x, uint32_t count,
-                        uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
+/* linear_groups.c: of each format of groups a version for each of its layouts. */
+#define SCALAR_DECLARE(name, NAME, layout, LAYOUT, bytes, limit, minimum)                          \
+    kernel_linear_q8a scalar_linear_##name##_##layout;
+FORMATS_GROUP_RECORDS(SCALAR_DECLARE)
+
+/* linear_floats.c: of each format of floats. */
+#define SCALAR_DECLARE_FLOAT(name, NAME, bytes) kernel_linear_f32 scalar_linear_##name;
+FORMATS_FLOATS(SCALAR_DECLARE_FLOAT)
 
 void scalar_quantize(const float *x, uint32_t n, int8_t *values, float *scales, int32_t *sums);
 float scalar_sum(const float *x, uint32_t n);

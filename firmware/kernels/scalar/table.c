@@ -1,19 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include "gen/image_format.h"
+#include "formats/formats.h"
 #include "kernels/scalar/scalar.h"
 #include "kernels/swar/swar.h"
 
 #if !KERNELS_RVV
 
-static kernel_linear_q8a table_linear_q8a(uint32_t format, uint32_t layout)
+#define DECLARE(FORMAT, LAYOUT, function) kernel_linear_q8a function;
+KERNELS_SCALAR_GROUPS(DECLARE)
+
+#define DECLARE_FLOAT(FORMAT, function) kernel_linear_f32 function;
+KERNELS_SCALAR_FLOATS(DECLARE_FLOAT)
+
+static kernel_linear_q8a *table_linear_q8a(uint32_t format, uint32_t layout)
 {
-    int swar = layout == IMAGE_LAYOUT_SWAR;
-    if (format == IMAGE_FORMAT_Q4)
-        return swar ? swar_linear_q4 : scalar_linear_q4;
-    if (format == IMAGE_FORMAT_Q4M)
-        return swar ? swar_linear_q4m : scalar_linear_q4m;
-    return swar ? swar_linear_q8 : scalar_linear_q8;
+#define CHOOSE(FORMAT, LAYOUT, function)                                                           \
+    if (format == IMAGE_FORMAT_##FORMAT && layout == IMAGE_LAYOUT_##LAYOUT)                        \
+        return function;
+    KERNELS_SCALAR_GROUPS(CHOOSE)
+    return 0;
 }
 
 static const struct kernel_packed *table_packed(uint32_t format, uint32_t layout)
@@ -21,10 +26,13 @@ static const struct kernel_packed *table_packed(uint32_t format, uint32_t layout
     return layout == IMAGE_LAYOUT_SWAR ? swar_packed(format) : 0;
 }
 
-static kernel_linear_f32 table_linear_f32(uint32_t format, uint32_t layout)
+static kernel_linear_f32 *table_linear_f32(uint32_t format)
 {
-    (void)layout;
-    return format == IMAGE_FORMAT_F32 ? scalar_linear_f32 : scalar_linear_bf16;
+#define CHOOSE_FLOAT(FORMAT, function)                                                             \
+    if (format == IMAGE_FORMAT_##FORMAT)                                                           \
+        return function;
+    KERNELS_SCALAR_FLOATS(CHOOSE_FLOAT)
+    return 0;
 }
 
 const struct kernel_table kernels = {

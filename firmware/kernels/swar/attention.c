@@ -59,8 +59,8 @@ INLINE void dot_columns(const struct pair *p, const struct pair *end, const int8
     struct lanes sums[KERNEL_HEADS][2][2] = {0};
     for (; p != end; p += heads, key += 2 * KERNEL_TILE)
         for (size_t w = 0; w < words; w++) {
-            uint64_t a = kernel_load_u64(key + 8 * w) ^ m->signs;
-            uint64_t b = kernel_load_u64(key + 8 * w + KERNEL_TILE) ^ m->signs;
+            uint64_t a = load_u64(key + 8 * w) ^ m->signs;
+            uint64_t b = load_u64(key + 8 * w + KERNEL_TILE) ^ m->signs;
             for (size_t odd = first; odd <= last; odd++) {
                 uint64_t a4 = a >> 8 * odd & m->bytes, b4 = b >> 8 * odd & m->bytes;
                 for (size_t h = 0; h < heads; h++)

@@ -2,7 +2,6 @@
 
 /* What the linear kernels of layout SWAR share: finding rows, packing input rows piece by piece. */
 
-#include "gen/image_format.h"
 #include "kernels/swar/linear.h"
 
 #define PIECE 2048u /* bytes of packed rows on the stack: at least two groups of a block */
@@ -114,7 +113,9 @@ void swar_linear(swar_run run, uint32_t bytes, const struct kernel_packed *packe
 
 const struct kernel_packed *swar_packed(uint32_t format)
 {
-    return format == IMAGE_FORMAT_Q4    ? &swar_packed_q4
-           : format == IMAGE_FORMAT_Q4M ? &swar_packed_q4m
-                                        : &swar_packed_q8;
+#define CHOOSE(FORMAT, version)                                                                    \
+    if (format == IMAGE_FORMAT_##FORMAT)                                                           \
+        return &version;
+    KERNELS_PACKED(CHOOSE)
+    return 0;
 }

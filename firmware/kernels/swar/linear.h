@@ -6,10 +6,12 @@
 
 #include <stddef.h>
 
+#include "formats/formats.h"
 #include "kernels/load.h"
 #include "kernels/swar/swar.h"
 
-extern const struct kernel_packed swar_packed_q4, swar_packed_q4m, swar_packed_q8;
+#define SWAR_DECLARE(FORMAT, version) extern const struct kernel_packed version;
+KERNELS_PACKED(SWAR_DECLARE)
 
 /* Weight rows of one tile, from some group on. */
 struct swar_rows {

@@ -87,7 +87,7 @@ static void run_q4m(const struct swar_rows *rows, const uint8_t *block, uint32_t
 INLINE void unpack(uint64_t *lanes, const uint8_t *row, uint64_t mask)
 {
     for (uint32_t w = 0; w < 2; w++) {
-        uint64_t v = kernel_load_u64(row + 8 * w);
+        uint64_t v = load_u64(row + 8 * w);
         lanes[4 * w] = v;
         for (uint32_t j = 1; j < 4; j++)
             lanes[4 * w + j] = (v >> (4 * j)) & mask;
@@ -116,8 +116,8 @@ INLINE void row(const uint8_t *values, const uint8_t *scales, const struct packe
 {
     uint64_t weights[8];
     unpack(weights, values, MASK);
-    float s = kernel_load_bf16(scales, 0);
-    float m = minimum ? kernel_load_bf16(scales, KERNEL_TILE) : 0.0f;
+    float s = load_bf16(scales, 0);
+    float m = minimum ? load_bf16(scales, KERNEL_TILE) : 0.0f;
     for (; count; count--, in++, acc += acc_stride)
         *acc = finish(*acc, dot(weights, in->lanes, in->start), s, m, in, minimum);
 }

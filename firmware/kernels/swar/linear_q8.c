@@ -55,7 +55,7 @@ INLINE void pack_single(struct packed *to, const struct kernel_q8a *x, uint32_t 
     KERNEL_UNROLL(1)
     for (uint32_t w = 0; w < 4; w++) {
         /* 128 more in every byte. */
-        uint64_t v = kernel_load_u64(x->values + g * KERNEL_GROUP + 8 * w) ^ 0x8080808080808080ull;
+        uint64_t v = load_u64(x->values + g * KERNEL_GROUP + 8 * w) ^ 0x8080808080808080ull;
         uint64_t *lanes = to->lanes + 3 * w;
         lanes[0] = move_byte(v, 0, 7) | move_byte(v, 3, 4) | move_byte(v, 6, 1);
         lanes[1] = move_byte(v, 1, 7) | move_byte(v, 4, 4) | move_byte(v, 7, 1);
@@ -138,7 +138,7 @@ INLINE int32_t dot(const uint8_t *row, const struct packed *in, int32_t sum)
 {
     uint64_t total = in->start - 128 * (uint64_t)(int64_t)sum;
     for (uint32_t w = 0; w < 4; w++) {
-        uint64_t v = kernel_load_u64(row + 8 * w);
+        uint64_t v = load_u64(row + 8 * w);
         total += multiply_high((v << 8) & MASK_THREE, in->lanes[3 * w]);
         total += multiply_high(v & MASK_THREE, in->lanes[3 * w + 1]);
         total += multiply_high(v & MASK_TWO, in->lanes[3 * w + 2]);
@@ -156,7 +156,7 @@ static void run_single(const struct swar_rows *rows, const uint8_t *block, size_
             int16_t sum;
             __builtin_memcpy(&sum, scales + 2 * (KERNEL_TILE + r), sizeof sum);
             acc[r] = __builtin_fmaf((float)dot(values + ROW_BYTES * r, in, sum),
-                                    in->scale * kernel_load_bf16(scales, r), acc[r]);
+                                    in->scale * load_bf16(scales, r), acc[r]);
         }
     }
 }
@@ -227,7 +227,7 @@ static void add_sums(uint64_t (*sums)[LANES], const uint8_t *w_scales, size_t ro
 {
     float s[KERNEL_TILE];
     for (size_t r = 0; r < rows; r++)
-        s[r] = kernel_load_bf16(w_scales, r);
+        s[r] = load_bf16(w_scales, r);
     uint32_t i = 0;
     for (; count >= LANES; count -= LANES, i++, scales += LANES, acc += LANES * acc_stride)
         add_lanes(sums, i, LANES, s, rows, scales, acc, acc_stride);

@@ -4,20 +4,14 @@
 
 /* Kernels for cores without vectors: several products in one 64-bit multiply.
  *
- * The linear kernels read layout SWAR and multiply with packed rows; those of kernel_linear_q8a
- * pack a few groups at a time for every call. Arguments and results as in kernels/kernels.h.
+ * The linear kernels read layout SWAR and multiply with packed rows: swar_packed_<format>, in files
+ * named by the formats that they read. swar_linear_<format>, of kernel_linear_q8a, packs a few
+ * groups at a time for every call. Arguments and results as in kernels/kernels.h.
  */
 
 #include "kernels/kernels.h"
 
-void swar_linear_q4(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
-                    uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
-void swar_linear_q4m(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
-                     uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
-void swar_linear_q8(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
-                    uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
-
-/* The version for packed rows. */
+/* The version for packed rows; NULL where there is none. */
 const struct kernel_packed *swar_packed(uint32_t format);
 
 /* out[h][j] = q[h] . key j for h in [0, heads) and j in [0, count), and some j beyond, up to 64;

@@ -2,7 +2,9 @@
 #include "kernels/test/cases.h"
 
 #include "common/math.h"
+#include "formats/formats.h"
 #include "gen/image_format.h"
+#include "gen/test_records.h"
 #include "kernels/load.h"
 
 #define MAX_GROUPS   18u
@@ -29,6 +31,17 @@ static struct {
     int8_t page[KERNEL_TILE * MAX_HEAD_DIM];
     float page_f32[KERNEL_TILE * MAX_HEAD_DIM];
 } data __attribute__((aligned(64)));
+
+/* Weights of one format and layout: TEST_BLOCKS blocks of 64 rows and 32 columns of each kind. */
+struct packed_weights {
+    const char *name;
+    uint32_t format, layout;
+    const uint32_t *blocks;
+};
+
+#define PACKED(name, FORMAT, LAYOUT, blocks)                                                       \
+    {#name, IMAGE_FORMAT_##FORMAT, IMAGE_LAYOUT_##LAYOUT, blocks},
+static const struct packed_weights packed_weights[] = {TEST_RECORDS(PACKED)};
 
 static const struct test_port *port;
 static uint64_t seed;
@@ -109,57 +122,6 @@ static int32_t pick(enum values kind, int32_t limit)
     return (int32_t)(next() % (uint32_t)(2 * limit + 1)) - limit;
 }
 
-static uint16_t pick_bf16(enum values kind)
-{
-    int tiny = kind == TINY || (kind == MIXED && next() % 4 == 0);
-    float f = next_float() * (tiny ? 0x1p-128f : 1.0f);
-    return (uint16_t)(math_to_bits(f) >> 16);
-}
-
-static void put_u16(uint8_t *p, uint16_t v)
-{
-    p[0] = (uint8_t)v;
-    p[1] = (uint8_t)(v >> 8);
-}
-
-/* One quantized value into a zeroed record; n is w + 8 for 4 bits. */
-static void put_value(uint8_t *record, uint32_t bits, uint32_t layout, uint32_t r, uint32_t k,
-                      int32_t w)
-{
-    int rvv = layout == IMAGE_LAYOUT_RVV;
-    uint32_t n = (uint32_t)(w + 8);
-    if (bits == 4 && rvv)
-        record[k / 2 * KERNEL_TILE + r] |= (uint8_t)(n << (4 * (k % 2)));
-    else if (bits == 4)
-        record[16 * r + k / 16 * 8 + k % 4 * 2 + k / 8 % 2] |= (uint8_t)(n << (k / 4 % 2 * 4));
-    else if (rvv)
-        record[k * KERNEL_TILE + r] = (uint8_t)w;
-    else
-        record[r * KERNEL_GROUP + k] = (uint8_t)(w + 128);
-}
-
-static void fill_record(uint8_t *record, uint32_t format, uint32_t layout, enum values kind)
-{
-    uint32_t bits = format == IMAGE_FORMAT_Q8 ? 8 : 4;
-    uint8_t *scales = record + KERNEL_TILE * KERNEL_GROUP * bits / 8;
-    __builtin_memset(record, 0, KERNEL_TILE * KERNEL_GROUP * bits / 8);
-    for (uint32_t r = 0; r < KERNEL_TILE; r++) {
-        int32_t sum = 0;
-        for (uint32_t k = 0; k < KERNEL_GROUP; k++) {
-            int32_t w = pick(kind, bits == 8 ? 127 : 8);
-            w = bits == 4 && w == 8 ? 7 : w;
-            put_value(record, bits, layout, r, k, w);
-            sum += w;
-        }
-        put_u16(scales + 2 * r, pick_bf16(kind));
-        uint16_t second = pick_bf16(kind);
-        if (format == IMAGE_FORMAT_Q4M)
-            put_u16(scales + 2 * (KERNEL_TILE + r), second);
-        else if (bits == 8 && layout == IMAGE_LAYOUT_SWAR)
-            put_u16(scales + 2 * (KERNEL_TILE + r), (uint16_t)(int16_t)sum);
-    }
-}
-
 static void fill_activations(uint32_t groups, enum values kind)
 {
     for (uint32_t t = 0; t < MAX_COUNT; t++)
@@ -187,28 +149,19 @@ static const struct shape shapes[] = {
     {18, 3, 0, 64}, {18, 8, 0, 64}, {5, 9, 0, 16},  {2, 7, 16, 64},
 };
 
-static struct kernel_weight make_weight(uint32_t format, uint32_t layout, uint32_t groups,
+/* `groups` times 32 columns of one tile: blocks of this kind by turns, as the host packed them. */
+static struct kernel_weight make_weight(const struct packed_weights *p, uint32_t groups,
                                         enum values kind)
 {
-    int is_float = format == IMAGE_FORMAT_F32 || format == IMAGE_FORMAT_BF16;
-    uint32_t values = KERNEL_TILE * (format == IMAGE_FORMAT_F32    ? 4
-                                     : format == IMAGE_FORMAT_BF16 ? 2
-                                     : format == IMAGE_FORMAT_Q8   ? KERNEL_GROUP
-                                                                   : KERNEL_GROUP / 2);
-    int second =
-        format == IMAGE_FORMAT_Q4M || (format == IMAGE_FORMAT_Q8 && layout == IMAGE_LAYOUT_SWAR);
-    uint32_t record = is_float ? values : values + (second ? 4 : 2) * KERNEL_TILE;
-    struct kernel_weight w = {data.weight,           format, layout, KERNEL_TILE,
-                              groups * KERNEL_GROUP, record, 0};
-    w.tile_stride = (uint64_t)record * (is_float ? w.cols : groups);
-    for (uint32_t g = 0; !is_float && g < groups; g++)
-        fill_record(data.weight + g * record, format, layout, kind);
-    for (uint32_t i = 0; is_float && i < KERNEL_TILE * w.cols; i++) {
-        uint32_t bits = math_to_bits(next_float() * (kind == TINY ? 0x1p-128f : 1.0f));
-        put_u16(data.weight + (format == IMAGE_FORMAT_F32 ? 4 * i : 2 * i),
-                (uint16_t)(format == IMAGE_FORMAT_F32 ? bits : bits >> 16));
-        if (format == IMAGE_FORMAT_F32)
-            put_u16(data.weight + 4 * i + 2, (uint16_t)(bits >> 16));
+    const struct format_record *record = format_find(p->format, p->layout);
+    uint32_t block = KERNEL_GROUP / record->columns * record->bytes;
+    struct kernel_weight w = {data.weight,           p->format,     p->layout, KERNEL_TILE,
+                              groups * KERNEL_GROUP, record->bytes, 0};
+    w.tile_stride = (uint64_t)block * groups;
+    for (uint32_t g = 0; g < groups; g++) {
+        const uint8_t *from =
+            (const uint8_t *)p->blocks + (kind * TEST_BLOCKS + g % TEST_BLOCKS) * block;
+        __builtin_memcpy(data.weight + g * block, from, block);
     }
     return w;
 }
@@ -243,24 +196,22 @@ static uint64_t call_linear_q8a(const struct kernel_weight *w, const struct shap
 static uint64_t call_linear(const struct kernel_weight *w, const struct shape *s)
 {
     const float *x[MAX_COUNT];
-    if (w->format != IMAGE_FORMAT_F32 && w->format != IMAGE_FORMAT_BF16)
+    if (format_find(w->format, w->layout)->activations == IMAGE_FORMAT_Q8A)
         return call_linear_q8a(w, s);
     for (uint32_t t = 0; t < MAX_COUNT; t++)
         x[t] = data.floats[t];
     uint64_t before = port->instret();
-    kernels.linear_f32(w->format, w->layout)(w, x, s->count, s->row0, s->row1, data.acc[0],
-                                             KERNEL_TILE);
+    kernels.linear_f32(w->format)(w, x, s->count, s->row0, s->row1, data.acc[0], KERNEL_TILE);
     return port->instret() - before;
 }
 
-static void test_shape(const char *name, uint32_t format, uint32_t layout, const struct shape *s,
-                       enum values kind)
+static void test_shape(const struct packed_weights *p, const struct shape *s, enum values kind)
 {
     fill_activations(s->groups, kind);
-    struct kernel_weight w = make_weight(format, layout, s->groups, kind);
+    struct kernel_weight w = make_weight(p, s->groups, kind);
     __builtin_memset(data.acc, 0, sizeof data.acc);
     uint64_t instructions = call_linear(&w, s);
-    line_word(name);
+    line_word(p->name);
     line_word(value_names[kind]);
     line_number(s->groups * KERNEL_GROUP, 10);
     line_number(s->count, 10);
@@ -268,19 +219,19 @@ static void test_shape(const char *name, uint32_t format, uint32_t layout, const
     line_end(checksum(data.acc, sizeof data.acc), instructions);
 }
 
-static void test_linear(const char *name, uint32_t format, uint32_t layout)
+static void test_linear(const struct packed_weights *p)
 {
     for (uint32_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (uint32_t kind = 0; kind < (shapes[i].groups < 4 ? MIXED : 1); kind++) {
             seed = 88172645463325252ull + 64 * i + kind;
-            test_shape(name, format, layout, &shapes[i], kind);
+            test_shape(p, &shapes[i], kind);
         }
     for (uint32_t i = 0; i < RANDOM_SHAPES; i++) {
         seed = 362436069362436069ull + i;
         uint32_t units = KERNEL_TILE / 16, first = next() % units;
         uint32_t last = first + 1 + next() % (units - first);
         struct shape s = {1 + next() % 6, 1 + next() % MAX_COUNT, 16 * first, 16 * last};
-        test_shape(name, format, layout, &s, MIXED);
+        test_shape(p, &s, MIXED);
     }
 }
 
@@ -455,14 +406,8 @@ static void test_functions(float low, float step, uint32_t n)
 void test_run(const struct test_port *to)
 {
     port = to;
-    test_linear("q4_rvv", IMAGE_FORMAT_Q4, IMAGE_LAYOUT_RVV);
-    test_linear("q4_swar", IMAGE_FORMAT_Q4, IMAGE_LAYOUT_SWAR);
-    test_linear("q4m_rvv", IMAGE_FORMAT_Q4M, IMAGE_LAYOUT_RVV);
-    test_linear("q4m_swar", IMAGE_FORMAT_Q4M, IMAGE_LAYOUT_SWAR);
-    test_linear("q8_rvv", IMAGE_FORMAT_Q8, IMAGE_LAYOUT_RVV);
-    test_linear("q8_swar", IMAGE_FORMAT_Q8, IMAGE_LAYOUT_SWAR);
-    test_linear("f32", IMAGE_FORMAT_F32, IMAGE_LAYOUT_RVV);
-    test_linear("bf16", IMAGE_FORMAT_BF16, IMAGE_LAYOUT_RVV);
+    for (uint32_t i = 0; i < sizeof packed_weights / sizeof *packed_weights; i++)
+        test_linear(&packed_weights[i]);
     static const uint32_t sizes[] = {1, 31, 32, 33, 100, 576};
     for (uint32_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         for (uint32_t kind = 0; kind < VALUES; kind++)
