@@ -4,9 +4,10 @@
 
 /* What the firmware needs of the machine below it: one struct of operations and facts.
  *
- * There are three ports: bare metal (port/bare.c), Linux (port/hosted.c), and the same file for
- * this machine ("native"). The port owns main(), fills one `struct port`, starts the harts and
- * calls device_run() on the first one. Engine, ops and link see nothing but this struct.
+ * There are two ports: bare metal (port/bare.c), and a process of Linux or of this machine
+ * ("native", port/hosted.c). The port owns main(), fills one `struct port`, starts the harts and
+ * calls device_run() on the first one. Engine, ops and link see nothing but this struct. Each
+ * engine is given one, so a program that has several engines may have several ports.
  */
 
 #include <stddef.h>
