@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from host.image.bpe import Unsupported, bpe_section, find_roles, why_no_terminal
 from host.image.inspect import summary
 from host.image.reader import Image
 from host.model import load_source
-from host.schema.image import Bpe, BpeFlag, SectionId
+from host.schema.image import BPE_BYTES, NO_TENSOR, Bpe, BpeFlag, BpeMerge, SectionId
 from host.terminal import printable
 from host.tokens.chat_template import ChatFormatter
 from tests.support.device_tokenizer import Device, Text, image_source
@@ -288,6 +289,52 @@ def test_every_number_of_the_head_is_checked(native: Native, editor: ImageEditor
         Device(native, image).encode("any text 123")
         return
     assert refusal(native, image) == 13
+
+
+class Tables:
+    """Where the tables of a BPE section lie."""
+
+    def __init__(self, editor: ImageEditor) -> None:
+        self.head, _ = editor.sections[SectionId.BPE]
+        head = Bpe.parse(bytes(editor.data[self.head :]))
+        self.vocab, self.text_bytes = int(head.vocab), int(head.text_bytes)
+        self.bytes = self.head + Bpe.sizeof()
+        self.offsets = self.bytes + 4 * BPE_BYTES
+        self.merges = self.offsets + 4 * (self.vocab + 1)
+        self.sorted = self.merges + head.merge_count * BpeMerge.sizeof()
+        self.added = self.sorted + 4 * head.sorted_count
+
+
+def word(value: int) -> bytes:
+    return value.to_bytes(4, "little")
+
+
+def twice(editor: ImageEditor, at: int, size: int) -> tuple[int, bytes]:
+    """The first record of a table again as its second."""
+    return at + size, bytes(editor.data[at : at + size])
+
+
+WRONG: dict[str, Callable[[ImageEditor, Tables], tuple[int, bytes]]] = {
+    "a byte behind the vocabulary": lambda _, t: (t.bytes, word(t.vocab)),
+    "a text before the texts": lambda _, t: (t.offsets, word(1)),
+    "texts that end too early": lambda _, t: (t.offsets + 4 * t.vocab, word(t.text_bytes - 1)),
+    "texts that end too late": lambda _, t: (t.offsets + 4 * t.vocab, word(t.text_bytes + 1)),
+    "a left half behind the vocabulary": lambda _, t: (t.sorted - 16, word(t.vocab)),
+    "a right half behind the vocabulary": lambda _, t: (t.sorted - 12, word(t.vocab)),
+    "a merge without a rank": lambda _, t: (t.merges + 8, word(NO_TENSOR)),
+    "a merge to behind the vocabulary": lambda _, t: (t.merges + 12, word(t.vocab)),
+    "a pair twice": lambda editor, t: twice(editor, t.merges, BpeMerge.sizeof()),
+    "a sorted id behind the vocabulary": lambda _, t: (t.added - 4, word(t.vocab)),
+    "a sorted text twice": lambda editor, t: twice(editor, t.sorted, 4),
+    "an added id behind the vocabulary": lambda _, t: (t.added, word(t.vocab)),
+    "a flag that nobody knows": lambda _, t: (t.added + 4, word(2)),
+    "an end behind the vocabulary": lambda _, t: (t.bytes - 4, word(t.vocab)),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_every_table_is_checked(native: Native, editor: ImageEditor, what: str) -> None:
+    assert refusal(native, edited(editor, *WRONG[what](editor, Tables(editor)))) == 13
 
 
 def test_tables_of_any_bytes_are_refused_or_harmless(native: Native, editor: ImageEditor) -> None:
