@@ -14,7 +14,7 @@ from host.files.recipe import cache_folder, find_recipe
 from host.image.reader import identity, whole_identity
 from host.packing.pack import SUFFIX, PackRequest, tool_version
 from host.packing.shown import pack_image
-from host.schema.image import MAGIC
+from host.schema.image import MAGIC, VERSION_MAJOR, VERSION_MINOR
 from host.targets import parse_spec
 from host.words import file_name
 
@@ -36,7 +36,8 @@ def resolve_image(name: str, target: str, board: str | None = None) -> Path:
     family = (
         {"rvv": "rvv", "scalar": "swar"}[spec.kernels] if spec.kernels not in ("", load_board(board).kernels) else None
     )
-    key = hashlib.sha256(f"{tool_version()} {_fingerprint(name)} {board} {family}".encode())
+    made_by = f"{tool_version()}, image format {VERSION_MAJOR}.{VERSION_MINOR}"
+    key = hashlib.sha256(f"{made_by} {_fingerprint(name)} {board} {family}".encode())
     out = cache_folder() / "images" / f"{file_name(path.stem)}.{board}.{key.hexdigest()[:12]}{SUFFIX}"
     if not is_kept(out, remembered(out)[0], whole_identity):
         private_folder(out.parent)

@@ -138,7 +138,7 @@ def test_help_shows_all_that_was_written(host: HostCommand, monkeypatch: pytest.
         assert " ." not in out, out
 
 
-def test_what_was_packed_is_used_until_a_file_of_the_model_changes(
+def test_what_was_packed_is_used_until_the_model_or_the_image_format_changes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Also where a file in a folder is written again, which leaves the folder's own time alone."""
@@ -155,6 +155,8 @@ def test_what_was_packed_is_used_until_a_file_of_the_model_changes(
     recipe = resolve.resolve_image("smollm2-135m-instruct", "native")
     monkeypatch.chdir(tmp_path)
     assert resolve.resolve_image("smollm2-135m-instruct", "native") == recipe
+    monkeypatch.setattr(resolve, "VERSION_MAJOR", resolve.VERSION_MAJOR + 1)
+    assert resolve.resolve_image("smollm2-135m-instruct", "native") != recipe
 
 
 def test_another_image_on_the_device_is_refused(host: HostCommand, serve: Serve, image: Path) -> None:
