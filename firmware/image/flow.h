@@ -26,9 +26,9 @@ struct flow_extent {
     uint32_t in_place; /* of a read: the op may write over exactly these rows */
 };
 
-/* Buffers that hold values at one time, dead ones that nothing has overwritten included. Programs
- * of the packer have up to 20; one beyond the limit is refused with E_IMAGE_LIMIT. */
-#define FLOW_VALUES 128u
+/* Pieces that hold values at one time, dead ones that nothing has overwritten included. Programs of
+ * the packer have up to 6; one beyond the limit is refused with E_IMAGE_LIMIT. */
+#define FLOW_VALUES 64u
 
 /* What the arena holds where the program has come to: pieces that do not meet. */
 struct flow {

@@ -15,7 +15,7 @@ from host.ir.graph import Node
 from host.ir.lowering import Fields
 from host.ir.program import OpEntry, Program, Traffic
 from host.schema.fields import TENSOR, kinds
-from host.schema.image import NO_TENSOR, OP_BYTES, Domain, OpHead
+from host.schema.image import NO_TENSOR, OP_BYTES, Domain, OpHead, Space
 
 Cost = Callable[[Program, OpEntry, int, int], Traffic]
 """What an op reads and multiplies in a step of so many rows (of its domain, at least one) from a position on."""
@@ -63,6 +63,9 @@ class Op:
         fields: dict[str, Any] = plain(self.fields.parse(data[OpHead.sizeof() :]))
         if any(data[OpHead.sizeof() + self.fields.sizeof() :]):
             raise ValueError(f"{self.name} has fields that are not known here")
+        for name, field in fields.items():
+            if isinstance(field, dict) and field["space"] == Space.NONE and any(field.values()):
+                raise ValueError(f"operand {name} of {self.name} is nowhere, and has a place")
         return fields | {name: kind(fields[name]) for name, kind in self.enums.items()}
 
     def traffic(self, program: Program, entry: OpEntry, rows: int, start: int) -> Traffic:

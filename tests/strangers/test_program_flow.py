@@ -18,8 +18,9 @@ import pytest
 
 from host.compiler.compile import Options
 from host.compiler.passes import PASSES
-from host.errors import BY_NUMBER, DeviceFailure
+from host.errors import BY_NUMBER, DeviceFailure, ImageError
 from host.files.source import Source
+from host.image.reader import Image
 from host.ops import OpId
 from host.schema.formats.bf16 import BF16
 from host.schema.formats.f32 import F32
@@ -225,3 +226,34 @@ def test_the_longest_program_is_checked_in_bounded_time(native: Native, floats: 
         native.load(image, ARENA)
     assert BY_NUMBER[failure.value.number].name == "IMAGE_PLAN"  # at the end: nothing wrote logits
     assert time.process_time() - began < 1.5
+
+
+def test_a_program_holds_so_many_values_at_once(native: Native, floats: bytes) -> None:
+    """As many as FLOW_VALUES, in an arena that has room for more."""
+    draft, editor = take_apart(floats), ImageEditor(floats)
+    end, dst = editor.read_plan().arena_bytes, place(editor, OpId.EMBED, "dst")
+    ops = []
+    for i in range(65):
+        editor.op(OpId.EMBED, dst={"offset": end // 64 + 16 * dst["stride"] * i})
+        ops.append(bytes(editor.data[editor.op_offset(editor.find(OpId.EMBED)) :][:OP_BYTES]))
+    set_plan(draft, arena_bytes=end + 65 * 16 * 64 * dst["stride"])
+    for count, error in ((64, "IMAGE_PLAN"), (65, "IMAGE_LIMIT")):
+        set_program(draft, b"".join(ops[:count]))
+        with pytest.raises(DeviceFailure) as failure:
+            native.load(draft.seal(random.Random(0)), ARENA)
+        assert BY_NUMBER[failure.value.number].name == error
+
+
+def test_an_operand_that_is_not_there_has_no_place(native: Native, fused: bytes, tmp_path: Path) -> None:
+    """Host and device refuse what a later version may mean by it."""
+    editor = ImageEditor(fused)
+    nowhere = [i for i, op in enumerate(editor.op_ids()) if op == OpId.LINEAR and not editor.read_op(i).residual.space]
+    first = sum(op == OpId.LINEAR for op in editor.op_ids()[: nowhere[0]])
+    image = editor.op(OpId.LINEAR, first, residual={"offset": 1}).sealed()
+    with pytest.raises(DeviceFailure) as failure:
+        native.load(image, ARENA)
+    assert BY_NUMBER[failure.value.number].name == "IMAGE_OP"
+    path = tmp_path / "image.hsp"
+    path.write_bytes(image)
+    with pytest.raises(ImageError, match="residual"):
+        Image(path)
