@@ -18,12 +18,12 @@ from tests.support.fake_device import FakeDevice
 
 TICK_SECONDS = 0.01
 TURN_SECONDS = 0.001
-"""In which the other thread gets the lock."""
+"""Seconds of sleep in which the other thread gets the lock."""
 GIVE_SECONDS = 5.0
 
 
 class Cable:
-    """Between a path and a device, plugged in. What the device says while it is not is lost.
+    """Between a path and a device, plugged in. What the device says while the cable is out is lost.
 
     cut_at: token that is lost by unplugging it, once; at_once: then it is plugged in again, as another terminal.
     """
@@ -43,7 +43,7 @@ class Cable:
         self._pump.start()
 
     def plug(self, power_cycle: bool = False) -> None:
-        """Plug it in; a device that it gave its power has started anew."""
+        """Plug the cable in. ``power_cycle``: the cable is the device's power, so the device starts anew."""
         with self._lock:
             if power_cycle:
                 self.device.restart()
@@ -54,7 +54,7 @@ class Cable:
             os.set_blocking(self._master, False)
 
     def unplug(self) -> None:
-        """Pull it out."""
+        """Pull the cable out."""
         with self._lock:
             self.path.unlink()
             os.close(self._master)
@@ -62,7 +62,7 @@ class Cable:
             self.cuts += 1
 
     def close(self) -> None:
-        """End all."""
+        """End the thread, the cable and the device."""
         self._ended.set()
         self._pump.join()
         if self._master >= 0:

@@ -62,7 +62,7 @@ PATIENCE = 20.0
 RECIPE = "smollm2-135m-instruct"
 SOURCES = {"llama": tiny_llama, "gpt2": tiny_gpt2}
 Script = tuple[tuple[int, int, bool], ...]
-"""Of (session, tokens to append, or to roll back where negative, whether their logits are asked for)."""
+"""Steps of (session, tokens to append or, where negative, to roll back, whether their logits are asked for)."""
 
 
 def chat(first: int) -> Script:
@@ -321,7 +321,7 @@ def chosen(parts: Iterable[str]) -> list[str]:
 
 
 def read_digests() -> dict[str, str]:
-    """The digests as they shall be, by case. A twin that is not in the file, that of a new pass, has its twin's."""
+    """The digests as they shall be, by case. A case that is not in the file has the digest of its twin, if any."""
     written = dict(json.loads(FILE.read_text()))
     twins = {name: written[case.twin] for name, case in CASES.items() if case.twin in written}
     return twins | written
@@ -334,5 +334,5 @@ def unwritten_formats(known: Mapping[str, str]) -> set[str]:
 
 
 def write_digests(digests: Mapping[str, str]) -> None:
-    """Write the file: one line a case, in the cases' order; those that are no more are left out."""
+    """Write the file: one line a case, in the cases' order. Cases that are gone are left out."""
     FILE.write_text(json.dumps({name: digests[name] for name in CASES if name in digests}, indent=1) + "\n")

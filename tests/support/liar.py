@@ -19,7 +19,7 @@ from tests.support.link import MODEL, hello_payload
 Said = list[tuple[Type, bytes]]
 """Types and payloads."""
 READ_SECONDS = 0.02
-"""Of the line's clock, that each look takes."""
+"""Seconds of the line's clock that each look takes."""
 
 
 def message(kind: Type, records: bytes = b"", **values: Any) -> bytes:
@@ -89,7 +89,7 @@ class Liar:
         pass
 
     def say(self, said: Said) -> None:
-        """Numbered, but for what is not."""
+        """Say these messages, each with a sequence number unless its type has none."""
         for kind, payload in said:
             self.sent += 1
             assert self.sent < self.most, "the host believes it for ever"
@@ -99,7 +99,7 @@ class Liar:
             self.seq = (self.seq + (not flags)) & 0xFFFF
 
     def restart(self) -> Said:
-        """What it says when it has restarted: to nobody."""
+        """What the device says when it has restarted: an announcement to nobody."""
         self.epoch = 0
         self.lengths.clear()
         return [(Type.HELLO_REPLY, message(Type.HELLO_REPLY))] * 2

@@ -66,7 +66,7 @@ def ask(client: Client, payload: bytes, kind: int, **header: int) -> None:
 
 
 def read_exactly(target: Target, count: int) -> bytes:
-    """Bytes of a target, with a minute or two for them to come."""
+    """Bytes of a target; they have a minute or two to come."""
     got, end = b"", time.monotonic() + 120
     while len(got) < count and time.monotonic() < end:
         got += target.read(0.5)
@@ -129,7 +129,7 @@ def hello_payload(hello: Any, version: int = VERSION_MAX, **values: Any) -> byte
 
 
 def hello_reply(version: int) -> Callable[[bytes], bytes]:
-    """Of a device that speaks this version."""
+    """The answers of a device that speaks this version."""
 
     def answer(data: bytes) -> bytes:
         frame = Decoder().feed(data)[0]
@@ -143,7 +143,7 @@ def hello_reply(version: int) -> Callable[[bytes], bytes]:
 
 
 def acknowledge(data: bytes) -> bytes:
-    """Of a device that takes whatever is asked and does nothing."""
+    """The answer of a device that takes every request and does nothing."""
     asked = [item for item in Decoder().feed(data) if isinstance(item, Frame)]
     heads = [(frame.epoch, frame.seq + 1) for frame in asked if not frame.flags & FrameFlag.UNNUMBERED]
     return b"".join(encode(Frame(Type.ACK, epoch=epoch, ack=ack, flags=FrameFlag.UNNUMBERED)) for epoch, ack in heads)

@@ -23,13 +23,13 @@ from tests.support.native import COUNTER, Port, build_library, make_harts
 
 ARENA_BYTES = 16 << 20
 STEP_SECONDS = 0.002
-"""Between two looks of device and host at each other."""
+"""Seconds between two looks of device and host at each other."""
 LEAST_SECONDS = 1e-6
-"""That reading takes, or a host that only looks would stop the time."""
+"""Seconds that a read takes: without them a host that only looks would stop the time."""
 OP_SECONDS = 20e-6
-"""What the device takes for an op, between two looks at its line."""
+"""Seconds that the device takes for an op, between two looks at its line."""
 IDLE_SECONDS = 0.05
-"""The same while the device idles and nothing is under way: its timers are as coarse."""
+"""Seconds between two looks while the device idles and nothing is under way; the device's timers are as coarse."""
 HEAD = struct.Struct("<d?I")
 """To the device: time to run to; from it: its time, whether it idles; then the number of bytes that follow."""
 
@@ -202,7 +202,7 @@ class LockstepLine:
 
     @property
     def faults(self) -> Counter[Kind]:
-        """Those since they were set."""
+        """The faults since they were set."""
         return self.to_device.counts + self.to_host.counts
 
     @property
@@ -222,7 +222,7 @@ class LockstepLine:
         if self._pid == 0:
             try:
                 ours.close()
-                # What the parent meant to flush is not the child's.
+                # The child must not flush what the parent has written.
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
                 _Child(theirs, self._baud, self._op_seconds).run(self._library, self._image, self._area, self._slot)
             finally:

@@ -252,7 +252,7 @@ class Native:
         self.port.memory.arena_size = size
 
     def _needed(self) -> int:
-        """What the engine says is missing of an arena of nothing; 64 where it stops before."""
+        """Bytes of arena that the engine asks for when it gets none; 64 where loading fails before it asks."""
         self._place_arena(64)
         self.port.memory.arena_size = 0
         try:

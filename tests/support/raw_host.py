@@ -101,7 +101,7 @@ class RawHost:
         return found
 
     def silent(self, seconds: float) -> None:
-        """Time passes; what waited to be acknowledged is."""
+        """Acknowledge all that has come, then let time pass."""
         ack = Frame(Type.ACK, epoch=self.epoch, ack=self.awaited, credit=60000, flags=FrameFlag.UNNUMBERED)
         self.line.write(encode(ack))
         end = self.line.now() + seconds
@@ -122,7 +122,7 @@ def names(head: Struct) -> dict[str, int]:
 
 
 def fields(head: Struct, **values: object) -> dict[str, object]:
-    """All of them, 0 but where told."""
+    """All fields of a structure: 0, or as ``values`` say."""
     return {name: values.get(name, 0 if size == 1 else [0] * size) for name, size in names(head).items()}
 
 
