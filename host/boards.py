@@ -195,8 +195,8 @@ class Board:
         """Bytes there are for a model image; None where an image is mapped from a file and only the machine limits."""
         return self.memory.dram.end - self.memory.image if self.memory else None
 
-    def layout_family(self, kernels: str = "") -> str:
-        """Family of weight layouts that suits the kernels: ``rvv`` or ``swar``.
+    def layout(self, kernels: str = "") -> str:
+        """The weights' layout that suits the kernels: ``rvv`` or ``swar``.
 
         This machine has vectors too: the compiler makes them from the scalar kernels for ``rvv``.
         """

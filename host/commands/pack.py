@@ -66,7 +66,7 @@ def register(app: typer.Typer) -> None:
             ),
         ] = "stop",
         sinks: Annotated[int, typer.Option(help="Positions that stay when the context slides.")] = 0,
-        family: Annotated[
+        layout: Annotated[
             str | None,
             typer.Option(help="Weight layout: rvv or swar (the board's).", autocompletion=one_of("rvv", "swar")),
         ] = None,
@@ -92,7 +92,7 @@ def register(app: typer.Typer) -> None:
             kv=kv,
             context=context,
             sessions=sessions,
-            family=family,
+            layout=layout,
             rows=rows,
             overflow=overflow,
             sinks=sinks,

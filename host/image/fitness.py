@@ -15,26 +15,26 @@ from host.image.inspect import size_text
 from host.image.reader import Image
 from host.words import shown
 
-FAMILIES = ("rvv", "swar")
+LAYOUTS = ("rvv", "swar")
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What an image says of where it belongs. board and family are empty where it does not say."""
+    """What an image says of where it belongs. board and layout are empty where it does not say."""
 
     board: str
-    family: str
+    layout: str
     arena: int
     bytes: int
 
 
 def image_facts(image: Image) -> Facts:
     """From its manifest, which its hashes cover, and its plan."""
-    board, family = (image.manifest.get(key) for key in ("board", "family"))
+    board, layout = (image.manifest.get(key) for key in ("board", "layout"))
     plan = image.plan
     return Facts(
         shown(board, 60) if isinstance(board, str) else "",
-        family if isinstance(family, str) and family in FAMILIES else "",
+        layout if isinstance(layout, str) and layout in LAYOUTS else "",
         int(plan["arena_bytes"]) + int(plan["runtime_bytes"]),
         image.path.stat().st_size,
     )
@@ -45,17 +45,17 @@ def check_board(image: Image, board: Board, kernels: str = "") -> None:
 
     Raises ImageError for another board's image or layout, FitError where it takes more memory than there is.
     """
-    facts, family = image_facts(image), board.layout_family(kernels)
+    facts, layout = image_facts(image), board.layout(kernels)
     way = f"pack it for this one: host pack MODEL --board {board.name}"
     if facts.board and facts.board != board.name:
         raise ImageError(
             f"{image.path} was packed for board {facts.board}, not for {board.name}; {way}; or name {facts.board} "
             "as the board, if it is one"
         )
-    if facts.family and facts.family != family:
+    if facts.layout and facts.layout != layout:
         raise ImageError(
-            f"{image.path} has its weights in the order of {facts.family} kernels, {board.name} runs "
-            f"{kernels or board.kernels} ones, which want {family}; {way} --family {family}"
+            f"{image.path} has its weights in the order of {facts.layout} kernels, {board.name} runs "
+            f"{kernels or board.kernels} ones, which want {layout}; {way} --layout {layout}"
         )
     check_memory(image, board.name, board.arena_bytes, board.image_limit)
 

@@ -112,8 +112,8 @@ def summary(image: Image, speed: str | None = None, signature: str | None = None
     ``speed``: what its board can do at most. ``signature``: what a key said of it.
     """
     plan, manifest = image.plan, image.manifest
-    said = {key: shown(str(manifest.get(key) or "unknown")) for key in ("name", "architecture", "board", "family")}
-    yield f"{image.path.name}: {said['name']} ({said['architecture']}) for {said['board']}, {said['family']} layout"
+    said = {key: shown(str(manifest.get(key) or "unknown")) for key in ("name", "architecture", "board", "layout")}
+    yield f"{image.path.name}: {said['name']} ({said['architecture']}) for {said['board']}, {said['layout']} layout"
     yield f"  source     {_source(manifest)}"
     yield f"  licence    {shown(str(manifest.get('licence') or 'not stated'))}"
     formats = f"{manifest.get('weights', '?')} ({manifest.get('output_weights', '?')} embedding and output)"

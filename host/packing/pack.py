@@ -51,7 +51,7 @@ class PackRequest:
     kv: str | None = None
     context: int | None = None
     sessions: int | None = None
-    family: str | None = None
+    layout: str | None = None
     rows: int = MAX_ROWS
     logit_rows: int = MAX_LOGIT_ROWS
     overflow: str = "stop"
@@ -101,7 +101,7 @@ class Packing:
             "weights": options.weights.name,
             "output_weights": options.output_format.name,
             "kv": KV_NAMES[options.kv],
-            "family": options.layout.name.lower(),
+            "layout": options.layout.name.lower(),
             "context": compiled.context,
             "sessions": options.sessions,
             "ops": len(compiled.lowered.ops),
@@ -185,7 +185,7 @@ class Packing:
             "weights": options.weights.name,
             "output_weights": options.output_format.name,
             "kv": KV_NAMES[options.kv],
-            "family": options.layout.name.lower(),
+            "layout": options.layout.name.lower(),
             "board": self.board.name,
             "options": {
                 "context": self.compiled.context,
@@ -242,7 +242,7 @@ def _options(request: PackRequest, source: Source, board: Board) -> Options:
     chosen = _choose("--weights", weights, formats())
     kv = request.kv or recipe.get("kv") or ("f32" if chosen is F32 else "int8")
     output = request.output_weights
-    layout: Layout = _choose("--family", request.family or board.layout_family(), LAYOUTS)
+    layout: Layout = _choose("--layout", request.layout or board.layout(), LAYOUTS)
     overflow = {"stop": Overflow.STOP, "slide": Overflow.SLIDE}
     return Options(
         weights=chosen,

@@ -12,6 +12,7 @@ from host.cache import forget, is_kept, private_folder, remember, remembered
 from host.errors import SourceError, UsageError
 from host.files.recipe import cache_folder, find_recipe
 from host.image.reader import identity, whole_identity
+from host.ops import OPS
 from host.packing.pack import SUFFIX, PackRequest, tool_version
 from host.packing.shown import pack_image
 from host.schema.image import MAGIC, VERSION_MAJOR, VERSION_MINOR
@@ -33,16 +34,17 @@ def resolve_image(name: str, target: str, board: str | None = None) -> Path:
     board = board or spec.board
     if not board:
         raise UsageError(f"{name} must be packed first, but {target} does not tell for which board; add --board")
-    family = (
+    layout = (
         {"rvv": "rvv", "scalar": "swar"}[spec.kernels] if spec.kernels not in ("", load_board(board).kernels) else None
     )
-    made_by = f"{tool_version()}, image format {VERSION_MAJOR}.{VERSION_MINOR}"
-    key = hashlib.sha256(f"{made_by} {_fingerprint(name)} {board} {family}".encode())
+    ops = " ".join(f"{op.id}.{op.version}" for op in OPS.values())
+    made_by = f"{tool_version()}, image format {VERSION_MAJOR}.{VERSION_MINOR}, ops {ops}"
+    key = hashlib.sha256(f"{made_by} {_fingerprint(name)} {board} {layout}".encode())
     out = cache_folder() / "images" / f"{file_name(path.stem)}.{board}.{key.hexdigest()[:12]}{SUFFIX}"
     if not is_kept(out, remembered(out)[0], whole_identity):
         private_folder(out.parent)
         forget(out)
-        pack_image(PackRequest(source=name, board=board, family=family), out)
+        pack_image(PackRequest(source=name, board=board, layout=layout), out)
         remember(out, identity(out))
     return out
 

@@ -80,7 +80,7 @@ def plan_lines(packing: Packing) -> list[str]:
     typed = [f"note: {NOT_COMPOSED}"] if tokenizer is not None and may_differ(tokenizer) else []
     return [
         f"{f['name']} for {f['board']}: {f['weights']} weights ({f['output_weights']} embedding and output), "
-        f"{f['kv']} cache, {f['family']} layout",
+        f"{f['kv']} cache, {f['layout']} layout",
         f"  weights              {size_text(f['weight_bytes']):>12}",
         f"  image                {size_text(f['image_bytes']):>12}"
         + (f" of {size_text(limit)}" if limit is not None else ""),

@@ -13,9 +13,9 @@ from host.words import shown
 def device_notes(image: Image, info: DeviceInfo) -> list[str]:
     """What to say of an image on a device that answers: another board's name, a layout that is slow there."""
     facts, name = image_facts(image), shown(info.board, 60)
-    if facts.family and facts.family != device_family(info):
+    if facts.layout and facts.layout != device_layout(info):
         return [
-            f"{image.path.name} has its weights in the order of {facts.family} kernels, {name} runs "
+            f"{image.path.name} has its weights in the order of {facts.layout} kernels, {name} runs "
             f"{shown(info.kernels, 60)}: the answers are the same, but slower; "
             f"host pack MODEL --board {name if info.board in board_names() else 'BOARD'} is for it"
         ]
@@ -30,9 +30,9 @@ def check_device(image: Image, info: DeviceInfo) -> list[str]:
     return device_notes(image, info)
 
 
-def device_family(info: DeviceInfo) -> str:
+def device_layout(info: DeviceInfo) -> str:
     """The layout that suits a device, from its board's file; from its kernels where it has none here."""
     if info.board in board_names():
         board = load_board(info.board)
-        return board.layout_family(info.kernels if info.kernels in board.isa else "")
+        return board.layout(info.kernels if info.kernels in board.isa else "")
     return "rvv" if info.kernels == "rvv" else "swar"

@@ -38,13 +38,13 @@ SLOW = [
 def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """An image in each layout."""
     folder, made = tmp_path_factory.mktemp("smollm2"), {}
-    for family in ("rvv", "swar"):
+    for layout in ("rvv", "swar"):
         try:
-            packing = prepare(PackRequest(source=RECIPE, family=family, context=256))
+            packing = prepare(PackRequest(source=RECIPE, layout=layout, context=256))
         except SourceError as error:
             pytest.skip(f"SmolLM2 cannot be fetched: {error}")
-        made[family] = folder / f"{family}.hsp"
-        packing.write(made[family])
+        made[layout] = folder / f"{layout}.hsp"
+        packing.write(made[layout])
     return made
 
 

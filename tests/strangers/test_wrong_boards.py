@@ -79,10 +79,10 @@ def test_layout_and_memory_are_compared(model: Path) -> None:
     board = load_board("visionfive2")
     check_board(packed(model, "visionfive2"), board)
     with pytest.raises(ImageError, match=r"rvv.* visionfive2 .*scalar"):
-        check_board(packed(model, "visionfive2", family="rvv"), board)
+        check_board(packed(model, "visionfive2", layout="rvv"), board)
     spike = packed(model, "spike")
     check_board(spike, load_board("spike"), "rvv")
-    with pytest.raises(ImageError, match="--family swar"):
+    with pytest.raises(ImageError, match="--layout swar"):
         check_board(spike, load_board("spike"), "scalar")
     native = packed(model, "native")
     small = dataclasses.replace(load_board("native"), hosted=Hosted(Size(4096)))
@@ -104,7 +104,7 @@ def test_an_image_that_does_not_say_is_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize("said", [1, None, ["x"], {"a": 1}])
 def test_a_manifest_may_say_anything(tmp_path: Path, said: object, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny_image(tmp_path / "x.hsp", tiny_llama())
-    monkeypatch.setattr(Image, "manifest", {"board": said, "family": said})
+    monkeypatch.setattr(Image, "manifest", {"board": said, "layout": said})
     check_board(Image(tmp_path / "x.hsp"), load_board("visionfive2"))
 
 

@@ -243,7 +243,7 @@ def write_case(case: Case, layout: Layout, path: Path) -> Path:
         request = PackRequest(
             source=RECIPE,
             weights=case.options.weights.name,
-            family=layout.name.lower(),
+            layout=layout.name.lower(),
             context=case.options.context,
             sessions=case.options.sessions,
         )

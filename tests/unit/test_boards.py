@@ -32,7 +32,7 @@ def test_visionfive2_facts() -> None:
     assert 0 not in board.harts.ids
     assert board.isa == {"scalar": "rv64gc_zba_zbb"}
     assert board.image_limit == (2 << 30) - 0x20000000
-    assert board.layout_family() == "swar"
+    assert board.layout() == "swar"
 
 
 @pytest.mark.parametrize(

@@ -303,10 +303,10 @@ def test_default_weights_follow_the_majority() -> None:
 
 def test_kernels_of_the_board_choose_the_layout(folder: Path) -> None:
     def layout(**request: Any) -> str:
-        return str(prepare(PackRequest(str(folder), **request)).facts()["family"])
+        return str(prepare(PackRequest(str(folder), **request)).facts()["layout"])
 
     assert layout(board="visionfive2") == "swar"
-    assert layout(board="visionfive2", family="rvv") == "rvv"
+    assert layout(board="visionfive2", layout="rvv") == "rvv"
 
 
 def test_what_does_not_fit_is_refused_before_writing(
@@ -331,7 +331,7 @@ def test_what_does_not_fit_is_refused_before_writing(
     [
         ("--weights", "q3", "--weights 'q3' is not known; known are f32, bf16, q8, q4, q4m"),
         ("--kv", "int4", "--kv 'int4' is not known; did you mean int8?"),
-        ("--family", "neon", "--family 'neon'"),
+        ("--layout", "neon", "--layout 'neon'"),
         ("--overflow", "wrap", "--overflow 'wrap'"),
         ("--context", "1024", "--context 1024 is outside this model's 1 to 512"),
         ("--board", "visionfive3", "no board 'visionfive3'"),

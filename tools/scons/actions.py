@@ -62,7 +62,7 @@ def pack(target: list[Any], source: list[Any], env: Any) -> int:
     """Action: the image of a recipe for the variant."""
     options = env["OPTIONS"]
     command = [sys.executable, "-m", "host", "pack", str(source[0]), "-o", str(target[0])]
-    command += ["--board", options.board.name, "--family", options.board.layout_family(options.kernels)]
+    command += ["--board", options.board.name, "--layout", options.board.layout(options.kernels)]
     return subprocess.call(command, cwd=ROOT)
 
 
