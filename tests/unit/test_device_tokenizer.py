@@ -22,7 +22,7 @@ from host.image.bpe import Unsupported, bpe_section, find_roles, why_no_terminal
 from host.image.inspect import summary
 from host.image.reader import Image
 from host.model import load_source
-from host.schema.image import BPE_BYTES, NO_TENSOR, Bpe, BpeFlag, BpeMerge, SectionId
+from host.schema.image import BPE_BYTES, NO_TENSOR, Bpe, BpeFlag, BpeMerge, SectionId, Split
 from host.terminal import printable
 from host.tokens.chat_template import ChatFormatter
 from tests.support.device_tokenizer import Device, Text, image_source
@@ -64,6 +64,23 @@ def test_any_text_gives_the_hosts_tokens(pair: tuple[Device, Library], data: st.
     device, library = pair
     text = data.draw(TEXTS)
     assert device.encode(text) == ids(library, text)
+
+
+SPLITS = {"gpt2": Split.GPT2, "smollm": Split.DIGITS, "llama3": Split.LLAMA3, "qwen2": Split.QWEN2}
+
+
+@pytest.mark.parametrize("kind", SPLITS)
+def test_texts_are_cut_where_the_library_cuts_them(native: Native, kind: str) -> None:
+    """Also where no merge shows the cut."""
+    for text in NASTY:
+        wanted = [text[start:end].encode() for _, (start, end) in trained(kind).pre_tokenizer.pre_tokenize_str(text)]
+        left, found = text.encode(), list[bytes]()
+        while left:
+            size = native.lib.tokenizer_split(int(SPLITS[kind]), left, len(left))
+            assert 0 < size <= len(left)
+            found.append(left[:size])
+            left = left[size:]
+        assert found == wanted, text
 
 
 def test_tokens_are_shown_as_the_host_shows_them(pair: tuple[Device, Library]) -> None:

@@ -208,6 +208,8 @@ TABLES: list[tuple[str, int, Edit]] = [
     ("IMAGE_TENSOR", 1, lambda e: e.tensor(1, format=Format.KV8)),
     ("IMAGE_TENSOR", 1, lambda e: e.tensor(1, format=Q4.id, layout=Layout.PLAIN)),
     ("IMAGE_TENSOR", 0, lambda e: e.tensor(0, rows=0)),
+    ("IMAGE_TENSOR", 0, lambda e: e.tensor(0, rows=0, size=0)),
+    ("IMAGE_TENSOR", 0, lambda e: e.tensor(0, cols=0, size=0)),
     ("IMAGE_LIMIT", 0, lambda e: e.tensor(0, cols=2**32 - 1)),
     ("IMAGE_LIMIT", 0, lambda e: e.tensor(0, rows=2**32 - 1)),
     ("IMAGE_TENSOR", 0, lambda e: e.tensor(0, rows=4000)),

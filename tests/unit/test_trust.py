@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,16 @@ def test_altered_header_is_noticed_by_the_host(folder: Path) -> None:
     path.write_bytes(edited)
     with pytest.raises(ImageError, match="signature"):
         check_signature(Image(path), load_public(folder / "key.pub"))
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_keys_have_their_modes_whatever_the_umask_is(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        public = make_keys(tmp_path / "key")
+    finally:
+        os.umask(before)
+    assert ((tmp_path / "key").stat().st_mode & 0o777, public.stat().st_mode & 0o777) == (0o600, 0o644)
 
 
 def test_keys_are_kept_apart(folder: Path) -> None:
