@@ -114,6 +114,26 @@ def test_boards_that_have_room_are_named_where_nothing_else_helps(
         packing.check_fit()
 
 
+@pytest.mark.parametrize("name", ["image_limit", "arena_bytes"])
+def test_what_fits_exactly_fits(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    packing = prepare(PackRequest(str(folder), board="visionfive2"))
+    needed = packing.image_bytes if name == "image_limit" else packing.needed_bytes
+    monkeypatch.setattr(Board, name, property(lambda _: needed))
+    packing.check_fit()
+    monkeypatch.setattr(Board, name, property(lambda _: needed - 1))
+    with pytest.raises(FitError, match="too little"):
+        packing.check_fit()
+
+
+def test_a_board_may_have_room_for_no_session(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packing = prepare(PackRequest(str(folder), board="visionfive2"))
+    room = packing.compiled.arena_bytes + packing.compiled.runtime(1)
+    monkeypatch.setattr(Board, "arena_bytes", property(lambda _: room))
+    assert packing.max_sessions == 1
+    monkeypatch.setattr(Board, "arena_bytes", property(lambda _: room - 1))
+    assert packing.max_sessions == 0
+
+
 def test_a_command_says_only_what_is_not_default() -> None:
     assert command(PackRequest("m.gguf", "native")) == "host pack m.gguf --board native"
     asked = PackRequest("a b", "k230", weights="q4", output_weights="q8", without=("x", "y"), image_version=2)

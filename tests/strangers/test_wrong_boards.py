@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from host.boards import Hosted, Size, load_board
 from host.cli import create_app
 from host.errors import FitError, ImageError
-from host.image.fitness import check_board
+from host.image.fitness import check_board, check_memory, image_facts
 from host.image.reader import Image
 from host.link.records import DeviceInfo
 from host.packing.pack import PackRequest
@@ -106,6 +106,15 @@ def test_a_manifest_may_say_anything(tmp_path: Path, said: object, monkeypatch: 
     tiny_image(tmp_path / "x.hsp", tiny_llama())
     monkeypatch.setattr(Image, "manifest", {"board": said, "layout": said})
     check_board(Image(tmp_path / "x.hsp"), load_board("visionfive2"))
+
+
+def test_an_image_that_fits_exactly_fits(model: Path) -> None:
+    image = packed(model, "visionfive2")
+    facts = image_facts(image)
+    check_memory(image, "it", facts.arena, facts.bytes)
+    for arena, area in ((facts.arena - 1, facts.bytes), (facts.arena, facts.bytes - 1)):
+        with pytest.raises(FitError, match="1 bytes"):
+            check_memory(image, "it", arena, area)
 
 
 def test_a_running_device_takes_it_with_a_note(model: Path) -> None:
