@@ -9,7 +9,8 @@
 #include "trust/trust.h"
 
 /* Words between bytes, for a program has a tail an op. */
-int image_is_zero(const uint8_t *p, uint64_t from, uint64_t to)
+/* Not copied into its callers, where it would be unrolled each time: speed matters to none. */
+__attribute__((noinline)) int image_is_zero(const uint8_t *p, uint64_t from, uint64_t to)
 {
     uint8_t bits = 0;
 
