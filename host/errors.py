@@ -41,8 +41,8 @@ DEVICE_ERRORS: tuple[DeviceError, ...] = (
         6, "IMAGE_SECTION", "a section is missing, unknown, misaligned or out of range", "pack the image again"
     ),
     DeviceError(7, "IMAGE_PLAN", "the memory plan contradicts itself", "pack the image again"),
-    DeviceError(8, "IMAGE_TENSOR", "a tensor's format, layout, shape, size or place is wrong", "pack the image again"),
-    DeviceError(9, "IMAGE_STATE", "a state's format, shape or page size is wrong", "pack the image again"),
+    DeviceError(8, "IMAGE_TENSOR", "a tensor's shape, size or place is wrong", "pack the image again"),
+    DeviceError(9, "IMAGE_STATE", "a state's shape or page size is wrong", "pack the image again"),
     DeviceError(
         10,
         "IMAGE_OP",

@@ -18,7 +18,8 @@ static int check_limits(const uint8_t *p)
 static int check_known(const uint8_t *p, uint64_t size)
 {
     if (image_plan_output_kind(p) != IMAGE_OUTPUT_KIND_LOGITS || image_plan_output_whole_step(p) ||
-        image_plan_flags(p) || !image_is_zero(p, IMAGE_PLAN_SIZE, size))
+        image_plan_overflow(p) > IMAGE_OVERFLOW_SLIDE || image_plan_flags(p) ||
+        !image_is_zero(p, IMAGE_PLAN_SIZE, size))
         return E_IMAGE_NEW;
     return 0;
 }
@@ -30,8 +31,7 @@ static int check_numbers(const uint8_t *p)
     if (!vocab || !image_plan_context(p) || !image_plan_max_rows(p) ||
         !image_plan_max_logit_rows(p) || !image_plan_sessions(p) || !image_plan_op_count(p))
         return E_IMAGE_PLAN;
-    if (image_plan_overflow(p) > IMAGE_OVERFLOW_SLIDE ||
-        image_plan_sinks(p) > image_plan_context(p))
+    if (image_plan_sinks(p) > image_plan_context(p))
         return E_IMAGE_PLAN;
     if (bos != IMAGE_NO_TENSOR && bos >= vocab)
         return E_IMAGE_PLAN;

@@ -29,7 +29,7 @@ static uint64_t state_pages(const struct image_plan *plan, const struct step_sta
 static int check_state_shape(const struct image_plan *plan, const struct step_state *state)
 {
     if (state->format != IMAGE_FORMAT_F32 && state->format != IMAGE_FORMAT_KV8)
-        return E_IMAGE_STATE;
+        return E_IMAGE_NEW;
     if (!state->kv_heads || !state->head_dim || state->head_dim % 8)
         return E_IMAGE_STATE;
     if (state->head_dim > LIMIT_HEAD_DIM || state->kv_heads > LIMIT_WIDTH / LIMIT_HEAD_DIM)

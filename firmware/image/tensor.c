@@ -44,10 +44,9 @@ static int check_tensor(const struct image *image, uint32_t index)
     uint64_t offset = image_tensor_offset(p), size = image_tensor_size(p);
     struct kernel_weight weight;
 
-    if (!image_is_zero(p, IMAGE_TENSOR_RESERVED_OFFSET, IMAGE_TENSOR_SIZE))
+    if (!image_is_zero(p, IMAGE_TENSOR_RESERVED_OFFSET, IMAGE_TENSOR_SIZE) ||
+        !format_find(image_tensor_format(p), image_tensor_layout(p)))
         return E_IMAGE_NEW;
-    if (!format_find(image_tensor_format(p), image_tensor_layout(p)))
-        return E_IMAGE_TENSOR;
     if (!image_tensor_rows(p) || !image_tensor_cols(p))
         return E_IMAGE_TENSOR;
     /* Tables of positions have as many rows as a context, gated weights two for an output. */

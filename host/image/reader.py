@@ -271,9 +271,7 @@ class Image:
         try:
             return format_of(number)
         except KeyError:
-            raise self._fail(
-                f"{where} has the unknown weight format {number}", "use a newer version of this program"
-            ) from None
+            raise self._newer(f"{where} has the unknown weight format {number}") from None
 
     def _read_tensors(self) -> list[TensorEntry]:
         names = self.section(SectionId.NAMES) if SectionId.NAMES in self.sections else b""
@@ -284,8 +282,9 @@ class Image:
             name = names[t.name_offset : t.name_offset + t.name_size].decode(errors="replace") or f"tensor {index}"
             where = f"tensor {index} ({name})"
             fmt, layout = self._format(t.format, where), self._enum(Layout, t.layout, where)
-            right = layout in fmt.layouts and t.size == fmt.tensor_bytes(layout, t.rows, t.cols)
-            if not right or t.offset + t.size > limit:
+            if layout not in fmt.layouts:
+                raise self._newer(f"{where} has {fmt.name} in layout {layout.name}, which is not known here")
+            if t.size != fmt.tensor_bytes(layout, t.rows, t.cols) or t.offset + t.size > limit:
                 raise self._fail(f"{where} has a wrong size or place")
             found.append(TensorEntry(index, name, fmt, layout, t.rows, t.cols, t.offset, t.size))
         return found

@@ -170,7 +170,7 @@ PLAN: list[tuple[str, Edit]] = [
     ("IMAGE_PLAN", lambda e: e.plan(vocab=0)),
     ("IMAGE_PLAN", lambda e: e.plan(max_rows=0)),
     ("IMAGE_PLAN", lambda e: e.plan(sessions=0)),
-    ("IMAGE_PLAN", lambda e: e.plan(overflow=2)),
+    ("IMAGE_NEW", lambda e: e.plan(overflow=2)),
     ("IMAGE_PLAN", lambda e: e.plan(sinks=301)),
     ("IMAGE_PLAN", lambda e: e.plan(bos=131)),
     ("IMAGE_PLAN", lambda e: e.plan(stop_count=9)),
@@ -203,10 +203,10 @@ def test_plan(native: Native, image: bytes, error: str, edit: Edit) -> None:
 
 
 TABLES: list[tuple[str, int, Edit]] = [
-    ("IMAGE_TENSOR", 1, lambda e: e.tensor(1, format=9)),
-    ("IMAGE_TENSOR", 1, lambda e: e.tensor(1, layout=3)),
-    ("IMAGE_TENSOR", 1, lambda e: e.tensor(1, format=Format.KV8)),
-    ("IMAGE_TENSOR", 1, lambda e: e.tensor(1, format=Q4.id, layout=Layout.PLAIN)),
+    ("IMAGE_NEW", 1, lambda e: e.tensor(1, format=9)),
+    ("IMAGE_NEW", 1, lambda e: e.tensor(1, layout=3)),
+    ("IMAGE_NEW", 1, lambda e: e.tensor(1, format=Format.KV8)),
+    ("IMAGE_NEW", 1, lambda e: e.tensor(1, format=Q4.id, layout=Layout.PLAIN)),
     ("IMAGE_TENSOR", 0, lambda e: e.tensor(0, rows=0)),
     ("IMAGE_TENSOR", 0, lambda e: e.tensor(0, rows=0, size=0)),
     ("IMAGE_TENSOR", 0, lambda e: e.tensor(0, cols=0, size=0)),
@@ -220,7 +220,7 @@ TABLES: list[tuple[str, int, Edit]] = [
     ("IMAGE_TENSOR", 0, lambda e: e.tensor(0, name_offset=2**32 - 1)),
     ("IMAGE_TENSOR", 0, lambda e: e.tensor(0, name_size=2**32 - 1)),
     ("IMAGE_NEW", 1, lambda e: e.state(1, kind=2)),
-    ("IMAGE_STATE", 1, lambda e: e.state(1, format=Q8.id)),
+    ("IMAGE_NEW", 1, lambda e: e.state(1, format=Q8.id)),
     ("IMAGE_STATE", 1, lambda e: e.state(1, kv_heads=0)),
     ("IMAGE_LIMIT", 1, lambda e: e.state(1, kv_heads=2**32 - 1)),
     ("IMAGE_STATE", 1, lambda e: e.state(1, head_dim=20)),
