@@ -223,7 +223,7 @@ void engine_stats_enable(struct engine *engine, int on)
 
 void engine_stats_reset(struct engine *engine)
 {
-    for (uint32_t i = 0; i < engine->plan.op_count; i++) {
+    for (uint32_t i = 0; engine->loaded && i < engine->plan.op_count; i++) {
         engine->stats[i].calls = 0;
         engine->stats[i].instret = 0;
         engine->stats[i].cycles = 0;

@@ -201,7 +201,9 @@ class Native:
                 setattr(self.port, name, getattr(beside.port, name))
         else:
             self._start_harts()
-        self.engine = ctypes.c_void_p(Region(self.lib.engine_bytes()).address)
+        memory = Region(self.lib.engine_bytes())
+        memory.view[:] = 0xA5
+        self.engine = ctypes.c_void_p(memory.address)
         self.lib.engine_init(self.engine, ctypes.byref(self.port))
 
     def _start_harts(self) -> None:

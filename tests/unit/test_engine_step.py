@@ -316,6 +316,17 @@ def test_statistics_count_only_while_they_are_on(native: Native, llama: Path) ->
     assert all(stat.calls == stat.instret == stat.cycles == 0 for stat in native.stats())
 
 
+def test_memory_that_is_not_zero_is_no_model() -> None:
+    """An engine's memory is its caller's; before a load nothing believes what lies there."""
+    fresh = Native()
+    fresh.lib.engine_stats_reset(fresh.engine)
+    fresh.lib.engine_stats_enable(fresh.engine, 1)
+    assert fresh.stats() == []
+    assert fresh.length() == 0
+    assert not fresh.loaded
+    assert refused(fresh, [(0, 0, 1, 1)]) == "NOT_READY"
+
+
 def test_what_an_earlier_image_left_makes_no_difference(native: Native, llama: Path, gpt2: Path) -> None:
     native.load(llama, 4 << 20)
     expected = native.feed(tokens(50))
