@@ -6,7 +6,7 @@
  *
  * Every version of a kernel gives the same bits (docs/numerics.md). One table is chosen when the
  * firmware is built (kernels=scalar or rvv, KERNELS_RVV 0 or 1); it may choose at load time by the
- * weight's layout. Every table can read every layout: an image packed for another family runs, only
+ * weight's layout. Every table can read every layout: an image packed for other kernels runs, only
  * slower.
  */
 

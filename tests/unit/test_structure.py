@@ -133,6 +133,13 @@ def test_every_room_of_the_order_is_there(name: str) -> None:
     assert (ROOT / "host" / name).is_dir()
 
 
+def test_the_readme_shows_every_room() -> None:
+    tree = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("    ")]
+    shown = set(" ".join(tree).split())
+    rooms = {path.name for root in ("host", "firmware") for path in (ROOT / root).iterdir() if path.is_dir()}
+    assert rooms - shown == {"__pycache__"} & rooms
+
+
 def sources() -> Iterator[Path]:
     """What people write: Python, C and assembly, without kernels, which are as long as they are."""
     for folder in ("host", "firmware", "tools", "tests", "boards", "linker"):
