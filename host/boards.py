@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import platform
 import re
 import sys
 import types
@@ -27,6 +28,10 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+FAMILIES = {"scalar": "scalar kernels", "rvv": "V extension", "avx2": "x86-64-v3"}
+"""Kernel families, and what a board has that has them."""
+MACHINES = {"avx2": ("x86_64", "AMD64")}
+"""Families that only some of the machines have that the host runs on."""
 BOARDS = TREE / "boards"
 TEMPLATE = "template"
 """A file to copy, no board: it can be built, and is on no list."""
@@ -201,7 +206,7 @@ class Board:
         This machine has vectors too: the compiler makes them from the scalar kernels for ``rvv``.
         """
         kernels = kernels or self.kernels
-        return "rvv" if kernels == "rvv" or self.isa.get(kernels) == "native" else "swar"
+        return "rvv" if kernels in ("rvv", "avx2") or self.isa.get(kernels) == "native" else "swar"
 
 
 def parse_size(text: str | int) -> int:
@@ -283,8 +288,8 @@ def _check(board: Board) -> None:
     for key, (value, allowed) in one_of.items():
         if value not in allowed:
             raise UsageError(f"{where}: {key} is {value!r}; allowed are {', '.join(allowed)}")
-    if unknown := set(board.isa) - {"scalar", "rvv"}:
-        raise UsageError(f"{where}: isa.{unknown.pop()} is no kernel family; known are scalar and rvv")
+    if unknown := set(board.isa) - set(FAMILIES):
+        raise UsageError(f"{where}: isa.{unknown.pop()} is no kernel family; known are {', '.join(FAMILIES)}")
     if not board.harts.ids or not 1 <= board.harts.default <= len(board.harts.ids) <= 16:
         raise UsageError(f"{where}: harts.ids needs 1 to 16 ids and harts.default as many at most")
     needed = ("memory", "uart", "timer", "entry") if board.port == "bare" else ("hosted",)
@@ -322,7 +327,14 @@ def read_board(path: Path, dram: int | None = None) -> Board:
         region = dataclasses.replace(board.memory.dram, size=Size(dram))
         board = dataclasses.replace(board, memory=dataclasses.replace(board.memory, dram=region))
     _check(board)
-    return board
+    return _for_this_machine(board)
+
+
+def _for_this_machine(board: Board) -> Board:
+    """Without families that this machine has not; scalar is then the default."""
+    machine = platform.machine()
+    isa = {name: isa for name, isa in board.isa.items() if machine in MACHINES.get(name, (machine,))}
+    return dataclasses.replace(board, isa=isa, kernels=board.kernels if board.kernels in isa else "scalar")
 
 
 def board_names() -> list[str]:

@@ -149,6 +149,7 @@ def image_header() -> str:
 
 def formats_header() -> str:
     """Lists of the weight formats, and of the kernels that multiply with them."""
+    from host.boards import FAMILIES
     from host.schema.formats import formats
     from host.schema.weights import FloatFormat, GroupFormat
 
@@ -183,7 +184,7 @@ def formats_header() -> str:
         "name, NAME, bytes of a value",
         [f"{both(one.name)}, {one.bits // 8}u" for one in floats],
     )
-    for family in ("scalar", "rvv"):
+    for family in FAMILIES:
         chosen = [
             f"{one.name.upper()}, {layout.name}, {group_kernel(family, one.name, layout.name.lower())}"
             for one in groups
@@ -220,8 +221,8 @@ def kernel_formats(family: str) -> set[str]:
 
 def group_kernel(family: str, name: str, layout: str) -> str:
     """The function for a format and layout: of the kernels for this order where the family has them, else portable."""
-    usable = layout == "swar" or layout == family
-    return f"{layout}_linear_{name}" if usable and name in kernel_formats(layout) else f"scalar_linear_{name}_{layout}"
+    reader = {"swar": "swar", "rvv": family}.get(layout, "scalar")
+    return f"{reader}_linear_{name}" if name in kernel_formats(reader) else f"scalar_linear_{name}_{layout}"
 
 
 def float_kernel(family: str, name: str) -> str:

@@ -2,12 +2,11 @@
 #ifndef KERNELS_KERNELS_H
 #define KERNELS_KERNELS_H
 
-/* The kernel interface: what ops call, and what scalar, SWAR and RVV versions implement.
+/* The kernel interface: what ops call, and what scalar, SWAR, RVV and AVX2 versions implement.
  *
  * Every version of a kernel gives the same bits (docs/numerics.md). One table is chosen when the
- * firmware is built (kernels=scalar or rvv, KERNELS_RVV 0 or 1); it may choose at load time by the
- * weight's layout. Every table can read every layout: an image packed for other kernels runs, only
- * slower.
+ * firmware is built (kernels=scalar, rvv or avx2); it may choose at load time by the weight's
+ * layout. Every table can read every layout: an image packed for other kernels runs, only slower.
  */
 
 #include <stdint.h>
@@ -63,7 +62,7 @@ typedef void kernel_linear_f32(const struct kernel_weight *w, const float *const
 #define KERNEL_HEADS 3u
 
 struct kernel_table {
-    const char *name; /* "scalar" or "rvv" */
+    const char *name; /* "scalar", "rvv" or "avx2" */
 
     /* The version for a weight's format and layout; never NULL for a validated weight of groups. */
     kernel_linear_q8a *(*linear_q8a)(uint32_t format, uint32_t layout);

@@ -34,9 +34,8 @@ def resolve_image(name: str, target: str, board: str | None = None) -> Path:
     board = board or spec.board
     if not board:
         raise UsageError(f"{name} must be packed first, but {target} does not tell for which board; add --board")
-    layout = (
-        {"rvv": "rvv", "scalar": "swar"}[spec.kernels] if spec.kernels not in ("", load_board(board).kernels) else None
-    )
+    known = load_board(board)
+    layout = known.layout(spec.kernels) if spec.kernels in known.isa else None
     ops = " ".join(f"{op.id}.{op.version}" for op in OPS.values())
     made_by = f"{tool_version()}, image format {VERSION_MAJOR}.{VERSION_MINOR}, ops {ops}"
     key = hashlib.sha256(f"{made_by} {_fingerprint(name)} {board} {layout}".encode())

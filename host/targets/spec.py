@@ -8,14 +8,14 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from host.boards import Board, board_names, load_board
+from host.boards import FAMILIES, Board, board_names, load_board
 from host.choices import choices
 from host.errors import TargetError
 from host.words import shown
 
 DEFAULT_BAUD = 115200
 VLENS = (128, 256, 512, 1024)
-OPTIONS = ("scalar", "rvv", "vlen=BITS", "harts=N", "isa=ISA", "build=DIR", "disk=FILE")
+OPTIONS = (*FAMILIES, "vlen=BITS", "harts=N", "isa=ISA", "build=DIR", "disk=FILE")
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _parse_options(spec: str, text: str) -> dict[str, str | int]:
     found: dict[str, str | int] = {}
     for option in filter(None, text.split(",")):
         key, equals, value = option.partition("=")
-        if option in ("scalar", "rvv"):
+        if option in FAMILIES:
             found["kernels"] = option
         elif key == "vlen" and equals:
             found["vlen"] = _number(spec, key, value, VLENS[0], VLENS[-1])
@@ -132,7 +132,7 @@ def parse_spec(spec: str) -> TargetSpec:
     options = _parse_options(spec, text)
     kernels = str(options.setdefault("kernels", board.kernels))
     if kernels not in board.isa:
-        raise TargetError(f"target {spec!r}: board {name} has no V extension")
+        raise TargetError(f"target {spec!r}: board {name} has no {FAMILIES[kernels]}")
     if int(options.get("harts", 1)) > len(board.harts.ids):
         raise TargetError(f"target {spec!r}: board {name} has {len(board.harts.ids)} harts")
     if options.get("vlen") and kernels != "rvv":

@@ -16,6 +16,7 @@ from host.errors import TargetError
 from host.places import build_root
 from host.pytest_device import Device
 from host.targets import Target, open_target, simulators
+from tests.support.hosted import native_program
 
 
 def read_until(target: Target, words: bytes, seconds: float = 120) -> bytes:
@@ -97,7 +98,7 @@ def test_hosted_firmware_ends_when_its_line_closes(tiny: Path) -> None:
 
 def test_hosted_firmware_serves_tcp(tiny: Path) -> None:
     open_target("native", tiny).close()
-    program = simulators.firmware_files(load_board("native"), "scalar", build_root()).program
+    program = native_program()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -133,7 +134,7 @@ def connect(port: int) -> Target:
 )
 def test_hosted_firmware_refuses_wrong_options(tiny: Path, options: list[str], words: str) -> None:
     open_target("native", tiny).close()
-    program = simulators.firmware_files(load_board("native"), "scalar", build_root()).program
+    program = native_program()
     done = subprocess.run(
         [program, *options], capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL
     )

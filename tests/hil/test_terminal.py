@@ -15,19 +15,18 @@ from pathlib import Path
 
 import pytest
 
-from host.boards import load_board
 from host.compiler.compile import Options
 from host.link.client import Client
 from host.link.records import SamplerParams
-from host.places import build_root
 from host.schema.formats.q8 import Q8
 from host.schema.image import Format, Layout
 from host.schema.wire.answers import Reason
 from host.talk.conversation import Conversation
 from host.talk.opening import open_model
 from host.talk.text_session import TextSession
-from host.targets import Target, open_target, simulators
+from host.targets import Target, open_target
 from host.terminal import printable
+from tests.support.hosted import native_program
 from tests.support.lockstep import LockstepLine
 from tests.support.texts import described, trained
 from tests.support.tiny import tiny_image, tiny_llama
@@ -244,7 +243,7 @@ def test_over_a_serial_line(tmp_path: Path) -> None:
     """A pty as a terminal program has it."""
     image = make_image(tmp_path / "tiny.hsp", ENDS_ITSELF)
     open_target("native", image).close()
-    program = simulators.firmware_files(load_board("native"), "scalar", build_root()).program
+    program = native_program()
     ours, theirs = pty.openpty()
     tty.setraw(theirs)
     expected = host_answers(image, [QUESTION])[0][0]

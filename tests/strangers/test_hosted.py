@@ -15,14 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from host.boards import load_board
 from host.link.client import Client
 from host.link.frames import Frame, encode
-from host.places import build_root
 from host.schema.wire import requests
 from host.schema.wire.header import FrameFlag, Type
 from host.schema.wire.hello import Hello
-from host.targets import open_target, simulators
+from host.targets import open_target
+from tests.support.hosted import native_program
 from tests.support.tiny import tiny_image, tiny_llama
 
 STALL_SECONDS = 5.0
@@ -37,7 +36,7 @@ def image(tmp_path: Path) -> Path:
 
 
 def program() -> Path:
-    return simulators.firmware_files(load_board("native"), "scalar", build_root()).program
+    return native_program()
 
 
 @pytest.mark.parametrize("change", ["cut short", "overwritten", "removed"])

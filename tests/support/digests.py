@@ -41,6 +41,7 @@ REFERENCE = "native:harts=1"
 TARGETS = (
     REFERENCE,
     "native:harts=4",
+    "native:scalar,harts=1",
     "linux:harts=1",
     "linux:harts=4",
     "linux:rvv,vlen=128,harts=1",

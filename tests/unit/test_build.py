@@ -165,7 +165,7 @@ def test_arena_that_is_too_small_is_told_by_how_much(tmp_path: Path) -> None:
     assert sizes.session == session_bytes(Image(image)) < sizes.runtime
     board = replace(load_board("native"), hosted=Hosted(Size(sizes.arena + sizes.runtime - 64)))
     with pytest.raises(FitError, match="64 bytes"):
-        memory_table.check_fit(board, built("native", "scalar"), image)
+        memory_table.check_fit(board, built("native", load_board("native").kernels), image)
 
 
 def test_no_image_is_an_image_error(tmp_path: Path) -> None:

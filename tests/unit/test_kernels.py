@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from host.boards import load_board
 from host.schema.bf16 import to_bf16
 from host.schema.formats import formats
 from host.schema.image import Layout
@@ -28,6 +29,8 @@ FLOATS = [one for one in formats().values() if isinstance(one, FloatFormat)]
 PACKED = [one for one in GROUPS if one.name in kernel_formats("swar")]
 QUANTIZED = [(f"scalar_linear_{one}_{layout.name.lower()}", one, layout) for one in GROUPS for layout in one.layouts]
 QUANTIZED += [(f"swar_linear_{one}", one, Layout.SWAR) for one in PACKED]
+AVX2 = [one for one in GROUPS if one.name in kernel_formats("avx2") and "avx2" in load_board("native").isa]
+QUANTIZED += [(f"avx2_linear_{one}", one, Layout.RVV) for one in AVX2]
 KINDS = ["random", "largest", "smallest", "equal", "zero", "tiny"]
 
 
@@ -296,17 +299,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("kernels")
 
 
-@pytest.fixture(scope="module")
-def expected(folder: Path) -> list[str]:
-    """What the scalar kernels of this machine say."""
+def run_here(folder: Path, family: str) -> list[str]:
+    """What a family of kernels says on this machine."""
     arch = ["-shared", "-fPIC"] + (["-mcpu=x86_64_v3"] if platform.machine() == "x86_64" else [])
     tools = Toolchain([zig_path(), "cc"], [*arch, "-fno-sanitize=undefined"], [])
-    lib = ctypes.CDLL(str(compile_kernels(folder / "cases.so", "scalar", tools, CASES, [], bare=False)))
+    lib = ctypes.CDLL(str(compile_kernels(folder / f"cases_{family}.so", family, tools, CASES, [], bare=False)))
     found: list[str] = []
     put, count = ctypes.CFUNCTYPE(None, ctypes.c_char_p), ctypes.CFUNCTYPE(ctypes.c_uint64)
     callbacks = (put(lambda line: found.append(line.decode())), count(lambda: 0))
     lib.test_run((ctypes.c_void_p * 2)(*(ctypes.cast(c, ctypes.c_void_p) for c in callbacks)))
     return lines("\n".join(found))
+
+
+@pytest.fixture(scope="module")
+def expected(folder: Path) -> list[str]:
+    return run_here(folder, "scalar")
 
 
 @pytest.fixture(scope="module")
@@ -326,6 +333,11 @@ def test_families_agree(expected: list[str]) -> None:
         )
         assert all(other == first for other in others)
         assert len({line.split()[-1] for line in first}) > 15
+
+
+@pytest.mark.skipif(not AVX2, reason="this machine is no x86-64")
+def test_avx2(expected: list[str], folder: Path) -> None:
+    assert run_here(folder, "avx2") == expected
 
 
 @pytest.mark.parametrize("vlen", [0, 128, 256, 512, 1024])

@@ -10,21 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from host.boards import load_board
 from host.compiler.compile import Options
 from host.errors import DeviceFailure, UsageError
 from host.faults.pty_line import PtyLine
 from host.image.reader import Image
 from host.link.client import Client
 from host.link.transfer import SavedSession, restore_session, save_session, send_image
-from host.places import build_root
 from host.pytest_device import Device
 from host.schema.wire.constants import SUM_BYTES
 from host.schema.wire.hello import DeviceState
 from host.schema.wire.requests import Space
-from host.targets import open_target, parse_spec, simulators
+from host.targets import open_target, parse_spec
 from host.targets.hooks import Hooks
 from host.targets.process import ProcessTarget
+from tests.support.hosted import native_program
 from tests.support.tiny import tiny_image, tiny_llama
 
 
@@ -39,7 +38,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def empty(image: Path) -> Iterator[ProcessTarget]:
     """A device without an image, that has room for one."""
     open_target("native", image).close()  # builds it
-    program = simulators.firmware_files(load_board("native"), "scalar", build_root()).program
+    program = native_program()
     stream = ProcessTarget(lambda _: [str(program), "--image-area", "4M", "--arena-size", "64M"], "native")
     yield stream
     stream.close()

@@ -15,6 +15,7 @@ from host.targets.device_tree import spike_tree
 from host.targets.spike_tool import find_spike
 from tools.bench.records import write_records
 from tools.scons.toolchain import COMMON, FREESTANDING, Toolchain, zig_path
+from tools.scons.variant import core_sources
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "firmware/kernels"
@@ -53,8 +54,8 @@ def compile_kernels(
         header = output.parent / "gen" / name
         subprocess.run([sys.executable, str(ROOT / "tools/gen_headers.py"), kind, str(header)], cwd=ROOT, check=True)
     write_records(output.parent / "gen/test_records.h")
-    folders = ["swar", "scalar", *(["rvv"] if family == "rvv" else [])]
-    files = [*sources, FORMATS_C, *(p for name in folders for p in sorted((KERNELS / name).glob("*.[cS]")))]
+    kernels = [ROOT / path for path in core_sources(family) if path.is_relative_to("firmware/kernels")]
+    files = [*sources, FORMATS_C, *kernels]
     includes = [f"-I{path}" for path in (ROOT / "firmware", ROOT / "firmware/boot/include", output.parent)]
     linker = ["-static", "-Wl,--gc-sections", f"-Wl,-T,{KERNELS / 'test/bare.ld'}"] if bare else []
     command = [*tools.cc, *tools.arch, *COMMON, *FREESTANDING, f"-DKERNELS_RVV={int(family == 'rvv')}", *includes]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from host.boards import Board
+from host.boards import FAMILIES, Board
 from host.choices import choices
 from host.errors import UsageError
 from host.words import shown
@@ -55,10 +55,10 @@ class Options:
 def make_options(board: Board, given: Mapping[str, str]) -> Options:
     """The checked options of one variant. Raises UsageError."""
     kernels = given["kernels"] or board.kernels
-    if kernels not in ("scalar", "rvv"):
-        raise UsageError(f"kernels={shown(kernels)} is not known; {choices(kernels, ('scalar', 'rvv'))}")
+    if kernels not in FAMILIES:
+        raise UsageError(f"kernels={shown(kernels)} is not known; {choices(kernels, FAMILIES)}")
     if kernels not in board.isa:
-        raise UsageError(f"board {board.name} has no V extension: kernels=rvv is not for it")
+        raise UsageError(f"board {board.name} has no {FAMILIES[kernels]}: kernels={kernels} is not for it")
     harts = None
     if given["harts"]:
         if not _is_number(given["harts"]) or not 1 <= int(given["harts"]) <= len(board.harts.ids):

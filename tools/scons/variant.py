@@ -12,6 +12,7 @@ from typing import Any
 from SCons.Action import Action
 from SCons.Environment import Environment
 
+from host.boards import FAMILIES
 from host.errors import HostError, UsageError
 from host.places import PACKAGE
 from host.words import shown_lines
@@ -22,7 +23,7 @@ from tools.scons.toolchain import COMMON, FREESTANDING, Toolchain, choose
 
 GENERATED: dict[str, tuple[str, list[Path]]] = {
     "image": ("image_format.h", [PACKAGE / folder for folder in ("schema", "ir", "ops")]),
-    "formats": ("formats.h", [PACKAGE / "schema"]),
+    "formats": ("formats.h", [PACKAGE / "schema", PACKAGE / "boards.py"]),
     "wire": ("wire.h", [PACKAGE / "schema/wire"]),
     "errors": ("errors.h", [PACKAGE / "errors.py"]),
     "selector": ("selector.h", [PACKAGE / "medium/selector.py"]),
@@ -108,15 +109,21 @@ ASKS_FOR_SIGNATURES = "firmware/image/header.c"
 
 
 def core_sources(kernels: str) -> list[Path]:
-    """C and assembly files that name no board; rvv ones only where they are built."""
+    """C and assembly files that name no board; of a family beyond scalar only where it is built, and one table."""
     found = []
     for folder in CORE:
         for path in sorted((ROOT / "firmware" / folder).rglob("*.[cS]")):
             parts = path.relative_to(ROOT / "firmware").with_suffix("").parts
-            vector = any(part == "rvv" or part.startswith("rvv_") or part.endswith("_rvv") for part in parts)
-            if (kernels == "rvv" or not vector) and "test" not in parts:
+            if "test" not in parts and not _is_of_another(parts, kernels):
                 found.append(path.relative_to(ROOT))
     return found
+
+
+def _is_of_another(parts: tuple[str, ...], kernels: str) -> bool:
+    """Whether a file belongs to a firmware with other kernels than these."""
+    others = {name for name in FAMILIES if name not in ("scalar", kernels)}
+    words = {word for part in parts for word in (part, part.partition("_")[0], part.rpartition("_")[2])}
+    return bool(others & words) or (parts[0] == "kernels" and parts[-1] == "table" and kernels not in parts)
 
 
 def objects(env: Any, options: Options, sources: list[Path], folder: str, **flags: Any) -> list[Any]:

@@ -4,8 +4,6 @@
 #include "kernels/scalar/scalar.h"
 #include "kernels/swar/swar.h"
 
-#if !KERNELS_RVV
-
 #define DECLARE(FORMAT, LAYOUT, function) kernel_linear_q8a function;
 KERNELS_SCALAR_GROUPS(DECLARE)
 
@@ -53,5 +51,3 @@ const struct kernel_table kernels = {
     .dot_f32 = scalar_dot_f32,
     .axpy_f32 = scalar_axpy_f32,
 };
-
-#endif
