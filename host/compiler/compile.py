@@ -193,6 +193,7 @@ def _check_limits(graph: Graph) -> None:
             raise SourceError(f"the model has {value} {what}; the firmware holds {limit} at most")
     for node in graph.nodes:
         node.check_limits(graph.states)
+        node.check_numbers()
 
 
 def _check_options(graph: Graph, options: Options) -> int:

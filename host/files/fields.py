@@ -14,6 +14,8 @@ from host.foreign import MAX_JSON, open_regular, parse_json, read_bytes, words
 from host.words import shown
 
 INTEGER_LIMIT = 1 << 31
+SMALLEST = 1e-30
+"""The smallest number above zero that a model may ask for."""
 REQUIRED = object()
 LFS_POINTER = b"version https://git-lfs"
 
@@ -72,12 +74,14 @@ class Fields:
         return value
 
     def number(self, key: str, default: Any = REQUIRED, positive: bool = True) -> float:
-        """A finite number, greater than zero when ``positive``. Raises SourceError otherwise."""
+        """A finite number, ``SMALLEST`` or more when ``positive``. Raises SourceError otherwise."""
         value = self._get(key, default)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e30:
             raise self._bad(key, value, "a number")
         if math.isnan(value) or (positive and value <= 0):
             raise self._bad(key, value, "a number above zero")
+        if positive and value < SMALLEST:
+            raise self._bad(key, value, f"a number of {SMALLEST:g} or more")
         return float(value)
 
     def flag(self, key: str, default: Any = REQUIRED) -> bool:

@@ -8,10 +8,11 @@ Families build unfused graphs that read like the paper (host/families) of the op
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from host.errors import SourceError
 from host.ir.lowering import Fields, KvSpec, Lowering
 from host.ir.value import Value
 from host.schema.weights import WeightFormat
@@ -33,6 +34,8 @@ class Node(ABC):
     """Whether it matters even when nobody reads what it writes."""
     remembers: ClassVar[bool] = False
     """Whether its result depends on what sessions keep: two of them are never the same."""
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    """The lowest and the highest that the firmware takes of its numbers, by field."""
 
     @abstractmethod
     def lower(self, at: Lowering) -> Fields:
@@ -51,6 +54,15 @@ class Node(ABC):
 
     def check_limits(self, states: Sequence[KvSpec]) -> None:  # noqa: B027
         """Raise SourceError for what the firmware as shipped cannot hold."""
+
+    def check_numbers(self) -> None:
+        """Raise SourceError for a number outside its range: an image with it would be packed, and then refused."""
+        for name, (low, high) in self.ranges.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise SourceError(
+                    f"the model's {type(self).__name__} has {name} {value:g}; the firmware takes {low:g} to {high:g}"
+                )
 
     def inputs(self) -> list[Value]:
         """Values read, absent optional ones left out."""

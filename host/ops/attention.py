@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from construct import Float32l, Int32ul, Struct
 
@@ -37,6 +38,7 @@ class Attention(Node):
 
     reads = ("q",)
     remembers = True
+    ranges: ClassVar = {"scale": (1e-6, 1e6), "softcap": (0.0, 1e6)}
     q: Value
     dst: Value
     state: int

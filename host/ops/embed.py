@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from construct import Float32l, Int32ul, Struct
@@ -31,6 +32,8 @@ FIELDS = Struct(
 @dataclass(eq=False)
 class Embed(Node):
     """dst = table[token] * scale (+ positions[position])."""
+
+    ranges: ClassVar = {"scale": (-1e6, 1e6)}
 
     dst: Value
     table: Weight

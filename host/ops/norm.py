@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import ClassVar
 
 from construct import Float32l, Int32ul, Struct
 
@@ -43,6 +44,7 @@ class Norm(Node):
 
     reads = ("src",)
     overwrites = ("src",)
+    ranges: ClassVar = {"eps": (1e-30, 1.0)}
     src: Value
     dst: Value
     kind: NormKind

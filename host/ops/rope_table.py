@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from construct import Float32l, Int32ul, Struct
 
@@ -26,6 +27,8 @@ FIELDS = Struct(
 @dataclass(eq=False)
 class RopeTable(Node):
     """dst = cos and sin of position * frequency, times scale."""
+
+    ranges: ClassVar = {"scale": (1e-6, 1e6)}
 
     dst: Value
     frequencies: Vector

@@ -283,6 +283,7 @@ def test_a_gguf_may_list_the_layers_that_have_a_window(tmp_path: Path) -> None:
         ("llama", {"head_dim": 7}, "odd"),
         ("llama", {"head_dim": 1 << 20}, "head_dim"),
         ("granite", {"residual_multiplier": 0}, "residual_multiplier"),
+        ("granite", {"residual_multiplier": 1e-200}, "residual_multiplier"),
         ("gemma3_text", {"final_logit_softcapping": 30.0}, "final_logit_softcapping"),
         ("gemma3_text", {"use_bidirectional_attention": True}, "use_bidirectional_attention"),
         ("olmo2", {"layer_types": ["full_attention", "sliding_attention"]}, "layer_types"),

@@ -4,15 +4,23 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from construct import Struct
 
+from host.compiler.compile import Options, compile_model
+from host.errors import DeviceFailure, SourceError
 from host.ir.op import Op
-from host.ops import OPS, decode_op
+from host.ops import OPS, OpId, decode_op
 from host.schema.fields import kinds
 from host.schema.image import OP_BYTES, Domain, OpHead
+from tests.support.family_rows import tiny_model
+from tests.support.images import ImageEditor
+from tests.support.native import Native
+from tests.support.tiny import tiny_image, tiny_llama
 
 EVERY = pytest.mark.parametrize("op", OPS.values(), ids=lambda op: op.name)
 
@@ -64,3 +72,36 @@ def test_ids_are_the_images() -> None:
     """An id, once given, stays."""
     given = ["embed", "norm", "quantize", "linear", "rope_table", "rope", "kv_store", "attention", "eltwise", "gather"]
     assert [OPS[id_].name for id_ in range(1, 1 + len(given))] == given
+
+
+@pytest.mark.parametrize(("op", "name"), [(op, name) for op in OPS.values() for name in op.node.ranges])
+def test_a_number_has_one_range_on_host_and_device(op: Op, name: str, native: Native, tmp_path: Path) -> None:
+    path = tmp_path / "image.hsp"
+    tiny_image(path, tiny_llama(), Options(context=40, max_rows=4))
+    low, high = (np.float32(end) for end in op.node.ranges[name])
+
+    def load(value: np.float32) -> None:
+        fields: dict[str, Any] = {name: float(value)}
+        native.load(ImageEditor(path.read_bytes()).op(OpId(op.id), **fields).sealed())
+
+    for good in (low, high):
+        load(good)
+    for wrong in (np.nextafter(low, np.float32(-np.inf)), np.nextafter(high, np.float32(np.inf)), np.float32(np.nan)):
+        with pytest.raises(DeviceFailure):
+            load(wrong)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"embedding_multiplier": 1e7}, "Embed has scale"),
+        ({"residual_multiplier": 1e-20}, "scale"),
+        ({"attention_multiplier": 1e-7}, "Attention has scale"),
+        ({"rms_norm_eps": 2}, "Norm has eps"),
+    ],
+)
+def test_what_no_firmware_takes_is_not_packed(changes: dict[str, float], words: str) -> None:
+    source = tiny_model("granite")
+    source.config = {**source.config, **changes}
+    with pytest.raises(SourceError, match=words):
+        compile_model(source, Options(context=40))
