@@ -46,7 +46,7 @@ struct tokenizer {
     const uint8_t *text;
     struct tokenizer_text first, end, next, suffix;
     uint16_t added_order[LIMIT_ADDED]; /* entries of `added`, ascending by their texts */
-    uint16_t added_link[LIMIT_ADDED];  /* by place in that order: tokenizer_added.c */
+    uint16_t added_link[LIMIT_ADDED];  /* by place in that order: added.c */
     struct tokenizer_symbol symbols[TOKENIZER_SYMBOLS]; /* of the piece that is merged */
 };
 

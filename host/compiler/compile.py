@@ -66,7 +66,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Compiled:
-    """A compiled model. ``plan`` holds the values of format.Plan by name."""
+    """A compiled model. ``plan`` holds the values of host.schema.image.Plan by name."""
 
     plan: dict[str, int | list[int]]
     lowered: Lowered
