@@ -38,7 +38,7 @@ DEVICE_ERRORS: tuple[DeviceError, ...] = (
     DeviceError(4, "IMAGE_HEADER", "the image's header is damaged", "copy or pack the image again"),
     DeviceError(5, "IMAGE_HASH", "the image's contents do not match their hash", "copy or pack the image again"),
     DeviceError(
-        6, "IMAGE_SECTION", "a section is missing, unknown, misaligned or out of range", "pack the image again"
+        6, "IMAGE_SECTION", "a section is missing, there twice, misaligned or out of range", "pack the image again"
     ),
     DeviceError(7, "IMAGE_PLAN", "the memory plan contradicts itself", "pack the image again"),
     DeviceError(8, "IMAGE_TENSOR", "a tensor's shape, size or place is wrong", "pack the image again"),
@@ -46,7 +46,7 @@ DEVICE_ERRORS: tuple[DeviceError, ...] = (
     DeviceError(
         10,
         "IMAGE_OP",
-        "an operation is unknown, or one of its operands is wrong",
+        "one of the fields or operands of an operation is wrong",
         "pack the image again with this version",
     ),
     DeviceError(
