@@ -35,4 +35,4 @@ def device_layout(info: DeviceInfo) -> str:
     if info.board in board_names():
         board = load_board(info.board)
         return board.layout(info.kernels if info.kernels in board.isa else "")
-    return "rvv" if info.kernels == "rvv" else "swar"
+    return "swar" if info.kernels == "scalar" else "rvv"
