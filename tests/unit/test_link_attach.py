@@ -62,7 +62,7 @@ def test_a_device_announces_itself_until_a_host_speaks(device: Open) -> None:
 
 
 def test_ping_and_hello_are_answered_inside_a_step(device: Open) -> None:
-    client = device(step_us=60_000_000)
+    client = device(step_us=6_000_000)
     client.prompt([1])
     run = client.generate(1000)
     client.ping()
@@ -71,7 +71,7 @@ def test_ping_and_hello_are_answered_inside_a_step(device: Open) -> None:
 
 
 def test_hello_right_behind_generate_is_told_of_that_run(device: Open) -> None:
-    client = device(step_us=60_000_000)
+    client = device(step_us=6_000_000)
     client.prompt([1])
     real, held = client.stream.write, bytearray()
     client.stream.write = held.extend  # type: ignore[method-assign]

@@ -1,11 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A new op is one file in Python and one in C; its test is a third. No list has to be touched."""
+"""A new op is one file in Python and one in C; so is a new weight format, that of docs/adding-a-format.md.
+
+An op's test is a third file. No list has to be touched. Both stand in one copy, whose firmware is compiled once.
+"""
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from tests.support.scratch import Scratch, copy_checkout
+from tests.support.scratch import ROOT, Scratch, copy_checkout
+
+PAGE = ROOT / "docs/adding-a-format.md"
+EXAMPLE = re.compile(r"^`(\S+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 HOST = '''# SPDX-License-Identifier: Apache-2.0
 """CLAMP: rows with no element beyond a limit."""
@@ -198,20 +206,53 @@ def test_a_limit_that_is_no_number_is_refused(native: Native, tmp_path: Path) ->
 
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
-    found = Scratch(copy_checkout(tmp_path_factory.mktemp("op")))
+    found = Scratch(copy_checkout(tmp_path_factory.mktemp("parts")))
     found.add("host/ops/clamp.py", HOST)
     found.add("firmware/ops/clamp.c", FIRMWARE)
     found.add("tests/ops/test_clamp.py", TEST)
+    files = dict(EXAMPLE.findall(PAGE.read_text()))
+    assert sorted(files) == ["firmware/formats/q5.h", "host/schema/formats/q5.py"]
+    for name, text in files.items():
+        found.add(name, text)
     return found
 
 
-def test_it_is_packed_shown_and_in_the_header(scratch: Scratch) -> None:
-    scratch.test("tests/ops/test_clamp.py", "-k", "packed_and_shown")
-    header = scratch.folder / "image_format.h"
-    scratch.run("tools.gen_headers", "image", str(header))
-    assert "#define IMAGE_CLAMP_SIDE_BOTH 0x1u" in header.read_text()
-    scratch.test("tests/unit/test_op_records.py")
+def test_they_are_in_the_headers(scratch: Scratch) -> None:
+    lines = {"image": "#define IMAGE_CLAMP_SIDE_BOTH 0x1u", "formats": "X(Q5, RVV, scalar_linear_q5_rvv)"}
+    for kind, line in lines.items():
+        header = scratch.folder / f"{kind}.h"
+        scratch.run("tools.gen_headers", kind, str(header))
+        assert line in header.read_text()
 
 
-def test_it_runs(scratch: Scratch) -> None:
-    scratch.test("tests/ops/test_clamp.py", timeout=900)
+def test_they_are_offered_and_run(scratch: Scratch) -> None:
+    """Each by itself and in a model, packed and shown; tests name a format because they read the folder."""
+    assert "q5" in scratch.run("host", "pack", "--help")
+    where = (
+        "tests/unit/test_quant.py",
+        "tests/unit/test_image.py",
+        "tests/unit/test_kernels.py",
+        "tests/unit/test_op_records.py",
+        "tests/unit/test_compiler.py",
+        "tests/ops/test_clamp.py",
+        "tests/ops/test_embed.py",
+        "tests/ops/test_linear.py",
+    )
+    chosen = "q5 or clamp or op_records or near_f32 or same_logits or list or round_trip"
+    said = scratch.test(*where, "-k", chosen, timeout=900)
+    assert int(re.search(r"(\d+) passed", said)[1]) > 40  # type: ignore[index]
+
+
+@pytest.mark.slow
+def test_the_command_line_knows_the_format(scratch: Scratch) -> None:
+    scratch.test("tests/strangers/test_command_line.py", "tests/strangers/test_what_fits.py")
+
+
+@pytest.mark.slow
+def test_the_example_of_the_page_is_typed(scratch: Scratch) -> None:
+    scratch.run("mypy", "host/schema/formats/q5.py")
+
+
+@pytest.mark.slow
+def test_a_format_is_the_same_on_every_core(scratch: Scratch) -> None:
+    scratch.test("tests/unit/test_kernels.py", "-k", "agree or spike", timeout=900)
