@@ -58,10 +58,13 @@ class Rows(ABC):
 
 @dataclass(frozen=True)
 class Twin:
-    """A GGML block type whose blocks a format takes over. ``floats``: f16 numbers that a block begins with."""
+    """A GGML block type whose blocks a format takes over as they are."""
 
     kind: str
     floats: int
+    """How many f16 numbers a block begins with."""
+    read: Callable[[F32Array, U8Array], Groups | None]
+    """Blocks: their f16 numbers, f32 [n][floats], and the bytes behind them, uint8 [n][bytes]. None: not these."""
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -287,10 +290,6 @@ class GroupFormat(WeightFormat):
         """What a record holds behind scales and minima, each [tile][group][64]: nothing, unless kernels ask for it."""
         return []
 
-    def from_block(self, floats: F32Array, body: U8Array) -> Groups | None:
-        """Blocks of the twin: their f16 numbers, f32 [n][floats], and the bytes behind them, uint8 [n][bytes]."""
-        raise NotImplementedError(f"{self.name} has a twin, but does not say how its blocks are read")
-
     @property
     def value_bytes(self) -> int:
         """Bytes of a record's values."""
@@ -344,13 +343,13 @@ class GroupFormat(WeightFormat):
         return Quantized(self, q, tail(0), tail(1) if self.has_minimum else None)
 
     def from_blocks(self, data: U8Array) -> Quantized | None:
-        """By `from_block`."""
+        """By `Twin.read`."""
         if self.twin is None:
             return None
         rows, head = data.shape[0], 2 * self.twin.floats
         blocks = data.reshape(-1, head + GROUP * self.bits // 8)
         floats = np.ascontiguousarray(blocks[:, :head]).view("<f2").astype(np.float32)
-        groups = self.from_block(floats, blocks[:, head:])
+        groups = self.twin.read(floats, blocks[:, head:])
         if groups is None:
             return None
         q, scales, minima = groups

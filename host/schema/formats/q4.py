@@ -33,9 +33,19 @@ class _Q4(GroupFormat):
     def unpack_values(self, body: U8Array, layout: Layout) -> I8Array:
         return unpack_nibbles(body, layout)
 
-    def from_block(self, floats: F32Array, body: U8Array) -> Groups:
-        """Q4_0: the scale d, then nibbles n; a weight is (n - 8) * d."""
-        return block_nibbles(body), to_bf16(floats[:, 0]), None
+
+def read_q4_0(floats: F32Array, body: U8Array) -> Groups:
+    """Q4_0: the scale d, then nibbles n; a weight is (n - 8) * d."""
+    return block_nibbles(body), to_bf16(floats[:, 0]), None
 
 
-Q4 = _Q4(name="q4", id=4, bits=4, error=0.1, low=-8, high=7, suits=("Q4_0",), twin=Twin("Q4_0", floats=1))
+Q4 = _Q4(
+    name="q4",
+    id=4,
+    bits=4,
+    error=0.1,
+    low=-8,
+    high=7,
+    suits=("Q4_0",),
+    twin=Twin("Q4_0", floats=1, read=read_q4_0),
+)

@@ -38,9 +38,10 @@ class _Q4M(GroupFormat):
     def unpack_values(self, body: U8Array, layout: Layout) -> I8Array:
         return unpack_nibbles(body, layout)
 
-    def from_block(self, floats: F32Array, body: U8Array) -> Groups:
-        """Q4_1: scale d and minimum m, then nibbles n; a weight is n * d + m, which is (n - 8) * d + (m + 8 d)."""
-        return block_nibbles(body), to_bf16(floats[:, 0]), to_bf16(floats[:, 1] + 8 * floats[:, 0])
+
+def read_q4_1(floats: F32Array, body: U8Array) -> Groups:
+    """Q4_1: scale d and minimum m, then nibbles n; a weight is n * d + m, which is (n - 8) * d + (m + 8 d)."""
+    return block_nibbles(body), to_bf16(floats[:, 0]), to_bf16(floats[:, 1] + 8 * floats[:, 0])
 
 
 Q4M = _Q4M(
@@ -52,5 +53,5 @@ Q4M = _Q4M(
     high=7,
     has_minimum=True,
     suits=("Q4_1", "Q4_K"),
-    twin=Twin("Q4_1", floats=2),
+    twin=Twin("Q4_1", floats=2, read=read_q4_1),
 )

@@ -36,10 +36,20 @@ class _Q8(GroupFormat):
     def sums(self, q: I8Array, layout: Layout) -> list[npt.NDArray[np.int16]]:
         return [q.sum(axis=3, dtype=np.int16).transpose(0, 2, 1)] if layout == Layout.SWAR else []
 
-    def from_block(self, floats: F32Array, body: U8Array) -> Groups | None:
-        """Q8_0: the scale, then the integers. None with -128, which does not exist here and no quantizer writes."""
-        q = np.ascontiguousarray(body).view(np.int8)
-        return None if (q == -128).any() else (q, to_bf16(floats[:, 0]), None)
+
+def read_q8_0(floats: F32Array, body: U8Array) -> Groups | None:
+    """Q8_0: the scale, then the integers. None with -128, which does not exist here and no quantizer writes."""
+    q = np.ascontiguousarray(body).view(np.int8)
+    return None if (q == -128).any() else (q, to_bf16(floats[:, 0]), None)
 
 
-Q8 = _Q8(name="q8", id=3, bits=8, error=0.007, low=-127, high=127, suits=("Q8_0",), twin=Twin("Q8_0", floats=1))
+Q8 = _Q8(
+    name="q8",
+    id=3,
+    bits=8,
+    error=0.007,
+    low=-127,
+    high=127,
+    suits=("Q8_0",),
+    twin=Twin("Q8_0", floats=1, read=read_q8_0),
+)
