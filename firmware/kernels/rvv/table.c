@@ -1,39 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-#include "formats/formats.h"
 #include "kernels/rvv/rvv.h"
-#include "kernels/swar/swar.h"
+#include "kernels/table.h"
 
 #if KERNELS_RVV
 
-#define DECLARE(FORMAT, LAYOUT, function) kernel_linear_q8a function;
-KERNELS_RVV_GROUPS(DECLARE)
-
-#define DECLARE_FLOAT(FORMAT, function) kernel_linear_f32 function;
-KERNELS_RVV_FLOATS(DECLARE_FLOAT)
-
-static kernel_linear_q8a *table_linear_q8a(uint32_t format, uint32_t layout)
-{
-#define CHOOSE(FORMAT, LAYOUT, function)                                                           \
-    if (format == IMAGE_FORMAT_##FORMAT && layout == IMAGE_LAYOUT_##LAYOUT)                        \
-        return function;
-    KERNELS_RVV_GROUPS(CHOOSE)
-    return 0;
-}
-
-static const struct kernel_packed *table_packed(uint32_t format, uint32_t layout)
-{
-    return layout == IMAGE_LAYOUT_SWAR ? swar_packed(format) : 0;
-}
-
-static kernel_linear_f32 *table_linear_f32(uint32_t format)
-{
-#define CHOOSE_FLOAT(FORMAT, function)                                                             \
-    if (format == IMAGE_FORMAT_##FORMAT)                                                           \
-        return function;
-    KERNELS_RVV_FLOATS(CHOOSE_FLOAT)
-    return 0;
-}
+TABLE_CHOOSERS(KERNELS_RVV_GROUPS, KERNELS_RVV_FLOATS)
 
 const struct kernel_table kernels = {
     .name = "rvv",
