@@ -37,7 +37,6 @@ TRAP_STACK = GUARD = constant("STACK_GUARD_BYTES")
 """Bytes of each hart's stack that are not for its main chain."""
 PAINT = constant("STACK_PAINT")
 """What fills each double word that was never written."""
-ALIGN = 16
 MAX_VLENB = 1024 // 8
 VLENB_CSR = 0xC22
 RA, SP = 1, 2

@@ -13,8 +13,9 @@ from gguf import MODEL_ARCH
 
 from host.families.parts.decoder import Decoder, Norm
 from host.families.parts.family import Family
-from host.families.parts.standard import activation, standard
+from host.families.parts.standard import activation, standard, with_biases
 from host.files.fields import Fields
+from host.schema.bf16 import round_bf16
 from host.schema.image import Activation
 
 DEFAULTS = {
@@ -31,8 +32,7 @@ def embedding_scale(fields: Fields, width: int) -> float:
     scale = np.float32(width**0.5)
     if "bfloat16" not in (fields.any("dtype"), fields.any("torch_dtype")):
         return float(scale)
-    bits = int(scale.view(np.uint32))
-    return float(np.uint32((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).view(np.float32))
+    return float(round_bf16(np.array([scale]))[0])
 
 
 def from_one(fields: Fields, norm: Norm) -> Norm:
@@ -44,11 +44,10 @@ def read(fields: Fields) -> Decoder:
     """Old configs say "gelu" and mean the tanh form, with which the weights were trained."""
     d = standard(fields, DEFAULTS)
     gelu = activation(fields, "hidden_activation" if fields.has("hidden_activation") else "hidden_act", "gelu")
-    bias = fields.flag("attention_bias", False)
     return replace(
         d,
         norm=from_one(fields, d.norm),
-        attention=replace(d.attention, qkv_bias=bias, o_bias=bias),
+        attention=with_biases(fields, d.attention),
         mlp=replace(d.mlp, activation=Activation.GELU_TANH if gelu == Activation.GELU_ERF else gelu),
         embedding_scale=embedding_scale(fields, d.width),
     )

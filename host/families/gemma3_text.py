@@ -16,7 +16,7 @@ from host.families.gemma import embedding_scale, from_one
 from host.families.parts.decoder import Decoder, HeadNorm, Names
 from host.families.parts.family import Family
 from host.families.parts.rope import read_rope
-from host.families.parts.standard import activation, standard, window, windowed
+from host.families.parts.standard import activation, standard, window, windowed, with_biases
 from host.files.fields import Fields
 
 NAMES = Names(
@@ -60,11 +60,10 @@ def read(fields: Fields) -> Decoder:
     whole = fields.flag("whole_norm_weights", False)
     implied = d.width // d.attention.heads if whole and len(layers) == LAYERS_27B else d.attention.head_dim
     scale = fields.number("query_pre_attn_scalar", implied if whole else 256) ** -0.5
-    bias = fields.flag("attention_bias", False)
     return replace(
         d,
         norm=from_one(fields, d.norm),
-        attention=replace(d.attention, norm=HeadNorm.EACH, qkv_bias=bias, o_bias=bias),
+        attention=replace(with_biases(fields, d.attention), norm=HeadNorm.EACH),
         mlp=replace(d.mlp, activation=activation(fields, "hidden_activation", "gelu_pytorch_tanh")),
         layers=tuple(replace(layer, scale=scale, rope=near if layer.window else rope) for layer in layers),
         embedding_scale=embedding_scale(fields, d.width),

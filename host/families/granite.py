@@ -13,18 +13,17 @@ from gguf import MODEL_ARCH
 from host.families import llama
 from host.families.parts.decoder import Decoder
 from host.families.parts.family import Family
-from host.families.parts.standard import standard
+from host.families.parts.standard import standard, with_biases
 from host.files.fields import Fields
 
 
 def read(fields: Fields) -> Decoder:
     """Logits are divided by their factor; the attention's stands in place of 1 / sqrt(head_dim)."""
     d = standard(fields)
-    bias = fields.flag("attention_bias", False)
     scale = fields.number("attention_multiplier", 1.0)
     return replace(
         d,
-        attention=replace(d.attention, qkv_bias=bias, o_bias=bias),
+        attention=with_biases(fields, d.attention),
         mlp=replace(d.mlp, bias=fields.flag("mlp_bias", False)),
         layers=tuple(replace(layer, scale=scale) for layer in d.layers),
         embedding_scale=fields.number("embedding_multiplier", 1.0),

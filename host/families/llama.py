@@ -13,17 +13,16 @@ from gguf import MODEL_ARCH
 
 from host.families.parts.decoder import Decoder
 from host.families.parts.family import Family
-from host.families.parts.standard import standard, window, within
+from host.families.parts.standard import standard, window, with_biases, within
 from host.files.fields import Fields
 
 
 def read(fields: Fields) -> Decoder:
     """Biases are the config's choice."""
     d = standard(fields)
-    bias = fields.flag("attention_bias", False)
     return replace(
         d,
-        attention=replace(d.attention, qkv_bias=bias, o_bias=bias),
+        attention=with_biases(fields, d.attention),
         mlp=replace(d.mlp, bias=fields.flag("mlp_bias", False)),
         context=within(d.context, window(fields)),
     )

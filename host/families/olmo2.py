@@ -12,7 +12,7 @@ from gguf import MODEL_ARCH
 
 from host.families.parts.decoder import Decoder, HeadNorm, Names
 from host.families.parts.family import Family
-from host.families.parts.standard import standard
+from host.families.parts.standard import standard, with_biases
 from host.files.fields import Fields
 
 NAMES = Names(
@@ -28,8 +28,7 @@ NAMES = Names(
 def read(fields: Fields) -> Decoder:
     """A Llama with its norms elsewhere."""
     d = standard(fields, {"rms_norm_eps": 1e-5})
-    bias = fields.flag("attention_bias", False)
-    return replace(d, attention=replace(d.attention, norm=HeadNorm.WHOLE, qkv_bias=bias, o_bias=bias), names=NAMES)
+    return replace(d, attention=replace(with_biases(fields, d.attention), norm=HeadNorm.WHOLE), names=NAMES)
 
 
 FAMILY = Family(read=read, gguf=MODEL_ARCH.OLMO2, gguf_biases={"attention_bias": "blk.0.attn_q.bias"}, base="model.")

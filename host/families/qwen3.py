@@ -12,7 +12,7 @@ from gguf import MODEL_ARCH
 
 from host.families.parts.decoder import Decoder, HeadNorm, Names
 from host.families.parts.family import Family
-from host.families.parts.standard import standard
+from host.families.parts.standard import standard, with_biases
 from host.families.qwen2 import DEFAULTS, upper_windows
 from host.files.fields import Fields
 
@@ -20,10 +20,9 @@ from host.files.fields import Fields
 def read(fields: Fields) -> Decoder:
     """A head has 128 lanes where the config does not say."""
     d = standard(fields, DEFAULTS | {"head_dim": 128})
-    bias = fields.flag("attention_bias", False)
     return replace(
         d,
-        attention=replace(d.attention, norm=HeadNorm.EACH, qkv_bias=bias, o_bias=bias),
+        attention=replace(with_biases(fields, d.attention), norm=HeadNorm.EACH),
         layers=upper_windows(fields, d),
         names=Names(q_norm="self_attn.q_norm", k_norm="self_attn.k_norm"),
     )

@@ -14,7 +14,7 @@ from host.errors import SourceError
 from host.families import llama
 from host.families.parts.decoder import Decoder
 from host.families.parts.family import Family
-from host.families.parts.standard import standard, window, windowed
+from host.families.parts.standard import standard, window, windowed, with_biases
 from host.files.fields import Fields
 
 DEFAULTS = {
@@ -39,13 +39,12 @@ def rotated(fields: Fields, count: int) -> list[bool]:
 def read(fields: Fields) -> Decoder:
     """Windows, where a config asks for them, are on the layers that do not rotate."""
     d = standard(fields, DEFAULTS)
-    bias = fields.flag("attention_bias", False)
     ropes = rotated(fields, len(d.layers))
     size = window(fields, used=False)
     layers = windowed(fields, d, size, lambda i: bool(size) and not ropes[i])
     return replace(
         d,
-        attention=replace(d.attention, qkv_bias=bias, o_bias=bias),
+        attention=with_biases(fields, d.attention),
         mlp=replace(d.mlp, bias=fields.flag("mlp_bias", False)),
         layers=tuple(layer if rope else replace(layer, rope=None) for layer, rope in zip(layers, ropes, strict=True)),
     )

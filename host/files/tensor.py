@@ -14,14 +14,11 @@ from gguf.constants import GGML_QUANT_SIZES
 
 from host.errors import SourceError
 from host.files.source import Blocks
+from host.schema.bf16 import from_bf16
 from host.schema.formats import format_for_blocks
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
-
-
-def _bf16(raw: Bytes) -> Floats:
-    return (raw.view("<u2").astype(np.uint32) << 16).view(np.float32)
 
 
 def _f8_e5m2(raw: Bytes) -> Floats:
@@ -42,7 +39,7 @@ PLAIN: dict[str, tuple[int, Callable[[Bytes], Any]]] = {
     "F64": (8, lambda raw: raw.view("<f8").astype(np.float32)),
     "F32": (4, lambda raw: raw.view("<f4").astype(np.float32)),
     "F16": (2, lambda raw: raw.view("<f2").astype(np.float32)),
-    "BF16": (2, _bf16),
+    "BF16": (2, lambda raw: from_bf16(raw.view("<u2"))),
     "F8_E4M3": (1, _f8_e4m3),
     "F8_E5M2": (1, _f8_e5m2),
 }

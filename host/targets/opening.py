@@ -10,7 +10,7 @@ from pathlib import Path
 
 from host.boards import Board, load_board
 from host.errors import TargetError
-from host.places import INSTALLED, PACKAGE, TREE, build_root, build_words
+from host.places import INSTALLED, TREE, build_root, build_words, declaration_files
 from host.targets import simulators
 from host.targets.base import Target
 from host.targets.hooks import Hooks
@@ -36,7 +36,7 @@ def is_stale(board: Board, program: Path) -> bool:
         return False
     parts = [TREE / "firmware", TREE / "linker"]
     sources = [path for part in parts for path in part.rglob("*") if path.suffix in (".c", ".h", ".S", ".in")]
-    sources += [board.file, *(PACKAGE / "schema").rglob("*.py")]
+    sources += [board.file, *declaration_files()]
     built = program.stat().st_mtime
     return any(path.stat().st_mtime > built for path in sources if path.is_file())
 

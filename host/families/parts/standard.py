@@ -52,6 +52,12 @@ def attention(fields: Fields, width: int, defaults: Mapping[str, Any]) -> Attent
     return Attention(heads, kv_heads, head_dim)
 
 
+def with_biases(fields: Fields, attention: Attention) -> Attention:
+    """The attention with biases where the config chooses them, on all four products."""
+    bias = fields.flag("attention_bias", False)
+    return replace(attention, qkv_bias=bias, o_bias=bias)
+
+
 def standard(fields: Fields, defaults: Mapping[str, Any] | None = None, partial: bool = False) -> Decoder:
     """A decoder with RMS norms before its blocks, grouped queries, rotated whole heads, a gate, and no bias anywhere.
 

@@ -18,8 +18,8 @@ from host.schema.weights import F32Array, GroupFormat, Groups, I8Array, Twin, U8
 
 class _Q8(GroupFormat):
     def quantize_groups(self, x: F32Array) -> Groups:
-        s, inverse = usable_scale(np.abs(x).max(axis=1) / np.float32(127))
-        q = np.clip(np.rint(x * inverse[:, None]), -127, 127)
+        s, inverse = usable_scale(np.abs(x).max(axis=1) / np.float32(self.high))
+        q = np.clip(np.rint(x * inverse[:, None]), self.low, self.high)
         return q.astype(np.int8), to_bf16(s), None
 
     def pack_values(self, q: I8Array, layout: Layout) -> U8Array:
