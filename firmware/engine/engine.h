@@ -46,7 +46,6 @@ struct engine_info {
     uint64_t weight_bytes;
     uint64_t arena_bytes;   /* activations */
     uint64_t runtime_bytes; /* KV pages and the like, all sessions */
-    uint32_t root_prefix;   /* first four bytes of the hash root, as a name for the image */
     uint8_t root[32];
 };
 

@@ -81,7 +81,6 @@ static void fill_info(struct engine *engine)
     info->arena_bytes = engine->plan.arena_bytes;
     info->runtime_bytes = engine->plan.runtime_bytes;
     memcpy(info->root, engine->image.base + IMAGE_HEADER_ROOT_OFFSET, sizeof info->root);
-    info->root_prefix = le_u32(info->root);
 }
 
 static int read_program(struct engine *engine, uint64_t *detail)

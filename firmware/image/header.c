@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/checked.h"
+#include "common/load.h"
 #include "image/image.h"
 #include "common/sha256.h"
 #include "gen/errors.h"
@@ -16,12 +17,9 @@ __attribute__((noinline)) int image_is_zero(const uint8_t *p, uint64_t from, uin
 
     for (; from < to && (uintptr_t)(p + from) % 8; from++)
         bits |= p[from];
-    for (; from < to && to - from >= 8; from += 8) {
-        uint64_t word;
-        __builtin_memcpy(&word, __builtin_assume_aligned(p + from, 8), sizeof word);
-        if (word)
+    for (; from < to && to - from >= 8; from += 8)
+        if (load_u64(p + from))
             return 0;
-    }
     for (; from < to; from++)
         bits |= p[from];
     return bits == 0;

@@ -67,7 +67,7 @@ static inline uint32_t step_count(const struct step *step, uint32_t domain)
 /* Index of a position's page in the session's table: a ring behind the sinks' pages. */
 static inline uint32_t step_page_index(const struct step_state *state, uint32_t position)
 {
-    uint32_t page = position / 64u;
+    uint32_t page = position / IMAGE_PAGE_TOKENS;
     if (page < state->pages)
         return page;
     return state->sink_pages + (page - state->sink_pages) % (state->pages - state->sink_pages);

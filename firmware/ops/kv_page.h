@@ -19,7 +19,7 @@
 
 #include "image/op.h"
 
-#define KV_PAGE_TOKENS 64u
+#define KV_PAGE_TOKENS IMAGE_PAGE_TOKENS
 
 /* Values of one KV head in keys or values. */
 static inline size_t kv_page_head(const struct step_state *s)

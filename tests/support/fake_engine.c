@@ -75,8 +75,7 @@ int engine_load(ENGINE, uint64_t *detail)
                                 .image_bytes = setting("FAKE_IMAGE_BYTES", 1234567),
                                 .weight_bytes = 1000000,
                                 .arena_bytes = 4096,
-                                .runtime_bytes = 8192,
-                                .root_prefix = 0xab12cd34u};
+                                .runtime_bytes = 8192};
     memset(info.root, 0x5a, sizeof info.root);
     const char *root = getenv("FAKE_ROOT");
     for (uint32_t i = 0; root && i < sizeof info.root; i++) {

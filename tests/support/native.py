@@ -134,7 +134,6 @@ class Info(ctypes.Structure):
         *((name, ctypes.c_uint32) for name in ["overflow", "bos", "stop_count"]),
         ("stop_ids", ctypes.c_uint32 * 8),
         *((name, ctypes.c_uint64) for name in ["image_bytes", "weight_bytes", "arena_bytes", "runtime_bytes"]),
-        ("root_prefix", ctypes.c_uint32),
         ("root", ctypes.c_uint8 * 32),
     )
 

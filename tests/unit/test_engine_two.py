@@ -12,6 +12,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from host.compiler.compile import Options
+from host.errors import DeviceFailure
 from host.schema.formats.q4m import Q4M
 from host.schema.formats.q8 import Q8
 from host.schema.image import Layout
@@ -124,6 +125,9 @@ def test_an_engine_unloaded_or_cancelled_leaves_the_other_as_it_is(images: tuple
     natives[0].lib.engine_stats_enable(natives[0].engine, 1)
     steps = talk(natives[1], 2)
     found = [next(steps)]
+    with pytest.raises(DeviceFailure, match="CANCELLED"):
+        natives[0].feed([1, 2, 3])
+    found.append(next(steps))
     natives[0].lib.engine_unload(natives[0].engine)
     assert not natives[0].loaded
     assert found + list(steps) == expected[1]

@@ -13,11 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from host.boards import load_board
 from host.errors import FitError, TargetError, UsageError
-from host.targets import abilities, hooks, open_target, parse_spec, simulators, spike_tool
+from host.places import PACKAGE, declaration_files
+from host.targets import abilities, hooks, open_target, opening, parse_spec, simulators, spike_tool
 from host.targets.lock import BoardLock
 from host.targets.process import ProcessTarget
 from tests.support.link import read_exactly
+from tools.scons.variant import GENERATED
 
 ECHO = "import sys\nsys.stderr.write('ready\\n'); sys.stderr.flush()\nwhile d := sys.stdin.buffer.read1(64):\n    "
 ECHO += "sys.stdout.buffer.write(d); sys.stdout.buffer.flush()\nsys.exit(7)"
@@ -250,3 +253,22 @@ def test_stripped_program_still_runs(tmp_path: Path) -> None:
     small.write_bytes(stripped)
     small.chmod(0o755)
     assert subprocess.run([str(small)], check=False).returncode == 0
+
+
+def test_a_firmware_is_stale_where_what_makes_it_is_newer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An op's file as well as a C file; every header is made from declarations that are watched."""
+    watched = set(declaration_files())
+    for _, places in GENERATED.values():
+        for place in places:
+            if place.is_relative_to(PACKAGE):
+                assert set(place.rglob("*.py") if place.is_dir() else [place]) <= watched
+    program = tmp_path / "firmware.elf"
+    program.touch()
+    newest = time.time() + 1000
+    os.utime(program, (newest, newest))
+    assert not opening.is_stale(load_board("spike"), program)
+    late = tmp_path / "late.py"
+    late.touch()
+    os.utime(late, (newest + 1, newest + 1))
+    monkeypatch.setattr(opening, "declaration_files", lambda: [late])
+    assert opening.is_stale(load_board("spike"), program)
