@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tools.generated import write_generated
+
 C_TYPES = {
     "B": "uint8_t",
     "H": "uint16_t",
@@ -294,8 +296,7 @@ def main(argv: list[str]) -> int:
         text = module_header(selector, "SELECTOR", "host/medium/selector.py")
     else:
         raise SystemExit(f"unknown header {kind!r}: image, formats, wire, errors or selector")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text)
+    write_generated(out, text)
     return 0
 
 

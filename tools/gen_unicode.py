@@ -12,6 +12,8 @@ from pathlib import Path
 
 from tokenizers import Regex, pre_tokenizers
 
+from tools.generated import write_generated
+
 PLANES_END = 0x40000
 """No character beyond the first four planes has a class."""
 SURROGATES = range(0xD800, 0xE000)
@@ -64,6 +66,5 @@ def header() -> str:
 
 def main(out: Path) -> int:
     """Write the header."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(header())
+    write_generated(out, header())
     return 0

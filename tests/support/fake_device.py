@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import hashlib
 import os
 import select
@@ -35,8 +36,15 @@ CODEC += ["firmware/common/crc32c.c", "firmware/jobs/pending.c"]
 
 
 def _compile(name: str, sources: list[Path], extra: list[str]) -> Path:
-    """Build once for each state of the sources; the result is kept in build/tests."""
+    """Build once for each state of the sources, one process at a time; the result is kept in build/tests."""
     out = ROOT / "build" / "tests" / "link"
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _compiled(out, name, sources, extra)
+
+
+def _compiled(out: Path, name: str, sources: list[Path], extra: list[str]) -> Path:
     headers = {"wire": "wire.h", "errors": "errors.h", "image": "image_format.h", "selector": "selector.h"}
     for kind, header in headers.items():
         gen_headers.main(["gen_headers", kind, str(out / "gen" / header)])
