@@ -13,7 +13,8 @@ from host.errors import UsageError
 from host.ir.program import Traffic
 from tools.bench.cores import Case, build, core_names, load_core, merge, simulate
 from tools.bench.predict import Rates, predict
-from tools.bench.targets import Row
+from tools.bench.targets.__main__ import part, part_names
+from tools.bench.targets.row import Row
 
 
 @pytest.mark.parametrize("name", core_names())
@@ -76,3 +77,8 @@ def test_targets_are_met_or_not() -> None:
     assert Row("a", 17.0, 17.0, at_least=True).met
     assert not Row("a", 16.9, 17.0, at_least=True).met
     assert Row("a", 1.0).met is None
+
+
+@pytest.mark.parametrize("name", part_names())
+def test_every_file_of_targets_is_a_part(name: str) -> None:
+    assert callable(part(name))

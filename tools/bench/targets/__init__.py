@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What this project wants to be measured by, beside what it measures: a part a file."""
