@@ -2,7 +2,8 @@
 """What was aimed at beside what is measured: ``python -m tools.bench.targets``.
 
 Each file of this folder with a function ``rows`` is a part, which ``--only`` runs alone; all of them take about an
-hour. llama.cpp's side is what peers.py has recorded, for the seconds of ``wall`` and for ``native`` it is run.
+hour. llama.cpp's side is what peers.py has recorded; for the seconds of ``wall`` and for ``native`` it is run, there
+with the extra ``llamacpp``.
 """
 
 from __future__ import annotations
