@@ -57,7 +57,7 @@ static int decode_kind(struct reader *r, const uint8_t *p, struct op_eltwise *o)
     int acts = o->kind == IMAGE_ELTWISE_ACT || o->kind == IMAGE_ELTWISE_GATE;
     uint32_t tensor = image_op_eltwise_tensor(p);
 
-    if (o->kind > IMAGE_ELTWISE_BIAS || o->activation > IMAGE_ACTIVATION_RELU ||
+    if (o->kind > IMAGE_ELTWISE_BIAS || o->activation > IMAGE_ACTIVATION_TANH ||
         (!acts && o->activation != IMAGE_ACTIVATION_NONE))
         return E_IMAGE_OP;
     if (o->kind == IMAGE_ELTWISE_BIAS)
@@ -84,4 +84,4 @@ static int decode_eltwise(struct reader *r, const uint8_t *p, struct op *op)
     return op_put(op, &o, sizeof o);
 }
 
-const struct op_kind op_kind_eltwise = {.version = 1, .decode = decode_eltwise, .run = op_eltwise};
+const struct op_kind op_kind_eltwise = {.version = 2, .decode = decode_eltwise, .run = op_eltwise};

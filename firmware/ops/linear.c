@@ -225,11 +225,11 @@ static int decode_linear(struct reader *r, const uint8_t *p, struct op *op)
                           .gated = image_op_linear_gated(p)};
 
     if (reader_check_width(o.k) || reader_check_width(o.n) ||
-        o.activation > IMAGE_ACTIVATION_RELU || o.gated > 1 || (o.gated && o.n % 8))
+        o.activation > IMAGE_ACTIVATION_TANH || o.gated > 1 || (o.gated && o.n % 8))
         return E_IMAGE_OP;
     if (decode_operands(r, p, &o))
         return E_IMAGE_OP;
     return op_put(op, &o, sizeof o);
 }
 
-const struct op_kind op_kind_linear = {.version = 1, .decode = decode_linear, .run = op_linear};
+const struct op_kind op_kind_linear = {.version = 2, .decode = decode_linear, .run = op_linear};

@@ -108,7 +108,7 @@ def compile_model(source: Source, options: Options) -> Compiled:
 
     SourceError for what the architecture does not support, UsageError for options that contradict the model.
     """
-    return compile_graph(build_graph(source), source.tokenizer, options)
+    return compile_graph(build_graph(source, options.context), source.tokenizer, options)
 
 
 def compile_graph(graph: Graph, tokenizer: Tokenizer | None, options: Options) -> Compiled:
@@ -202,7 +202,7 @@ def _check_options(graph: Graph, options: Options) -> int:
     if slide and graph.learned_positions:
         raise UsageError("this model has learned positions, so its context cannot slide; use --overflow stop")
     most = min(graph.max_context, LIMIT_CONTEXT)
-    context = options.context if options.context is not None else most
+    context = options.context if options.context is not None else min(most, graph.usual_context or most)
     if not 1 <= context <= most:
         raise UsageError(f"--context {context} is outside this model's 1 to {most} positions")
     for name, value, limit in (

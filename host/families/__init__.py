@@ -15,7 +15,8 @@ from typing import Any
 from gguf import MODEL_ARCH_NAMES
 
 from host.errors import SourceError
-from host.families.parts.decoder import Decoder, Stored, build
+from host.families.parts.build import Stored, build
+from host.families.parts.decoder import Decoder
 from host.families.parts.family import Family
 from host.families.parts.keys import check_rest
 from host.files.fields import Fields
@@ -63,6 +64,9 @@ def decoder_of(source: Source) -> Decoder:
     return decoder
 
 
-def build_graph(source: Source) -> Graph:
-    """The unfused graph of a model. SourceError for an unknown architecture or what a known one does not support."""
-    return build(decoder_of(source), Stored(source.tensors, source.name))
+def build_graph(source: Source, context: int | None = None) -> Graph:
+    """The unfused graph of a model, for a context of so many positions (None: what is usual for it).
+
+    SourceError for an unknown architecture or what a known one does not support.
+    """
+    return build(decoder_of(source), Stored(source.tensors, source.name), context)

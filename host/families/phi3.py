@@ -2,7 +2,7 @@
 """Phi-3 and Phi-4-mini: one tensor for queries, keys and values, one for gate and up; a window; LongRoPE.
 
 Abdin et al., arXiv:2404.14219. LongRoPE has divisors for contexts up to the original one and others beyond it; keys
-that are cached cannot change theirs, so the original context is the longest that is packed.
+that are cached cannot change theirs, so those of the context that is packed hold for all positions.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ def read(fields: Fields) -> Decoder:
     d = standard(fields, DEFAULTS, partial=True)
     size = window(fields)
     original = fields.integer("original_max_position_embeddings", d.context)
+    longer = any(layer.rope and layer.rope.beyond for layer in d.layers)
     return replace(
         d,
-        context=within(d.context, original),
+        context=d.context if longer else within(d.context, original),
+        usual_context=within(d.context, original),
         layers=windowed(fields, d, size, lambda _: bool(size)),
         names=NAMES,
     )

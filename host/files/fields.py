@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,12 @@ class Fields:
     def name(self, key: str) -> str:
         """What the file calls a key."""
         return self.names.get(key, key)
+
+    def renamed(self, keys: Mapping[str, str]) -> Fields:
+        """The same fields; what stands under an old name alone has the new one that ``keys`` gives, too."""
+        old = {key: name for key, name in keys.items() if self.any(key) is not None and name not in self.values}
+        values = {**self.values, **{name: self.values[key] for key, name in old.items()}}
+        return replace(self, values=values, names={**self.names, **{name: self.name(key) for key, name in old.items()}})
 
     def has(self, key: str) -> bool:
         """Whether the key is there and not null."""

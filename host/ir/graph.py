@@ -82,13 +82,17 @@ class Node(ABC):
 
 @dataclass
 class Graph:
-    """A whole model. ``max_context`` is the model's own; ``learned_positions`` forbids going beyond it."""
+    """A whole model. ``max_context`` is the model's own; ``learned_positions`` forbids going beyond it.
+
+    ``usual_context`` is taken where nobody asks for another one; 0 stands for ``max_context``.
+    """
 
     vocab: int
     dim: int
     layers: int
     max_context: int
     learned_positions: bool
+    usual_context: int = 0
     nodes: list[Node] = field(default_factory=list)
     states: list[KvSpec] = field(default_factory=list)
     logits: Value | None = None

@@ -79,13 +79,15 @@ class Attention(Node):
         }
 
 
-def attention(b: Builder, name: str, q: Value, k: Value, v: Value, spec: KvSpec, heads: int, scale: float) -> Value:
-    """Keys and values into a new layer's cache, then causal attention over it."""
+def attention(
+    b: Builder, name: str, q: Value, k: Value, v: Value, spec: KvSpec, heads: int, scale: float, softcap: float = 0.0
+) -> Value:
+    """Keys and values into a new layer's cache, then causal attention over it; ``softcap`` bounds scores, 0: not."""
     state = len(b.graph.states)
     b.graph.states.append(spec)
     b.append(KvStore(k, v, state))
     dst = b.value(name, q.width)
-    b.append(Attention(q, dst, state, heads, scale))
+    b.append(Attention(q, dst, state, heads, scale, softcap))
     return dst
 
 

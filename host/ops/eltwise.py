@@ -92,4 +92,4 @@ def activate(b: Builder, name: str, x: Value, activation: Activation) -> Value:
     return dst
 
 
-OP = Op(9, 1, FIELDS, Elementwise)
+OP = Op(9, 2, FIELDS, Elementwise)

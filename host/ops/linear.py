@@ -90,4 +90,4 @@ def _cost(program: Program, op: OpEntry, rows: int, _start: int) -> Traffic:
     return Traffic(weight_bytes=read, macs=float(rows * weight.rows * weight.cols))
 
 
-OP = Op(4, 1, FIELDS, Linear, _cost, told_apart_by="weight")
+OP = Op(4, 2, FIELDS, Linear, _cost, told_apart_by="weight")

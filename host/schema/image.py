@@ -154,6 +154,7 @@ class Activation(enum.IntEnum):
     GELU_TANH = 2
     GELU_ERF = 3
     RELU = 4
+    TANH = 5
 
 
 class OutputKind(enum.IntEnum):

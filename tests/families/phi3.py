@@ -16,6 +16,11 @@ ROW = Row(
     variants={
         "window": {"sliding_window": 50},
         "long": {"max_position_embeddings": 4096, "rope_parameters": LONG},
+        "longer": {
+            "max_position_embeddings": 4096,
+            "original_max_position_embeddings": 96,
+            "rope_parameters": {**LONG, "long_factor": [2.0, 2.5, 3.0, 4.0, 5.0, 6.0]},
+        },
     },
     gguf={},
 )

@@ -33,7 +33,7 @@ def test_f32_logits_are_the_references(family: str, variant: str, native: Native
     source = load_source(tmp_path / "m", require_tokenizer=False)
     assert source.architecture == family
     assert source.notes == []
-    tiny_image(tmp_path / "m.hsp", source, Options(weights=F32, kv=Format.F32))
+    tiny_image(tmp_path / "m.hsp", source, Options(weights=F32, kv=Format.F32, context=LENGTH))
     native.load(tmp_path / "m.hsp")
     found = native.feed(tokens, every=True)
     assert found.shape == wanted.shape

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from host.families import family_of
-from host.families.parts.decoder import shapes
+from host.families.parts.build import shapes
 from host.files.fields import Fields
 from host.files.source import Source
 from tests.support.tiny import Maker, tiny_tokenizer

@@ -20,6 +20,7 @@ from gguf import (
 from safetensors.numpy import save_file
 
 from host.families import decoder_of, families
+from host.families.parts.build import qkv_rows
 from host.files.source import Source
 from host.ops.norm import NormKind
 
@@ -96,6 +97,8 @@ def write_gguf(
             values = interleaved(values, decoder.attention.kv_heads)
         if name.endswith("norm.weight"):
             values = values + np.float32(decoder.norm.offset)
+        if family.gguf_values.get("sorted_qkv") and "query_key_value" in name:
+            values = values[np.concatenate(list(qkv_rows(decoder.attention).values()))]
         data, data_type = _quantized(values, kind)
         full = name if name.startswith("lm_head") else family.prefix + name
         writer.add_tensor(names.get_name(full, (".weight", ".bias")), data, raw_dtype=data_type)
@@ -114,13 +117,15 @@ def hyperparameters(writer: GGUFWriter, source: Source) -> None:
     writer.add_block_count(len(decoder.layers))
     writer.add_feed_forward_length(decoder.mlp.width)
     writer.add_head_count(decoder.attention.heads)
-    if decoder.norm.kind == NormKind.LAYER:
-        writer.add_layer_norm_eps(decoder.norm.eps)
+    eps = writer.add_layer_norm_eps if decoder.norm.kind == NormKind.LAYER else writer.add_layer_norm_rms_eps
+    eps(decoder.norm.eps)
+    if decoder.names.positions:
         return
     writer.add_head_count_kv(decoder.attention.kv_heads)
     writer.add_key_length(decoder.attention.head_dim)
-    writer.add_layer_norm_rms_eps(decoder.norm.eps)
     writer.add_rope_freq_base(source.config.get("rope_theta", 10000.0))
+    rotated = next(layer.rope for layer in decoder.layers if layer.rope)
+    writer.add_rope_dimension_count(2 * len(rotated.frequencies))
 
 
 def write_vocabulary(writer: GGUFWriter, size: int) -> None:

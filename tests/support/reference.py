@@ -131,6 +131,8 @@ def activate(x: F32, kind: str) -> F32:
         return half * (f32(1) + tanh(inner))
     if kind == "GELU_ERF":
         return half * (f32(1) + erf(x * f32(0.70710678)))
+    if kind == "TANH":
+        return tanh(x)
     return np.where(x > 0, x, f32(0)) if kind == "RELU" else x
 
 

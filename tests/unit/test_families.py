@@ -15,7 +15,8 @@ from host.compiler.compile import Options, compile_model
 from host.compiler.passes import PASSES
 from host.errors import SourceError
 from host.families import decoder_of, families
-from host.families.parts.decoder import Decoder, shapes
+from host.families.parts.build import shapes
+from host.families.parts.decoder import Decoder
 from host.families.parts.gguf_config import gguf_config
 from host.families.parts.keys import CHANGES, SILENT, check_rest
 from host.families.parts.rope import Rope, read_rope

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from host.families.gpt2 import FAMILY
-from host.families.parts.decoder import shapes
+from host.families.parts.build import shapes
 from host.files.fields import Fields
 from host.packing.pack import PackRequest, prepare
 

@@ -98,6 +98,7 @@ ACTIVATE(silu, rvv_silu(v, vl))
 ACTIVATE(gelu_tanh, rvv_gelu_tanh(v, vl))
 ACTIVATE(gelu_erf, rvv_gelu_erf(v, vl))
 ACTIVATE(relu, __riscv_vfmax_vf_f32m4(v, 0.0f, vl))
+ACTIVATE(hyperbolic_tangent, rvv_tanh(v, vl))
 
 void rvv_activate(float *x, uint32_t n, uint32_t kind)
 {
@@ -109,6 +110,8 @@ void rvv_activate(float *x, uint32_t n, uint32_t kind)
         gelu_erf(x, n);
     else if (kind == IMAGE_ACTIVATION_RELU)
         relu(x, n);
+    else if (kind == IMAGE_ACTIVATION_TANH)
+        hyperbolic_tangent(x, n);
 }
 
 uint32_t rvv_argmax(const float *x, uint32_t n)

@@ -110,6 +110,9 @@ void scalar_activate(float *x, uint32_t n, uint32_t kind)
     else if (kind == IMAGE_ACTIVATION_RELU)
         for (size_t i = 0; i < n; i++)
             x[i] = math_relu(x[i]);
+    else if (kind == IMAGE_ACTIVATION_TANH)
+        for (size_t i = 0; i < n; i++)
+            x[i] = math_tanh(x[i]);
 }
 
 uint32_t scalar_argmax(const float *x, uint32_t n)

@@ -297,7 +297,7 @@ static void test_rows(uint32_t n, enum values kind)
     line_word(value_names[kind]);
     line_number(n, 10);
     line_end(best, 0);
-    for (uint32_t act = IMAGE_ACTIVATION_NONE; act <= IMAGE_ACTIVATION_RELU; act++) {
+    for (uint32_t act = IMAGE_ACTIVATION_NONE; act <= IMAGE_ACTIVATION_TANH; act++) {
         fill_floats(n, kind);
         uint64_t t0 = port->instret();
         kernels.activate(x, n, act);

@@ -20,4 +20,5 @@ ACTIVATIONS = {
     "gelu_pytorch_tanh": Activation.GELU_TANH,
     "gelu_python_tanh": Activation.GELU_TANH,
     "relu": Activation.RELU,
+    "tanh": Activation.TANH,
 }

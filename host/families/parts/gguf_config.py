@@ -86,8 +86,8 @@ def gguf_config(family: Family, metadata: Fields, tensors: Mapping[str, StoredTe
     return Fields(values, metadata.where, names)
 
 
-def _rotated_part(metadata: Fields, arch: str) -> float | None:
-    """The part of a head's lanes that is rotated, None for all. SourceError where keys and values differ."""
+def _rotated_part(metadata: Fields, arch: str) -> float:
+    """The part of a head's lanes that is rotated. SourceError where keys and values differ."""
     heads = metadata.any(f"{arch}.attention.head_count")
     width = metadata.any(f"{arch}.embedding_length")
     whole = isinstance(heads, int) and isinstance(width, int) and heads > 0
@@ -95,7 +95,7 @@ def _rotated_part(metadata: Fields, arch: str) -> float | None:
     if metadata.integer(f"{arch}.attention.value_length", head_dim, low=0) not in (0, head_dim):
         raise SourceError(f"{metadata.where}: {arch}.attention.value_length differs from key_length; not supported")
     rotary = metadata.integer(f"{arch}.rope.dimension_count", head_dim, low=0)
-    return None if rotary in (0, head_dim) else rotary / head_dim
+    return 1.0 if rotary in (0, head_dim) else rotary / head_dim
 
 
 def _rope_scaling(metadata: Fields, arch: str, tensors: Mapping[str, StoredTensor]) -> dict[str, Any] | None:
@@ -104,11 +104,12 @@ def _rope_scaling(metadata: Fields, arch: str, tensors: Mapping[str, StoredTenso
     if factors is not None:
         return {"rope_type": "factors", "factors": factors.float32().reshape(-1).tolist()}
     at = f"{arch}.rope.scaling."
-    short = tensors.get("rope_factors_short.weight")
+    short, beyond = (tensors.get(f"rope_factors_{each}.weight") for each in ("short", "long"))
     if short is not None:
         return {
             "rope_type": "longrope",
             "short_factor": short.float32().reshape(-1).tolist(),
+            "long_factor": None if beyond is None else beyond.float32().reshape(-1).tolist(),
             "original_max_position_embeddings": metadata.any(f"{at}original_context_length"),
             "attention_factor": metadata.any(f"{at}attn_factor"),
         }

@@ -55,6 +55,7 @@ A bias is said by its tensor as well: a file that has one where the family has n
 SILENT = {
     *("attention_dropout", "attn_pdrop", "chunk_size_feed_forward", "classifier_dropout", "embd_pdrop"),
     *("gradient_checkpointing", "hidden_dropout", "initializer_range", "mlp_dropout", "resid_pdrop"),
+    *("dropout", "embedding_dropout", "init_std", "layerdrop", "residual_dropout"),
     *("add_bos_token", "add_eos_token", "bos_token", "bos_token_id", "decoder_start_token_id", "eos_token"),
     *("eos_token_id", "forced_bos_token_id", "forced_eos_token_id", "max_length", "min_length", "n_ctx", "n_special"),
     *("pad_token", "pad_token_id", "predict_special_tokens", "prefix", "sep_token_id", "tokenizer_class"),

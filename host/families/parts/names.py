@@ -13,7 +13,8 @@ import numpy.typing as npt
 from gguf import MODEL_ARCH, TensorNameMap, get_tensor_name_map
 
 from host.errors import SourceError
-from host.families.parts.decoder import Decoder, shapes
+from host.families.parts.build import shapes
+from host.families.parts.decoder import Decoder
 from host.families.parts.family import Family
 from host.files.tensor import StoredTensor
 from host.foreign import words
@@ -89,7 +90,7 @@ def _names(arch: MODEL_ARCH) -> TensorNameMap:
 
 def _gguf_name(family: Family, arch: MODEL_ARCH, head: str, name: str) -> str:
     """What a GGUF calls a canonical name; layer 0 of the library's table stands for all, whatever count a file has."""
-    full = name if name == head else family.prefix + name
+    full = name if name.rpartition(".")[0] == head else family.prefix + name
     layer = LAYER.search(full)
     first = LAYER.sub("0", full, count=1)
     found = _names(arch).get_name(first, SUFFIXES)
@@ -103,7 +104,7 @@ def canonical_gguf(name: str, family: Family, decoder: Decoder, found: Found) ->
     if family.gguf is None:
         raise AssertionError(f"{name} has no GGUFs")
     _check_layers(decoder, len(found))
-    head = f"{decoder.names.head}.weight"
+    head = decoder.names.head
     in_file = {_gguf_name(family, family.gguf, head, ours): ours for ours in shapes(decoder)}
     tensors: dict[str, StoredTensor] = {}
     for stored_name, tensor in found.items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,17 +27,23 @@ class Rope:
     frequencies: tuple[float, ...]
     """Numbers in f32."""
     scale: float = 1.0
+    beyond: tuple[float, ...] = ()
+    """Those of a context of more than ``original`` positions, where it has others."""
+    original: int = 0
 
-    def array(self) -> npt.NDArray[np.float32]:
-        """The frequencies, f32 [half]."""
-        return np.array(self.frequencies, np.float32)
+    def array(self, context: int = 0) -> npt.NDArray[np.float32]:
+        """The frequencies of all positions of a context, f32 [half]: keys that are cached cannot change theirs."""
+        return np.array(self.beyond if self.beyond and context > self.original else self.frequencies, np.float32)
 
 
-def read_rope(fields: Fields, head_dim: int, context: int, theta: float = 10000.0, partial: bool = False) -> Rope:
+def read_rope(
+    fields: Fields, head_dim: int, context: int, theta: float = 10000.0, partial: bool = False, part: float = 1.0
+) -> Rope:
     """The rotation of heads of ``head_dim`` lanes; of their first lanes alone where the family knows that (partial).
 
-    Reads ``rope_parameters`` (transformers 5), or ``rope_scaling`` and ``rope_theta`` (before). ``theta``: where they
-    say none. SourceError for scalings that are unknown or depend on the length of the sequence.
+    Reads ``rope_parameters`` (transformers 5), or ``rope_scaling`` and ``rope_theta`` (before). ``theta`` and ``part``
+    (of a head's lanes): where they say none. SourceError for scalings that are unknown or depend on the length of the
+    sequence.
     """
     scaling = _parameters(fields)
     kind = scaling.text("rope_type", scaling.any("type") or "default")
@@ -48,20 +54,25 @@ def read_rope(fields: Fields, head_dim: int, context: int, theta: float = 10000.
             "(within the model's context), llama3 and yarn"
         )
     theta = scaling.number("rope_theta", theta)
-    rotary = _rotary(fields, scaling, head_dim, partial)
+    rotary = _rotary(fields, scaling, head_dim, partial, part)
     _refuse_rest(kind, scaling)
     with np.errstate(all="ignore"):
         base = theta ** -(np.arange(0, rotary, 2, dtype=np.float64) / rotary)
         frequencies, scale = SCALINGS[kind](base, scaling, context, theta)
-        rope = Rope(tuple(frequencies.astype(np.float32).tolist()), scale)
-    if not all(map(math.isfinite, (*rope.frequencies, rope.scale))):
+        rope = Rope(_numbers(frequencies), scale)
+        if kind == LONG and scaling.has("long_factor"):
+            original = scaling.integer("original_max_position_embeddings", context)
+            rope = replace(
+                rope, beyond=_numbers(base / _divisors(scaling, "long_factor", len(base))), original=original
+            )
+    if not all(map(math.isfinite, (*rope.frequencies, *rope.beyond, rope.scale))):
         raise SourceError(f"{fields.where}: the frequencies of RoPE scaling {kind!r} are not finite; damaged config")
     return rope
 
 
-def _rotary(fields: Fields, scaling: Fields, head_dim: int, partial: bool) -> int:
+def _rotary(fields: Fields, scaling: Fields, head_dim: int, partial: bool, default: float) -> int:
     """How many lanes of a head are rotated."""
-    part = scaling.number("partial_rotary_factor", 1.0)
+    part = scaling.number("partial_rotary_factor", default)
     if part != 1.0 and not partial:
         name = fields.name("partial_rotary_factor")
         raise SourceError(f"{fields.where}: {name} says that a part of each head is rotated; that is not supported")
@@ -162,16 +173,27 @@ def _yarn_factor(scaling: Fields, factor: float) -> float:
     return scaling.number("attention_factor", implied) * scaling.number("attention_multiplier", 1.0)
 
 
+def _numbers(values: F64Array) -> tuple[float, ...]:
+    """In f32."""
+    return tuple(values.astype(np.float32).tolist())
+
+
+def _divisors(scaling: Fields, key: str, count: int) -> F64Array:
+    """One divisor a pair of lanes, f64 [count]."""
+    found = scaling.any(key)
+    if not isinstance(found, list) or not all(isinstance(each, (int, float)) for each in found):
+        raise SourceError(f"{scaling.where}: {key} is no list of numbers; the config is damaged")
+    factors = np.asarray(found, np.float64)
+    if factors.shape != (count,) or not (np.isfinite(factors) & (factors > 0)).all():
+        raise SourceError(f"{scaling.where}: {key} must hold {count} positive divisors; damaged config")
+    return factors
+
+
 def _long(base: F64Array, scaling: Fields, context: int, theta: float) -> tuple[F64Array, float]:
     """LongRoPE (Ding et al., arXiv:2402.13753), the divisors of contexts up to the original one."""
     del theta
     original = scaling.integer("original_max_position_embeddings", context, low=2)
-    found = scaling.any("short_factor")
-    if not isinstance(found, list) or not all(isinstance(each, (int, float)) for each in found):
-        raise SourceError(f"{scaling.where}: short_factor is no list of numbers; the config is damaged")
-    factors = np.asarray(found, np.float64)
-    if factors.shape != base.shape or not (np.isfinite(factors) & (factors > 0)).all():
-        raise SourceError(f"{scaling.where}: short_factor must hold {len(base)} positive divisors; damaged config")
+    factors = _divisors(scaling, "short_factor", len(base))
     by = scaling.number("factor", context / original)
     implied = math.sqrt(1 + math.log(by) / math.log(original)) if by > 1 else 1.0
     return base / factors, scaling.number("attention_factor", implied)

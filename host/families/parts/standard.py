@@ -68,7 +68,8 @@ def standard(fields: Fields, defaults: Mapping[str, Any] | None = None, partial:
     width = fields.integer("hidden_size")
     context = fields.integer("max_position_embeddings", d.get("max_position_embeddings", 2048))
     blocks = attention(fields, width, d)
-    rope = read_rope(fields, blocks.head_dim, context, d.get("rope_theta", 10000.0), partial)
+    theta, part = d.get("rope_theta", 10000.0), d.get("partial_rotary_factor", 1.0)
+    rope = read_rope(fields, blocks.head_dim, context, theta, partial, part)
     layer = Layer(scale=float(blocks.head_dim) ** -0.5, rope=rope)
     return Decoder(
         vocab=fields.integer("vocab_size"),
