@@ -20,6 +20,7 @@ from typing import Any
 
 from host.choices import choices
 from host.errors import UsageError
+from host.kernels import Family, families, families_of, machine_name
 from host.places import TREE
 from host.words import shown
 
@@ -28,10 +29,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-FAMILIES = {"scalar": "scalar kernels", "rvv": "V extension", "avx2": "x86-64-v3"}
-"""Kernel families, and what a board has that has them."""
-MACHINES = {"avx2": ("x86_64", "AMD64")}
-"""Families that only some of the machines have that the host runs on."""
 BOARDS = TREE / "boards"
 TEMPLATE = "template"
 """A file to copy, no board: it can be built, and is on no list."""
@@ -163,7 +160,7 @@ class Board:
     port: str
     kernels: str
     isa: dict[str, str]
-    """Kernel family to the ISA that the firmware is compiled for."""
+    """Kernel family to the ISA that the firmware is compiled for; ``native``: this machine's."""
     harts: Harts
     flash: Flash
     simulator: Simulator
@@ -200,13 +197,27 @@ class Board:
         """Bytes there are for a model image; None where an image is mapped from a file and only the machine limits."""
         return self.memory.dram.end - self.memory.image if self.memory else None
 
+    @property
+    def machine(self) -> str:
+        """The machine that the firmware is a program of, as Linux names it."""
+        return machine_name(platform.machine()) if self.isa[self.kernels] == "native" else "riscv64"
+
+    @property
+    def chosen(self) -> list[Family]:
+        """The families among which its one firmware chooses at start-up, the best first; none where the build does."""
+        return families_of(self.machine) if self.machine != "riscv64" else []
+
+    @property
+    def kernel_names(self) -> list[str]:
+        """The families that can run on it."""
+        return [one.name for one in self.chosen] or list(self.isa)
+
     def layout(self, kernels: str = "") -> str:
         """The weights' layout that suits the kernels: ``rvv`` or ``swar``.
 
         This machine has vectors too: the compiler makes them from the scalar kernels for ``rvv``.
         """
-        kernels = kernels or self.kernels
-        return "rvv" if kernels in ("rvv", "avx2") or self.isa.get(kernels) == "native" else "swar"
+        return "rvv" if self.chosen else families()[kernels or self.kernels].layout
 
 
 def parse_size(text: str | int) -> int:
@@ -288,8 +299,8 @@ def _check(board: Board) -> None:
     for key, (value, allowed) in one_of.items():
         if value not in allowed:
             raise UsageError(f"{where}: {key} is {value!r}; allowed are {', '.join(allowed)}")
-    if unknown := set(board.isa) - set(FAMILIES):
-        raise UsageError(f"{where}: isa.{unknown.pop()} is no kernel family; known are {', '.join(FAMILIES)}")
+    if unknown := set(board.isa) - set(families()):
+        raise UsageError(f"{where}: isa.{unknown.pop()} is no kernel family; known are {', '.join(families())}")
     if not board.harts.ids or not 1 <= board.harts.default <= len(board.harts.ids) <= 16:
         raise UsageError(f"{where}: harts.ids needs 1 to 16 ids and harts.default as many at most")
     needed = ("memory", "uart", "timer", "entry") if board.port == "bare" else ("hosted",)
@@ -327,14 +338,7 @@ def read_board(path: Path, dram: int | None = None) -> Board:
         region = dataclasses.replace(board.memory.dram, size=Size(dram))
         board = dataclasses.replace(board, memory=dataclasses.replace(board.memory, dram=region))
     _check(board)
-    return _for_this_machine(board)
-
-
-def _for_this_machine(board: Board) -> Board:
-    """Without families that this machine has not; scalar is then the default."""
-    machine = platform.machine()
-    isa = {name: isa for name, isa in board.isa.items() if machine in MACHINES.get(name, (machine,))}
-    return dataclasses.replace(board, isa=isa, kernels=board.kernels if board.kernels in isa else "scalar")
+    return board
 
 
 def board_names() -> list[str]:

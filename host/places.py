@@ -29,13 +29,16 @@ INSTALLED = TREE.parent == PACKAGE
 """Whether this is no checkout: nothing may be written below TREE."""
 
 
-DECLARATIONS = tuple(PACKAGE / name for name in ("schema", "ir", "ops", "boards.py", "errors.py", "medium/selector.py"))
+DECLARATIONS = tuple(
+    PACKAGE / name for name in ("schema", "ir", "ops", "boards.py", "kernels.py", "errors.py", "medium/selector.py")
+)
 """What the firmware's headers are made from: files, and folders of them."""
 
 
 def declaration_files() -> list[Path]:
-    """All files of DECLARATIONS."""
-    return [file for place in DECLARATIONS for file in ([place] if place.is_file() else sorted(place.rglob("*.py")))]
+    """All files of DECLARATIONS, and those of the kernel families."""
+    found = [file for place in DECLARATIONS for file in ([place] if place.is_file() else sorted(place.rglob("*.py")))]
+    return [*found, *sorted((TREE / "firmware" / "kernels").glob("*/*.toml"))]
 
 
 def build_root(build: str = "") -> Path:

@@ -151,7 +151,7 @@ def image_header() -> str:
 
 def formats_header() -> str:
     """Lists of the weight formats, and of the kernels that multiply with them."""
-    from host.boards import FAMILIES
+    from host.kernels import families, families_of
     from host.schema.formats import formats
     from host.schema.weights import FloatFormat, GroupFormat
 
@@ -186,7 +186,7 @@ def formats_header() -> str:
         "name, NAME, bytes of a value",
         [f"{both(one.name)}, {one.bits // 8}u" for one in floats],
     )
-    for family in FAMILIES:
+    for family in families():
         chosen = [
             f"{one.name.upper()}, {layout.name}, {group_kernel(family, one.name, layout.name.lower())}"
             for one in groups
@@ -195,6 +195,9 @@ def formats_header() -> str:
         lines += listed(f"KERNELS_{family.upper()}_GROUPS", "FORMAT, LAYOUT, function", chosen)
         chosen = [f"{one.name.upper()}, {float_kernel(family, one.name)}" for one in floats]
         lines += listed(f"KERNELS_{family.upper()}_FLOATS", "FORMAT, function", chosen)
+    for machine in sorted({name for one in families().values() for name in one.machines}):
+        chosen = [f'{one.name}, {processor_bits(one.features)}, "{one.words}"' for one in families_of(machine)]
+        lines += listed(f"KERNELS_OF_{machine.upper()}", "family, features of a processor, in words", chosen)
     packed = [f"{one.name.upper()}, swar_packed_{one.name}" for one in groups if one.name in kernel_formats("swar")]
     lines += listed("KERNELS_PACKED", "FORMAT, version", packed)
     return "\n".join([*lines, "", "#endif", ""])
@@ -223,13 +226,26 @@ def kernel_formats(family: str) -> set[str]:
 
 def group_kernel(family: str, name: str, layout: str) -> str:
     """The function for a format and layout: of the kernels for this order where the family has them, else portable."""
-    reader = {"swar": "swar", "rvv": family}.get(layout, "scalar")
-    return f"{reader}_linear_{name}" if name in kernel_formats(reader) else f"scalar_linear_{name}_{layout}"
+    readers = {"swar": ["swar"], "rvv": readers_of(family)}.get(layout, [])
+    found = next((reader for reader in readers if reader != "scalar" and name in kernel_formats(reader)), None)
+    return f"{found}_linear_{name}" if found else f"scalar_linear_{name}_{layout}"
 
 
 def float_kernel(family: str, name: str) -> str:
     """The function for a format of floats: the family's own where it has one, else portable."""
-    return f"{family if name in kernel_formats(family) else 'scalar'}_linear_{name}"
+    return f"{next((one for one in readers_of(family) if name in kernel_formats(one)), 'scalar')}_linear_{name}"
+
+
+def processor_bits(features: Sequence[str]) -> str:
+    """Features of a processor as the hosted port asks for them."""
+    return " | ".join(f"PROCESSOR_{name.upper()}" for name in features) or "0"
+
+
+def readers_of(family: str) -> list[str]:
+    """A family and those that stand in for it."""
+    from host.kernels import families
+
+    return [family, *families()[family].uses]
 
 
 def weight_formats() -> list[str]:

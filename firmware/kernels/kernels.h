@@ -2,11 +2,12 @@
 #ifndef KERNELS_KERNELS_H
 #define KERNELS_KERNELS_H
 
-/* The kernel interface: what ops call, and what scalar, SWAR, RVV and AVX2 versions implement.
+/* The kernel interface: what ops call, and what the versions of each family implement.
  *
  * Every version of a kernel gives the same bits (docs/numerics.md). One table is chosen when the
- * firmware is built (kernels=scalar, rvv or avx2); it may choose at load time by the weight's
- * layout. Every table can read every layout: an image packed for other kernels runs, only slower.
+ * firmware is built (kernels=scalar or rvv), or in a program for this machine when it starts; it
+ * may choose at load time by the weight's layout. Every table can read every layout: an image
+ * packed for other kernels runs, only slower.
  */
 
 #include <stdint.h>
@@ -62,7 +63,7 @@ typedef void kernel_linear_f32(const struct kernel_weight *w, const float *const
 #define KERNEL_HEADS 3u
 
 struct kernel_table {
-    const char *name; /* "scalar", "rvv" or "avx2" */
+    const char *name; /* of the family, which is its folder's */
 
     /* The version for a weight's format and layout; never NULL for a validated weight of groups. */
     kernel_linear_q8a *(*linear_q8a)(uint32_t format, uint32_t layout);
@@ -116,6 +117,12 @@ struct kernel_table {
     void (*axpy_f32)(const float *p, const float *v, uint32_t head_dim, uint32_t count, float *acc);
 };
 
+/* Of the family that runs. Where start-up chooses (KERNELS_CHOSEN), the port copies the table here
+ * before any hart or engine starts; else it is the family's own, without a way around. */
+#if KERNELS_CHOSEN
+extern struct kernel_table kernels;
+#else
 extern const struct kernel_table kernels;
+#endif
 
 #endif

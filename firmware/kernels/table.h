@@ -33,6 +33,15 @@
         return 0;                                                                                  \
     }
 
+/* Begins the family's table: one to choose, or the only one. */
+#if KERNELS_CHOSEN
+#define TABLE(family)                                                                              \
+    extern const struct kernel_table family##_kernels;                                             \
+    const struct kernel_table family##_kernels
+#else
+#define TABLE(family) const struct kernel_table kernels
+#endif
+
 /* Rows are packed for the layout SWAR alone, whichever family runs. */
 static inline const struct kernel_packed *table_packed(uint32_t format, uint32_t layout)
 {

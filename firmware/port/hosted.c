@@ -18,13 +18,14 @@
 #include "gen/board.h"
 #include "gen/errors.h"
 #include "port/hosted_harts.h"
+#include "port/hosted_kernels.h"
 #include "port/hosted_line.h"
 #include "port/vector.h"
 
 #define IDLE_MS 20 /* repetitions are due after 150 */
 #define USAGE                                                                                      \
     "usage: firmware --image FILE [--arena-size BYTES[K|M|G]] [--harts N]\n"                       \
-    "                [--image-area BYTES[K|M|G]]\n"                                                \
+    "                [--image-area BYTES[K|M|G]] [--kernels FAMILY]\n"                             \
     "                [--tty PATH [--baud N] | --tcp HOST:PORT]\n"                                  \
     "Serves the model over stdin and stdout, a serial line, or one TCP connection at a time.\n"    \
     "With --image-area an image can come over the link (host load), and --image may be left "      \
@@ -34,6 +35,7 @@ static struct hosted_options {
     const char *image;
     const char *tty;
     const char *tcp;
+    const char *kernels;
     uint64_t arena_size;
     uint64_t image_area;
     uint32_t harts;
@@ -182,6 +184,8 @@ static void parse_option(const char *name, const char *value)
         options.tty = value;
     else if (!strcmp(name, "--tcp"))
         options.tcp = value;
+    else if (!strcmp(name, "--kernels"))
+        options.kernels = value;
     else if (!strcmp(name, "--arena-size"))
         options.arena_size = parse_number(value, name, (uint64_t)1 << 40);
     else if (!strcmp(name, "--image-area"))
@@ -247,6 +251,9 @@ static uint32_t read_vlen(void)
 int main(int argc, char **argv)
 {
     parse_options(argc, argv);
+    const char *problem = hosted_choose_kernels(options.kernels);
+    if (problem)
+        fail(problem, NULL);
     if (options.image_area)
         map_image_area();
     if (options.image)
@@ -268,7 +275,7 @@ int main(int argc, char **argv)
     errno = 0;
     if (hosted_start_harts(&harts, &port))
         fail("cannot start the harts; give a smaller --harts", NULL);
-    const char *problem = line_open(&line, options.tty, options.baud, options.tcp);
+    problem = line_open(&line, options.tty, options.baud, options.tcp);
     if (problem)
         fail(problem, options.tty ? options.tty : options.tcp);
     device_run(&port);

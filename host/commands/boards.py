@@ -32,7 +32,10 @@ def describe(board: Board) -> str:
     """All that a person wants to know about one board."""
     lines = [f"{board.name}: {board.title}", f"  {board.soc}", f"  {memory_text(board)}"]
     isas = ", ".join(f"{kernels}: {isa}" for kernels, isa in board.isa.items())
-    lines += [f"  kernels {isas} (default {board.kernels})", f"  harts {', '.join(map(str, board.harts.ids))}"]
+    if board.chosen:
+        isas = ", ".join(board.kernel_names)
+    default = "the first that the processor has" if board.chosen else f"default {board.kernels}"
+    lines += [f"  kernels {isas} ({default})", f"  harts {', '.join(map(str, board.harts.ids))}"]
     lines += [f"  ran on {tested}" for tested in board.tested]
     lines += ["  never yet on the board itself"] if board.untried else []
     return "\n".join([*lines, *(f"  {line}" for line in board.flash.how.splitlines())])

@@ -35,7 +35,7 @@ def resolve_image(name: str, target: str, board: str | None = None) -> Path:
     if not board:
         raise UsageError(f"{name} must be packed first, but {target} does not tell for which board; add --board")
     known = load_board(board)
-    layout = known.layout(spec.kernels) if spec.kernels in known.isa else None
+    layout = known.layout(spec.kernels) if spec.kernels in known.kernel_names else None
     ops = " ".join(f"{op.id}.{op.version}" for op in OPS.values())
     made_by = f"{tool_version()}, image format {VERSION_MAJOR}.{VERSION_MINOR}, ops {ops}"
     key = hashlib.sha256(f"{made_by} {_fingerprint(name)} {board} {layout}".encode())

@@ -6,6 +6,7 @@ from __future__ import annotations
 from host.boards import board_names, load_board
 from host.image.fitness import check_memory, image_facts
 from host.image.reader import Image
+from host.kernels import families
 from host.link.records import DeviceInfo
 from host.words import shown
 
@@ -34,5 +35,6 @@ def device_layout(info: DeviceInfo) -> str:
     """The layout that suits a device, from its board's file; from its kernels where it has none here."""
     if info.board in board_names():
         board = load_board(info.board)
-        return board.layout(info.kernels if info.kernels in board.isa else "")
-    return "swar" if info.kernels == "scalar" else "rvv"
+        return board.layout(info.kernels if info.kernels in board.kernel_names else "")
+    known = families().get(info.kernels)
+    return known.layout if known else "rvv"

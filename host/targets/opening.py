@@ -21,9 +21,10 @@ from host.targets.spec import TargetSpec, parse_spec
 def build_firmware(board: Board, spec: TargetSpec, progress: Callable[[str], None] | None) -> None:
     """Run scons for the variant. Raises TargetError with the compiler's last words."""
     if progress:
-        progress(f"building the firmware for {board.name} ({spec.kernels}), once: about a minute")
-    command = [sys.executable, "-m", "SCons", "-s", f"board={board.name}", f"kernels={spec.kernels}"]
-    command.append(f"build={build_root(spec.build)}")
+        name = board.name if board.chosen else f"{board.name} ({spec.kernels})"
+        progress(f"building the firmware for {name}, once: about a minute")
+    command = [sys.executable, "-m", "SCons", "-s", f"board={board.name}", f"build={build_root(spec.build)}"]
+    command += [] if board.chosen else [f"kernels={spec.kernels}"]
     done = subprocess.run(command, cwd=TREE, capture_output=True, text=True, check=False)
     if done.returncode:
         words = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])

@@ -38,8 +38,8 @@ class Firmware:
 
 
 def firmware_files(board: Board, kernels: str, build: Path) -> Firmware:
-    """Where ``scons board=B kernels=K build=DIR`` puts things."""
-    suffix = "" if kernels == board.kernels else f"-{kernels}"
+    """Where ``scons board=B kernels=K build=DIR`` puts things; where start-up chooses, all families are in one."""
+    suffix = "" if board.chosen or kernels == board.kernels else f"-{kernels}"
     directory = build / f"{board.name}{suffix}"
     return Firmware(directory, directory / ("firmware" if board.hosted else "firmware.elf"))
 
@@ -249,6 +249,7 @@ def open_hosted(board: Board, spec: TargetSpec, firmware: Firmware, image: Path 
     if image is None:
         raise TargetError(f"target {spec.text!r} needs an image: its firmware maps it from the file")
     command = [str(firmware.program), "--image", str(image), "--harts", str(spec.harts)]
+    command += ["--kernels", spec.kernels] if board.chosen and spec.kernels else []
     runner = "this machine"
     if board.simulator.kind == "qemu-user" and platform.machine() != "riscv64":
         program = shutil.which("qemu-riscv64") or shutil.which("qemu-riscv64-static")

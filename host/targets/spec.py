@@ -8,14 +8,15 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from host.boards import FAMILIES, Board, board_names, load_board
+from host.boards import Board, board_names, load_board
 from host.choices import choices
 from host.errors import TargetError
+from host.kernels import families
 from host.words import shown
 
 DEFAULT_BAUD = 115200
 VLENS = (128, 256, 512, 1024)
-OPTIONS = (*FAMILIES, "vlen=BITS", "harts=N", "isa=ISA", "build=DIR", "disk=FILE")
+OPTIONS = ("vlen=BITS", "harts=N", "isa=ISA", "build=DIR", "disk=FILE")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class TargetSpec:
     text: str
     board: str = ""
     kernels: str = ""
+    """Empty where the firmware is to choose at start-up."""
     vlen: int = 0
     harts: int = 0
     isa: str = ""
@@ -83,7 +85,7 @@ def _parse_options(spec: str, text: str) -> dict[str, str | int]:
     found: dict[str, str | int] = {}
     for option in filter(None, text.split(",")):
         key, equals, value = option.partition("=")
-        if option in FAMILIES:
+        if option in families():
             found["kernels"] = option
         elif key == "vlen" and equals:
             found["vlen"] = _number(spec, key, value, VLENS[0], VLENS[-1])
@@ -94,7 +96,9 @@ def _parse_options(spec: str, text: str) -> dict[str, str | int]:
         elif key in ("isa", "build", "disk") and value:
             found[key] = value
         else:
-            raise TargetError(f"target {spec!r}: unknown option {shown(option)!r}; {choices(option, OPTIONS)}")
+            raise TargetError(
+                f"target {spec!r}: unknown option {shown(option)!r}; {choices(option, [*families(), *OPTIONS])}"
+            )
     return found
 
 
@@ -130,9 +134,9 @@ def parse_spec(spec: str) -> TargetSpec:
     if "@spike" in spec and board.simulator.kind != "twin":
         raise TargetError(f"target {spec!r}: @spike is for a board's twin (visionfive2@spike)")
     options = _parse_options(spec, text)
-    kernels = str(options.setdefault("kernels", board.kernels))
-    if kernels not in board.isa:
-        raise TargetError(f"target {spec!r}: board {name} has no {FAMILIES[kernels]}")
+    kernels = str(options.setdefault("kernels", "" if board.chosen else board.kernels))
+    if kernels and kernels not in board.kernel_names:
+        raise TargetError(f"target {spec!r}: board {name} has no {families()[kernels].words}")
     if int(options.get("harts", 1)) > len(board.harts.ids):
         raise TargetError(f"target {spec!r}: board {name} has {len(board.harts.ids)} harts")
     if options.get("vlen") and kernels != "rvv":

@@ -48,6 +48,15 @@ def build_library() -> Path:
     return target
 
 
+def family_problem(name: str) -> str:
+    """Why this machine cannot run a family of kernels; empty: it can."""
+    path = build_library()
+    lib = load_library(path, path.stat().st_mtime_ns)
+    problem = lib.hosted_choose_kernels(name.encode())
+    lib.hosted_choose_kernels(None)
+    return problem.decode() if problem else ""
+
+
 class Region:
     """Bytes between two guard pages; they end exactly at the second one. ``size`` is a multiple of 64."""
 
@@ -369,6 +378,9 @@ def load_library(path: Path, state: int) -> ctypes.CDLL:
         copy = Path(folder) / f"{state}-{path.name}"
         shutil.copy(path, copy)
         lib = ctypes.CDLL(str(copy))
+    lib.hosted_choose_kernels.restype = ctypes.c_char_p
+    if problem := lib.hosted_choose_kernels(None):
+        raise RuntimeError(problem.decode())
     lib.engine_info.restype = ctypes.POINTER(Info)
     lib.engine_logits.restype = ctypes.POINTER(ctypes.c_float)
     lib.engine_bytes.restype = lib.hosted_harts_bytes.restype = ctypes.c_size_t

@@ -45,7 +45,7 @@ def scons(*options: str) -> subprocess.CompletedProcess[str]:
 @functools.lru_cache
 def built(board: str, kernels: str) -> Path:
     """The variant's ELF, up to date."""
-    done = scons("-s", f"board={board}", f"kernels={kernels}")
+    done = scons("-s", f"board={board}", *([] if load_board(board).chosen else [f"kernels={kernels}"]))
     assert done.returncode == 0, done.stdout + done.stderr
     return firmware_files(load_board(board), kernels, BUILD).program
 
@@ -201,9 +201,9 @@ def test_what_depends_on_the_board_compiles_for_each(board: str, tmp_path: Path)
         if kind != "unicode":
             gen_headers.main(["", kind, str(tmp_path / "gen" / name)])
     (tmp_path / "gen" / "board.h").write_text(gen_board.header(facts, facts.kernels))
-    tools = toolchain.choose("zig", facts, "scalar")
+    tools = toolchain.choose("zig", facts)
     flags = [*tools.arch, *toolchain.COMMON, "-ffreestanding", "-DPORT_FAULTS=0"]
-    flags += [f"-DKERNELS_RVV={int(facts.kernels == 'rvv')}"]
+    flags += [f"-DKERNELS_RVV={int(facts.kernels == 'rvv')}", "-DKERNELS_CHOSEN=0"]
     flags += ["-Ifirmware", "-Ifirmware/boot/include", f"-I{tmp_path}", "-c", "-o", str(tmp_path / "object")]
     for source in ("port/bare.c", f"port/bare_{facts.entry.mode}.c", "boot/start.S"):
         command = [*tools.cc, *flags, f"firmware/{source}"]

@@ -19,7 +19,8 @@ from tools.scons.toolchain import zig_path
 def compile_c(out: Path, sources: list[str], *flags: str) -> Path:
     """Compile with the headers that the native build generates."""
     gen = build_library().parent
-    command = [zig_path(), "cc", "-std=c11", "-O2", "-Ifirmware", f"-I{gen}", "-DKERNELS_RVV=0", *flags, *sources]
+    command = [zig_path(), "cc", "-std=c11", "-O2", "-Ifirmware", f"-I{gen}", "-DKERNELS_RVV=0", *flags]
+    command += ["-DKERNELS_CHOSEN=0", *sources]
     subprocess.run([*command, "-o", str(out)], cwd=ROOT, check=True, capture_output=True)
     return out
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import ctypes
-import platform
+import dataclasses
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,24 +13,31 @@ import numpy as np
 import pytest
 
 from host.boards import load_board
+from host.kernels import families
 from host.schema.bf16 import to_bf16
 from host.schema.formats import formats
 from host.schema.image import Layout
 from host.schema.weights import FloatFormat, GroupFormat, Quantized
 from tests.support import reference
-from tests.support.native import Native
+from tests.support.native import Native, family_problem
 from tests.support.ops import F32, KernelQ8a, QuantizedRows, Weight, aligned
 from tools.bench.bare import BARE, CASES, bare_toolchain, compile_kernels, run_spike
 from tools.gen_headers import kernel_formats
-from tools.scons.toolchain import Toolchain, zig_path
+from tools.scons.toolchain import choose
 
 GROUPS = [one for one in formats().values() if isinstance(one, GroupFormat)]
 FLOATS = [one for one in formats().values() if isinstance(one, FloatFormat)]
 PACKED = [one for one in GROUPS if one.name in kernel_formats("swar")]
 QUANTIZED = [(f"scalar_linear_{one}_{layout.name.lower()}", one, layout) for one in GROUPS for layout in one.layouts]
 QUANTIZED += [(f"swar_linear_{one}", one, Layout.SWAR) for one in PACKED]
-AVX2 = [one for one in GROUPS if one.name in kernel_formats("avx2") and "avx2" in load_board("native").isa]
-QUANTIZED += [(f"avx2_linear_{one}", one, Layout.RVV) for one in AVX2]
+HERE = [one.name for one in load_board("native").chosen if one.features and not family_problem(one.name)]
+"""Families that this machine runs, beyond the reference."""
+QUANTIZED += [
+    (f"{family}_linear_{one}", one, Layout.RVV)
+    for family in HERE
+    for one in GROUPS
+    if one.name in kernel_formats(family)
+]
 KINDS = ["random", "largest", "smallest", "equal", "zero", "tiny"]
 
 
@@ -301,8 +308,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_here(folder: Path, family: str) -> list[str]:
     """What a family of kernels says on this machine."""
-    arch = ["-shared", "-fPIC"] + (["-mcpu=x86_64_v3"] if platform.machine() == "x86_64" else [])
-    tools = Toolchain([zig_path(), "cc"], [*arch, "-fno-sanitize=undefined"], [])
+    tools = choose("zig", load_board("native"), family)
+    tools = dataclasses.replace(tools, arch=[*tools.arch, "-shared", "-fPIC"])
     lib = ctypes.CDLL(str(compile_kernels(folder / f"cases_{family}.so", family, tools, CASES, [], bare=False)))
     found: list[str] = []
     put, count = ctypes.CFUNCTYPE(None, ctypes.c_char_p), ctypes.CFUNCTYPE(ctypes.c_uint64)
@@ -335,9 +342,11 @@ def test_families_agree(expected: list[str]) -> None:
         assert len({line.split()[-1] for line in first}) > 15
 
 
-@pytest.mark.skipif(not AVX2, reason="this machine is no x86-64")
-def test_avx2(expected: list[str], folder: Path) -> None:
-    assert run_here(folder, "avx2") == expected
+@pytest.mark.parametrize("family", [one.name for one in families().values() if one.features])
+def test_families_of_this_machine(expected: list[str], folder: Path, family: str) -> None:
+    if family not in HERE:
+        pytest.skip(family_problem(family))
+    assert run_here(folder, family) == expected
 
 
 @pytest.mark.parametrize("vlen", [0, 128, 256, 512, 1024])

@@ -39,7 +39,20 @@ ORDER = (
 )
 """Folders from the ground up. A module imports from its own folder, from folders before it, and from GROUND."""
 GROUND = (
-    *("__init__", "boards", "cache", "choices", "digest", "errors", "fetch", "foreign", "output", "places", "streams"),
+    *(
+        "__init__",
+        "boards",
+        "cache",
+        "choices",
+        "digest",
+        "errors",
+        "fetch",
+        "foreign",
+        "kernels",
+        "output",
+        "places",
+        "streams",
+    ),
     *("symbolize", "terminal", "words"),
 )
 """Modules of host/ itself that every folder may import; they import each other alone."""

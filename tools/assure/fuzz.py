@@ -22,7 +22,7 @@ from tools.assure.common import CLANG_HINT, GENERATED, ROOT, WORK, Failed, Missi
 
 C_FLAGS = [
     *("-std=c11", "-D_GNU_SOURCE", "-g", "-O2", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off"),
-    *("-fno-math-errno", "-Wundef", "-DKERNELS_RVV=0"),
+    *("-fno-math-errno", "-Wundef", "-DKERNELS_RVV=0", "-DKERNELS_CHOSEN=0"),
 ]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 COUNT = ["-fsanitize-coverage=inline-8bit-counters,pc-table"]

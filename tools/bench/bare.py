@@ -25,7 +25,6 @@ CASES = [KERNELS / "test/cases.c", MEMORY_C]
 """The kernel test without what it runs on."""
 START_S = KERNELS / "test/start.S"
 BARE = [KERNELS / "test/bare.c", START_S]
-LAYOUTS = {"scalar": "swar", "rvv": "rvv"}
 CPUS = {"scalar": "generic_rv64+m+a+f+d+c", "rvv": "generic_rv64+m+a+f+d+c+v"}
 SPIKE_MEMORY = 64 << 20
 
@@ -58,7 +57,15 @@ def compile_kernels(
     files = [*sources, FORMATS_C, *kernels]
     includes = [f"-I{path}" for path in (ROOT / "firmware", ROOT / "firmware/boot/include", output.parent)]
     linker = ["-static", "-Wl,--gc-sections", f"-Wl,-T,{KERNELS / 'test/bare.ld'}"] if bare else []
-    command = [*tools.cc, *tools.arch, *COMMON, *FREESTANDING, f"-DKERNELS_RVV={int(family == 'rvv')}", *includes]
+    command = [
+        *tools.cc,
+        *tools.arch,
+        *COMMON,
+        *FREESTANDING,
+        f"-DKERNELS_RVV={int(family == 'rvv')}",
+        "-DKERNELS_CHOSEN=0",
+        *includes,
+    ]
     command += ["-nostdlib", *linker, *flags, *map(str, files), "-o", str(output)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

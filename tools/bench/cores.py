@@ -17,9 +17,10 @@ from typing import Any
 
 from host.boards import load_board
 from host.errors import TargetError, UsageError
+from host.kernels import families
 from host.schema.formats import formats
 from host.schema.image import Layout
-from tools.bench.bare import LAYOUTS, MEMORY_C, ROOT, START_S, compile_kernels
+from tools.bench.bare import MEMORY_C, ROOT, START_S, compile_kernels
 from tools.scons.toolchain import choose
 
 if sys.version_info >= (3, 11):
@@ -153,7 +154,7 @@ def c_initializer(case: Case, layout: Layout) -> str:
 def build(folder: Path, core: Core, family: str, harts: int, cases: list[Case]) -> Path:
     """The program of cycles.c for these cases, compiled as the board's firmware is."""
     board = load_board(core.board)
-    layout = Layout[LAYOUTS[family].upper()]
+    layout = Layout[families()[family].layout.upper()]
     flags = [
         f"-DCASES={','.join(c_initializer(case, layout) for case in cases)}",
         f"-DHARTS={harts}",

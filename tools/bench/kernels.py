@@ -19,10 +19,10 @@ from rich.progress import track
 from rich.table import Table
 
 from host.errors import HostError, TargetError
+from host.kernels import families
 from tools.bench.bare import (
     BARE,
     CASES,
-    LAYOUTS,
     bare_toolchain,
     compile_kernels,
     float_formats,
@@ -47,7 +47,9 @@ class Count:
 
 def linear_lines(output: str, family: str) -> list[list[str]]:
     """The linear kernels among the lines of the test program, in words, the first the kernel's name."""
-    names = {f"{fmt}_{LAYOUTS[family]}": fmt for fmt in group_formats()} | {fmt: fmt for fmt in float_formats()}
+    names = {f"{fmt}_{families()[family].layout}": fmt for fmt in group_formats()} | {
+        fmt: fmt for fmt in float_formats()
+    }
     lines = [line.split() for line in output.splitlines()]
     return [[names[words[0]], *words[1:]] for words in lines if len(words) == 7 and words[0] in names]
 

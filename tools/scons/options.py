@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from host.boards import FAMILIES, Board
+from host.boards import Board
 from host.choices import choices
 from host.errors import UsageError
+from host.kernels import families
 from host.words import shown
 from tools.scons.settings import check_path, literal, read_switch
 
@@ -55,10 +56,13 @@ class Options:
 def make_options(board: Board, given: Mapping[str, str]) -> Options:
     """The checked options of one variant. Raises UsageError."""
     kernels = given["kernels"] or board.kernels
-    if kernels not in FAMILIES:
-        raise UsageError(f"kernels={shown(kernels)} is not known; {choices(kernels, FAMILIES)}")
+    if kernels not in families():
+        raise UsageError(f"kernels={shown(kernels)} is not known; {choices(kernels, families())}")
+    if given["kernels"] and board.chosen:
+        words = "has all kernels that this machine may run in one program, which chooses at start-up"
+        raise UsageError(f"board {board.name} {words}: leave kernels= out; --target {board.name}:{kernels} runs these")
     if kernels not in board.isa:
-        raise UsageError(f"board {board.name} has no {FAMILIES[kernels]}: kernels={kernels} is not for it")
+        raise UsageError(f"board {board.name} has no {families()[kernels].words}: kernels={kernels} is not for it")
     harts = None
     if given["harts"]:
         if not _is_number(given["harts"]) or not 1 <= int(given["harts"]) <= len(board.harts.ids):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from host.boards import Board
 from host.errors import UsageError
+from host.kernels import families
 
 COMMON = [
     "-std=c11",
@@ -36,6 +37,8 @@ TUNES = {"sifive_u74": "sifive-7-series"}
 # Loops that clang itself vectorizes: eight registers at a time, for two is what it does by default.
 WIDE_LOOPS = ["-mllvm", "-riscv-v-register-bit-width-lmul=8"]
 G_EXTENSIONS = ["m", "a", "f", "d"]
+NATIVE = {"x86_64": ("x86_64", "x86_64_v3"), "aarch64": ("generic", "generic")}
+"""This machine's processors as zig names them: of what runs before the processor was asked, and of all else."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +74,15 @@ def _libc() -> str:
     return "gnu.2.28" if platform.libc_ver()[0] == "glibc" else "musl"
 
 
-def _zig(board: Board, isa: str) -> Toolchain:
+def _zig(board: Board, isa: str, features: list[str] | None) -> Toolchain:
     if board.port == "bare":
         target, cpu = "riscv64-freestanding-none", ""
     elif isa == "native":
-        machine = platform.machine().lower().replace("amd64", "x86_64").replace("arm64", "aarch64")
-        if machine not in ("x86_64", "aarch64"):
-            raise UsageError(f"board=native knows x86_64 and aarch64, not {machine}: take board=linux")
-        target = f"{machine}-linux-{_libc()}"
-        cpu = "x86_64_v3" if machine == "x86_64" else "generic"
+        if board.machine not in NATIVE:
+            raise UsageError(f"board=native knows {' and '.join(NATIVE)}, not {board.machine}: take board=linux")
+        target = f"{board.machine}-linux-{_libc()}"
+        plain, usual = NATIVE[board.machine]
+        cpu = plain if features is None else "+".join([usual, *features])
     else:
         target, cpu = "riscv64-linux-musl", ""
     cpu = cpu or "+".join([board.tune or "generic_rv64", *extensions(isa)])
@@ -90,11 +93,17 @@ def _zig(board: Board, isa: str) -> Toolchain:
     return Toolchain([zig_path(), "cc"], [*arch, "-fno-sanitize=undefined"], [])
 
 
-def _system(program: str, board: Board, isa: str, clang: bool) -> Toolchain:
+def _system_native(program: str, machine: str, features: list[str] | None) -> Toolchain:
+    if machine == "x86_64" and features is not None:
+        return Toolchain([program], ["-march=x86-64-v3", *(f"-m{one}" for one in features)], [])
+    return Toolchain([program], [f"-march={'+'.join(['armv8-a', *features])}"] if features else [], [])
+
+
+def _system(program: str, board: Board, isa: str, clang: bool, features: list[str] | None) -> Toolchain:
     if not shutil.which(program):
         raise UsageError(f"toolchain: there is no program {program!r}; leave toolchain= out to use zig")
     if isa == "native":
-        return Toolchain([program], ["-march=x86-64-v3"] if platform.machine() in ("x86_64", "AMD64") else [], [])
+        return _system_native(program, board.machine, features)
     arch = [f"-march={isa}", "-mabi=lp64d", "-mcmodel=medany"]
     arch += [f"-mtune={TUNES[board.tune]}"] if board.tune in TUNES else []
     if not clang:
@@ -104,9 +113,14 @@ def _system(program: str, board: Board, isa: str, clang: bool) -> Toolchain:
     return Toolchain([program], [f"--target={target}", *arch], ["-fuse-ld=lld"])
 
 
-def choose(name: str, board: Board, kernels: str) -> Toolchain:
-    """The toolchain: ``zig``, ``clang`` (or a path to one), ``gcc``, or a GCC prefix such as ``riscv64-linux-gnu-``."""
+def choose(name: str, board: Board, kernels: str = "") -> Toolchain:
+    """The toolchain: ``zig``, ``clang`` (or a path to one), ``gcc``, or a GCC prefix such as ``riscv64-linux-gnu-``.
+
+    kernels: of the family that is compiled; empty: of what runs on any processor, to ask what this one has.
+    """
+    isa = board.isa[kernels if kernels in board.isa else "scalar"]
+    features = families()[kernels].features if kernels else None
     if name == "zig":
-        return _zig(board, board.isa[kernels])
+        return _zig(board, isa, features)
     program = name + "gcc" if name.endswith("-") else name
-    return _system(program, board, board.isa[kernels], Path(name).name.startswith("clang"))
+    return _system(program, board, isa, Path(name).name.startswith("clang"), features)

@@ -12,8 +12,9 @@ from typing import Any
 from SCons.Action import Action
 from SCons.Environment import Environment
 
-from host.boards import FAMILIES
+from host.boards import Board
 from host.errors import HostError, UsageError
+from host.kernels import families
 from host.places import PACKAGE
 from host.words import shown_lines
 from tools.scons import sodium
@@ -23,7 +24,7 @@ from tools.scons.toolchain import COMMON, FREESTANDING, Toolchain, choose
 
 GENERATED: dict[str, tuple[str, list[Path]]] = {
     "image": ("image_format.h", [PACKAGE / folder for folder in ("schema", "ir", "ops")]),
-    "formats": ("formats.h", [PACKAGE / "schema", PACKAGE / "boards.py"]),
+    "formats": ("formats.h", [PACKAGE / "schema", PACKAGE / "kernels.py"]),
     "wire": ("wire.h", [PACKAGE / "schema/wire"]),
     "errors": ("errors.h", [PACKAGE / "errors.py"]),
     "selector": ("selector.h", [PACKAGE / "medium/selector.py"]),
@@ -99,6 +100,7 @@ def defines(options: Options) -> list[str]:
     """Options of the build as C sees them."""
     flags = {
         "KERNELS_RVV": options.kernels == "rvv",
+        "KERNELS_CHOSEN": bool(options.board.chosen),
         "PORT_FAULTS": options.faults,
     }
     return [f"-D{name}={int(value)}" for name, value in flags.items()]
@@ -108,22 +110,45 @@ ASKS_FOR_SIGNATURES = "firmware/image/header.c"
 """The one file that differs in a firmware with a key: all others are what they are without, and not compiled again."""
 
 
-def core_sources(kernels: str) -> list[Path]:
-    """C and assembly files that name no board; of a family beyond scalar only where it is built, and one table."""
+def core_sources(*kernels: str) -> list[Path]:
+    """C and assembly files that name no board, with those of some families: the one that runs, or all to choose from.
+
+    Of a family that only stands in for these, as scalar does for all, everything but its table is there.
+    """
+    helpers = {"scalar", *(name for family in kernels for name in families()[family].uses)}
     found = []
     for folder in CORE:
         for path in sorted((ROOT / "firmware" / folder).rglob("*.[cS]")):
-            parts = path.relative_to(ROOT / "firmware").with_suffix("").parts
-            if "test" not in parts and not _is_of_another(parts, kernels):
+            family = _family_of(path.relative_to(ROOT))
+            is_wanted = not family or family in kernels or (family in helpers and path.stem != "table")
+            if "test" not in path.parts and is_wanted:
                 found.append(path.relative_to(ROOT))
     return found
 
 
-def _is_of_another(parts: tuple[str, ...], kernels: str) -> bool:
-    """Whether a file belongs to a firmware with other kernels than these."""
-    others = {name for name in FAMILIES if name not in ("scalar", kernels)}
-    words = {word for part in parts for word in (part, part.partition("_")[0], part.rpartition("_")[2])}
-    return bool(others & words) or (parts[0] == "kernels" and parts[-1] == "table" and kernels not in parts)
+def _family_of(source: Path) -> str:
+    """The kernel family that a file belongs to; empty: none."""
+    return source.parts[2] if source.parts[:2] == ("firmware", "kernels") and source.parts[2] in families() else ""
+
+
+def board_sources(board: Board, kernels: str) -> list[Path]:
+    """core_sources() of a board's firmware."""
+    return core_sources(*(one.name for one in board.chosen)) if board.chosen else core_sources(kernels)
+
+
+def core_objects(env: Any, options: Options, arch: list[str]) -> list[Any]:
+    """Objects of all that names no board, those of each family compiled for its processors.
+
+    arch: the flags of ``env`` for the architecture, which come first.
+    """
+    made, rest = [], [*env["CCFLAGS"][len(arch) :], *FREESTANDING]
+    sources = board_sources(options.board, options.kernels)
+    for family in sorted({_family_of(source) for source in sources}):
+        kernels = family if family in {one.name for one in options.board.chosen} else options.kernels
+        flags = [*choose(options.toolchain, options.board, kernels).arch, *rest]
+        files = [source for source in sources if _family_of(source) == family]
+        made += objects(env, options, files, "obj", CCFLAGS=flags)
+    return made
 
 
 def objects(env: Any, options: Options, sources: list[Path], folder: str, **flags: Any) -> list[Any]:
@@ -210,6 +235,7 @@ def generated(env: Any, options: Options) -> None:
         # The names of kernels say which of them read which format.
         if kind == "formats":
             env.Depends(node, env.Value(sorted(path.name for path in (ROOT / "firmware/kernels").glob("*/linear_*.c"))))
+            env.Depends(node, env.Value(str(families())))
     parts = {"firmware": options.board.memory, "shim": has_shim(options), "applet": options.board.loader}
     names = ["board.h", *(f"{part}.ld" for part, there in parts.items() if there)]
     if options.trust:
@@ -231,21 +257,24 @@ def build_hosted(env: Any, options: Options) -> list[Any]:
     generated(exe, options)
     native = options.board.isa[options.kernels] == "native"
     exe.Append(CCFLAGS=["-fPIC"] if native else [])
-    core = objects(exe, options, core_sources(options.kernels), "obj", CCFLAGS=[*exe["CCFLAGS"], *FREESTANDING])
+    core = core_objects(exe, options, tools.arch)
     core += trust_objects(exe, options, "obj")
-    # Nor libc is for V: a machine without it must get as far as being told.
-    scalar = choose(options.toolchain, options.board, "scalar").arch
-    flags = [*scalar, *exe["CCFLAGS"][len(tools.arch) :], "-D_GNU_SOURCE"]
+    # Nor libc is for what kernels need: a machine without it must get as far as being told.
+    plain = choose(options.toolchain, options.board).arch
+    flags = [*plain, *exe["CCFLAGS"][len(tools.arch) :], "-D_GNU_SOURCE"]
     sources = [p.relative_to(ROOT) for p in sorted((ROOT / "firmware/port").glob("hosted*.c"))]
     port = objects(exe, options, sources, "obj", CCFLAGS=flags)
-    link = [*scalar, *exe["LINKFLAGS"][len(tools.arch) :], *([] if native else ["-static"])]
+    link = [*plain, *exe["LINKFLAGS"][len(tools.arch) :], *([] if native else ["-static"])]
     made = list(exe.Program(options.place("firmware"), core + port, LINKFLAGS=link))
-    harts = [node for node in port if node.name == "hosted_harts.c.o"]
-    return made + (build_library(exe, options, core + harts) if native else [])
+    shared = [node for node in port if node.name in LIBRARY]
+    return made + (build_library(exe, options, core + shared) if native else [])
+
+
+LIBRARY = [f"hosted_{name}.c.o" for name in ("harts", "kernels", "processor")]
 
 
 def build_library(env: Any, options: Options, nodes: list[Any]) -> list[Any]:
-    """``libfirmware.so``: everything but main(), with the ports' harts, for ctypes."""
+    """``libfirmware.so``: everything but main(), with LIBRARY of the port, for ctypes."""
     flags = [*env["LINKFLAGS"], "-shared", "-pthread"]
     return list(env.SharedLibrary(options.place("libfirmware.so"), nodes, SHLINKFLAGS=flags))
 
@@ -264,7 +293,7 @@ def build_bare(env: Any, options: Options) -> list[Any]:
     own += [ROOT / f"firmware/flash/{name}.c" for name in ("handoff", "selector", "slot", "update", "update_slot")]
     nodes = objects(bare, options, core_sources(options.kernels), "obj") + trust_objects(bare, options, "obj")
     # Not for V: a trap must be able to tell of a core without it.
-    scalar = [*choose(options.toolchain, options.board, "scalar").arch, *bare["CCFLAGS"][len(tools.arch) :]]
+    scalar = [*choose(options.toolchain, options.board).arch, *bare["CCFLAGS"][len(tools.arch) :]]
     sources = [p.relative_to(ROOT) for p in own]
     nodes += objects(bare, options, sources, "obj", CCFLAGS=scalar, ASPPFLAGS=[*scalar, "-D__ASSEMBLER__=1"])
     elf = link_bare(bare, options, nodes, "firmware")

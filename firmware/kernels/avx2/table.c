@@ -7,7 +7,7 @@
 
 TABLE_CHOOSERS(KERNELS_AVX2_GROUPS, KERNELS_AVX2_FLOATS)
 
-const struct kernel_table kernels = {
+TABLE(avx2) = {
     .name = "avx2",
     .linear_q8a = table_linear_q8a,
     .linear_f32 = table_linear_f32,

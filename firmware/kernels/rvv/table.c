@@ -7,7 +7,7 @@
 
 TABLE_CHOOSERS(KERNELS_RVV_GROUPS, KERNELS_RVV_FLOATS)
 
-const struct kernel_table kernels = {
+TABLE(rvv) = {
     .name = "rvv",
     .linear_q8a = table_linear_q8a,
     .linear_f32 = table_linear_f32,

@@ -5,7 +5,7 @@
 
 TABLE_CHOOSERS(KERNELS_SCALAR_GROUPS, KERNELS_SCALAR_FLOATS)
 
-const struct kernel_table kernels = {
+TABLE(scalar) = {
     .name = "scalar",
     .linear_q8a = table_linear_q8a,
     .linear_f32 = table_linear_f32,
