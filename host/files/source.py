@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 from host.errors import HostError, SourceError
 
+RowChoice = slice | npt.NDArray[np.int64]
+"""Rows of a matrix: a range, or their numbers."""
+
 
 @dataclass(frozen=True)
 class Blocks:
@@ -39,6 +42,9 @@ class RawTensor(Protocol):
     @property
     def shape(self) -> tuple[int, ...]:
         """Row-major."""
+
+    def rows(self, which: RowChoice) -> RawTensor:
+        """These rows of a matrix as a tensor; reading it reads no others."""
 
     def float32(self) -> npt.NDArray[np.float32]:
         """The whole tensor in f32, dequantized. Raises SourceError on NaN or infinity, naming the tensor."""

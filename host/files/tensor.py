@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from gguf import GGMLQuantizationType, quants
 from gguf.constants import GGML_QUANT_SIZES
 
 from host.errors import SourceError
-from host.files.source import Blocks
+from host.files.source import Blocks, RowChoice
 from host.schema.bf16 import from_bf16
 from host.schema.formats import format_for_blocks
 
@@ -76,6 +76,14 @@ class StoredTensor:
         """The canonical shape, in Hugging Face terms."""
         return self.stored[::-1] if self.transposed else self.stored
 
+    def rows(self, which: RowChoice) -> StoredTensor:
+        """These rows of a matrix, canonical ones, as a tensor; a range of stored rows stays in the map."""
+        if self.transposed:
+            cells = self.raw.reshape(*self.stored, block_size(self.kind)[1])[:, which]
+            return replace(self, stored=cells.shape[:2], raw=cells.reshape(-1))
+        raw = self.raw.reshape(self.stored[0], -1)[which if self.order is None else self.order[which]]
+        return replace(self, stored=(len(raw), *self.stored[1:]), raw=raw.reshape(-1), order=None)
+
     def float32(self) -> Floats:
         """The whole tensor in f32, shape ``shape``. Raises SourceError on NaN or infinity."""
         with np.errstate(all="ignore"):
@@ -111,6 +119,6 @@ class StoredTensor:
 
     def _not_finite(self, count: int) -> SourceError:
         return SourceError(
-            f"tensor {self.name} holds {count} values that are NaN or infinite; the file is damaged or the training "
-            "diverged, so take another export of the model"
+            f"tensor {self.name} holds {count} or more values that are NaN or infinite; the file is damaged or the "
+            "training diverged, so take another export of the model"
         )

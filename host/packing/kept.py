@@ -19,6 +19,7 @@ TOOLS = {
     "pynacl-": "sources of libsodium",
     "peers": "llama.cpp to compare with",
     "build": "firmware",
+    "compiled": "functions of the packer",
 }
 """Folders that are one entry each, by how their names begin."""
 PERSONAL = "chat history"

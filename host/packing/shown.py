@@ -16,6 +16,7 @@ from host.image.reader import Image
 from host.output import begins_with, check_output
 from host.packing.pack import SUFFIX, Packing, PackRequest, prepare
 from host.schema.image import MAGIC
+from host.schema.scales import slowed_by
 from host.words import file_name, shown
 
 
@@ -37,6 +38,8 @@ def pack_image(
     for line in plan_lines(packing):
         console.print(line, soft_wrap=True, markup=False)
     packing.check_fit()
+    if reason := slowed_by():
+        console.print(f"note: packing takes several times as long as it might: {reason}", soft_wrap=True, markup=False)
     path = out if out is not None else Path(f"{file_name(packing.source.name)}.{packing.board.name}{SUFFIX}")
     if out is None:
         check_output(path, is_image, force, "the image's name", "name it by -o")

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,6 @@ TAIL_BYTES = TILE_ROWS * 2
 """A scale, a minimum or a sum of each row of a tile."""
 CHUNK_GROUPS = 1024
 """Groups quantized at once: 128 KiB of f32, so that a search stays in cache."""
-THREADS = 2
 
 
 class Rows(ABC):
@@ -63,8 +62,10 @@ class Twin:
     kind: str
     floats: int
     """How many f16 numbers a block begins with."""
-    read: Callable[[F32Array, U8Array], Groups | None]
-    """Blocks: their f16 numbers, f32 [n][floats], and the bytes behind them, uint8 [n][bytes]. None: not these."""
+    read: Callable[[F32Array, U8Array], Groups]
+    """Blocks: their f16 numbers, f32 [n][floats], and the bytes behind them, uint8 [n][bytes]."""
+    fits: Callable[[U8Array], bool] | None = None
+    """Whether blocks with these bytes behind their numbers can be taken over; None: all of them."""
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -103,8 +104,12 @@ class WeightFormat(ABC):
     def unpack(self, data: U8Array, layout: Layout, rows: int, cols: int) -> Rows:
         """The inverse of `Rows.pack`; columns may still be padded."""
 
+    def takes(self, data: U8Array) -> bool:  # noqa: ARG002
+        """Whether these blocks of the twin, uint8 [rows][bytes a row], can be taken over as they are."""
+        return False
+
     def from_blocks(self, data: U8Array) -> Rows | None:  # noqa: ARG002
-        """Blocks of the twin, uint8 [rows][bytes a row], as they are; None where these cannot be taken over."""
+        """Blocks of the twin, uint8 [rows][bytes a row], as they are; None where `takes` says no."""
         return None
 
     def layout_for(self, preferred: Layout) -> Layout:
@@ -117,6 +122,15 @@ class WeightFormat(ABC):
         if layout == Layout.PLAIN:
             return rows * align(cols * record, TENSOR_ALIGN)
         return align(rows, TILE_ROWS) // TILE_ROWS * (align(cols, self.columns) // self.columns) * record
+
+
+def _padded(values: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:
+    """``values`` [n][...] with rows of zeros behind them, ``rows`` in all."""
+    if len(values) == rows:
+        return np.ascontiguousarray(values)
+    padded = np.zeros((rows, *values.shape[1:]), values.dtype)
+    padded[: len(values)] = values
+    return padded
 
 
 # ---- floats ----
@@ -150,10 +164,9 @@ class FloatRows(Rows):
             out = np.zeros((rows, align(stored.shape[1] * stored.itemsize, TENSOR_ALIGN)), np.uint8)
             out[:, : cols * stored.itemsize] = stored.view(np.uint8).reshape(rows, -1)
             return out.reshape(-1)
-        padded = np.zeros((align(rows, TILE_ROWS), cols), np.float32)
-        padded[:rows] = self.values
-        tiles = np.ascontiguousarray(padded.reshape(-1, TILE_ROWS, cols).transpose(0, 2, 1))
-        return self.format.store(tiles).reshape(-1).view(np.uint8)
+        stored = _padded(self.format.store(self.values), align(rows, TILE_ROWS))
+        tiles = np.ascontiguousarray(stored.reshape(-1, TILE_ROWS, cols).transpose(0, 2, 1))
+        return tiles.reshape(-1).view(np.uint8)
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -235,10 +248,8 @@ class Quantized(Rows):
         """Tiles of records."""
         count, groups = self.scales.shape
         tiles = align(count, TILE_ROWS) // TILE_ROWS
-        q = np.zeros((tiles * TILE_ROWS, groups * GROUP), np.int8)
-        q[:count] = self.q
-        q = q.reshape(tiles, TILE_ROWS, groups, GROUP)
-        out = np.zeros((tiles, groups, self.format.record_bytes(layout)), np.uint8)
+        q = _padded(self.q, tiles * TILE_ROWS).reshape(tiles, TILE_ROWS, groups, GROUP)
+        out = np.empty((tiles, groups, self.format.record_bytes(layout)), np.uint8)
         tails: list[npt.NDArray[np.integer]] = [_by_tile(self.scales, tiles)]
         tails += [] if self.minima is None else [_by_tile(self.minima, tiles)]
         tails += self.format.sums(q, layout)
@@ -253,10 +264,8 @@ class Quantized(Rows):
 
 def _by_tile(values: U16Array, tiles: int) -> U16Array:
     """[rows][groups] as [tile][group][64], rows padded with 0."""
-    count, groups = values.shape
-    padded = np.zeros((tiles * TILE_ROWS, groups), np.uint16)
-    padded[:count] = values
-    return padded.reshape(tiles, TILE_ROWS, groups).transpose(0, 2, 1)
+    groups = values.shape[1]
+    return _padded(values, tiles * TILE_ROWS).reshape(tiles, TILE_ROWS, groups).transpose(0, 2, 1)
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -310,8 +319,7 @@ class GroupFormat(WeightFormat):
         q = np.empty(groups.shape, np.int8)
         scales = np.empty(len(groups), np.uint16)
         minima = np.empty(len(groups), np.uint16) if self.has_minimum else None
-
-        def work(start: int) -> None:
+        for start in range(0, len(groups), CHUNK_GROUPS):
             at = slice(start, start + CHUNK_GROUPS)
             part = np.ascontiguousarray(groups[at], np.float32)
             if self.has_minimum and cols % GROUP:
@@ -319,9 +327,6 @@ class GroupFormat(WeightFormat):
             q[at], scales[at], least = self.quantize_groups(part)
             if minima is not None and least is not None:
                 minima[at] = least
-
-        with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(work, range(0, len(groups), CHUNK_GROUPS)))
         shape = (rows, padded // GROUP)
         q = q.reshape(rows, padded)
         q[:, cols:] = 0
@@ -344,19 +349,24 @@ class GroupFormat(WeightFormat):
 
     def from_blocks(self, data: U8Array) -> Quantized | None:
         """By `Twin.read`."""
-        if self.twin is None:
+        if self.twin is None or not self.takes(data):
             return None
-        rows, head = data.shape[0], 2 * self.twin.floats
-        blocks = data.reshape(-1, head + GROUP * self.bits // 8)
-        floats = np.ascontiguousarray(blocks[:, :head]).view("<f2").astype(np.float32)
-        groups = self.twin.read(floats, blocks[:, head:])
-        if groups is None:
-            return None
-        q, scales, minima = groups
-        shape = (rows, -1)
+        blocks, shape = self._split(data), (data.shape[0], -1)
+        floats = np.ascontiguousarray(blocks[0]).view("<f2").astype(np.float32)
+        q, scales, minima = self.twin.read(floats, blocks[1])
         return Quantized(
             self, q.reshape(shape), scales.reshape(shape), None if minima is None else minima.reshape(shape)
         )
+
+    def takes(self, data: U8Array) -> bool:
+        """By `Twin.fits`."""
+        return self.twin is not None and (self.twin.fits is None or self.twin.fits(self._split(data)[1]))
+
+    def _split(self, data: U8Array) -> tuple[U8Array, U8Array]:
+        """The numbers that blocks begin with, and what is behind them: uint8 [n][bytes] both."""
+        head = 0 if self.twin is None else 2 * self.twin.floats
+        blocks = data.reshape(-1, head + GROUP * self.bits // 8)
+        return blocks[:, :head], blocks[:, head:]
 
 
 def _fill_ragged(part: F32Array, start: int, per_row: int, used: int) -> None:

@@ -127,6 +127,7 @@ def test_it_packs_and_its_plugin_works_in_another_project(installed: Installed) 
     build = {"HARTSPEAK_BUILD": str(build_library().parents[1])}
     done = installed.run("pytest", "-q", "-p", "no:cacheprovider", "--hart-image", "packed.hsp", **build)
     assert "3 passed" in done.stdout
+    assert list(Path(installed.environment["HARTSPEAK_CACHE"]).glob("compiled/scales-*"))
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from host.compiler.compile import Compiled, Options, compile_model
-from host.files.source import Blocks, Source, Tokenizer
+from host.files.source import Blocks, RowChoice, Source, Tokenizer
 from host.image.writer import write_image
 
 
@@ -26,6 +26,10 @@ class MemoryTensor:
     @property
     def shape(self) -> tuple[int, ...]:
         return self.values.shape
+
+    def rows(self, which: RowChoice) -> MemoryTensor:
+        stored = None if self.stored is None else Blocks(self.stored.kind, self.stored.data[which])
+        return MemoryTensor(self.name, self.values[which], stored)
 
     def float32(self) -> npt.NDArray[np.float32]:
         return self.values

@@ -147,7 +147,7 @@ def test_nan_and_infinity_are_refused_by_name(tmp_path: Path) -> None:
     def change(arrays: dict) -> None:
         arrays["model.layers.0.mlp.up_proj.weight"][3, 4] = np.inf
 
-    assert "model.layers.0.mlp.up_proj.weight holds 1 values" in broken_folder(tmp_path, change)
+    assert "model.layers.0.mlp.up_proj.weight holds 1 or more values" in broken_folder(tmp_path, change)
 
 
 def test_nan_in_a_scale_is_refused_in_blocks(tmp_path: Path) -> None:

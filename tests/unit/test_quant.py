@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from host.errors import SourceError
 from host.files.source import Blocks
+from host.files.tensor import StoredTensor
 from host.ir.value import Weight
 from host.quant.encode import encode_weight, weight_rows
 from host.schema.bf16 import from_bf16, round_bf16, to_bf16
@@ -226,6 +227,76 @@ def test_large_weights_are_packed_in_pieces(monkeypatch: pytest.MonkeyPatch) -> 
         assert len(pieces) == 5
         assert (np.concatenate(pieces) == whole).all()
         monkeypatch.undo()
+
+
+@pytest.mark.parametrize("fmt", formats().values(), ids=str)
+@pytest.mark.parametrize("count", [1, 5])
+def test_pieces_are_the_whole_on_any_number_of_processors(
+    fmt: WeightFormat, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of two tensors in turn, blocks of one of them, a folded norm or none."""
+    gate, up = stored("gate", 160, Kind.Q4_0), MemoryTensor("up", random_rows(160, 64, 9))
+    order = np.arange(320).reshape(2, 20, 8).transpose(1, 0, 2).reshape(-1)
+    plain = Weight.concat("w", [Weight("gate", (gate,)), Weight("up", (up,))]).take("w", order)
+    for weight in (plain, plain.scaled(1 + random_rows(1, 64)[0])):
+        whole = weight_rows(weight, fmt).pack(fmt.layouts[0])
+        with monkeypatch.context() as patched:
+            patched.setattr("host.quant.encode.processors", lambda: count)
+            patched.setattr("host.quant.encode.BATCH_VALUES", 64 * 64)
+            pieces = list(encode_weight(weight, fmt, fmt.layouts[0]))
+        assert len(pieces) == 5
+        assert (np.concatenate(pieces) == whole).all()
+
+
+def test_blocks_of_a_tensor_pass_all_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One -128 in its last rows, and the first ones are quantized anew as well."""
+    monkeypatch.setattr("host.quant.encode.BATCH_VALUES", 64 * 64)
+    data = gguf.quants.quantize(random_rows(192, 64), Kind.Q8_0).reshape(192, 2, 34)
+    data[:, :, 2:] = (data[:, :, 2:].view(np.int8) // 2).view(np.uint8)  # a quantizer would use more of the range
+    data = data.reshape(192, 68)
+    values = gguf.quants.dequantize(data, Kind.Q8_0)
+    tensor = MemoryTensor("w", values, Blocks("Q8_0", data))
+    passed, anew = Q8.from_blocks(data), Q8.quantize(values).pack(Layout.RVV)
+    assert passed is not None
+    assert not (passed.pack(Layout.RVV) == anew).all()
+    assert (encoded(Weight("w", (tensor,)), Q8, Layout.RVV) == passed.pack(Layout.RVV)).all()
+    data[191, 5] = 0x80
+    assert (encoded(Weight("w", (tensor,)), Q8, Layout.RVV) == anew).all()
+
+
+def test_rows_of_a_stored_tensor() -> None:
+    """A range or numbers of rows: of a matrix as it is, turned, in another order, in blocks."""
+    values = random_rows(48, 64)
+    order = np.random.default_rng(1).permutation(48)
+    raw = values.view(np.uint8).reshape(-1)
+    blocks = gguf.quants.quantize(values, Kind.Q4_0)
+    for tensor in (
+        StoredTensor("w", "F32", (48, 64), raw),
+        StoredTensor("w", "F32", (48, 64), raw, transposed=True),
+        StoredTensor("w", "F32", (48, 64), raw, order=order),
+        StoredTensor("w", "Q4_0", (48, 64), blocks.reshape(-1), order=order),
+    ):
+        whole, whole_blocks = tensor.float32(), tensor.blocks()
+        for which in (slice(5, 21), slice(40, 100), np.array([7, 3, 3, 30])):
+            some = tensor.rows(which)
+            assert some.shape == whole[which].shape
+            assert (some.float32() == whole[which]).all()
+            some_blocks = some.blocks()
+            if some_blocks is None or whole_blocks is None:
+                assert tensor.kind == "F32"
+            else:
+                assert (some_blocks.data == whole_blocks.data[which]).all()
+
+
+def test_numbers_that_are_none_are_refused_wherever_they_are() -> None:
+    values = random_rows(8192, 64)
+    values[8191, 63] = np.nan
+    tensor = StoredTensor("w", "F32", values.shape, values.view(np.uint8).reshape(-1))
+    with pytest.raises(SourceError, match="tensor w holds 1 or more values that are NaN"):
+        encoded(Weight("w", (tensor,)), Q4, Layout.RVV)
+    large = Weight("w", (MemoryTensor("w", np.full((64, 32), 1e38, np.float32)),))
+    with pytest.raises(SourceError, match=r"leaves the range of f32.*--without fold_norms"):
+        encoded(large.scaled(np.full(32, 9, np.float32)), Q8, Layout.RVV)
 
 
 def test_bf16_overflow_is_refused() -> None:

@@ -53,7 +53,7 @@ GROUND = (
         "places",
         "streams",
     ),
-    *("symbolize", "terminal", "words"),
+    *("compiled", "symbolize", "terminal", "words"),
 )
 """Modules of host/ itself that every folder may import; they import each other alone."""
 ROOF = ("__main__", "cli", "command_group", "pytest_device", "pytest_plugin", "pytest_short")

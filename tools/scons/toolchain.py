@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import platform
 import re
 import shutil
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from host.boards import Board
+from host.compiled import zig_path as zig_path
 from host.errors import UsageError
 from host.kernels import families
 
@@ -59,14 +59,6 @@ def extensions(isa: str) -> list[str]:
         raise UsageError(f"{isa!r} is not an ISA string such as rv64gc_zba_zbb")
     single = [e for letter in match[1] for e in (G_EXTENSIONS if letter == "g" else [letter])]
     return [e for e in single if e != "i"] + [e for e in match[2].split("_") if e]
-
-
-def zig_path() -> str:
-    """The zig program inside the ziglang package. Raises UsageError where it is not installed."""
-    spec = importlib.util.find_spec("ziglang")
-    if spec is None or not spec.origin:
-        raise UsageError("the compiler is missing: run `sh tools/setup.sh`, or give toolchain=")
-    return str(Path(spec.origin).parent / "zig")
 
 
 def _libc() -> str:

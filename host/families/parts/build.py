@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from host.errors import SourceError
 from host.families.parts.decoder import Attention, Decoder, HeadNorm, Layer, QkvOrder, Residual
-from host.files.source import RawTensor
+from host.files.source import RawTensor, RowChoice
 from host.ir.builder import Builder
 from host.ir.graph import Graph
 from host.ir.lowering import KvSpec
@@ -73,6 +73,9 @@ class _Absent:
 
     name: str
     shape: tuple[int, ...]
+
+    def rows(self, which: RowChoice) -> RawTensor:
+        raise AssertionError(f"{self.name} was read in a dry run: {which}")
 
     def float32(self) -> F32Array:
         raise AssertionError(f"{self.name} was read in a dry run")

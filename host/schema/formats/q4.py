@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from host.schema.bf16 import to_bf16
 from host.schema.image import Layout
 from host.schema.nibbles import block_nibbles, pack_nibbles, unpack_nibbles
-from host.schema.scales import ScaleSearch, normalise, restore
+from host.schema.scales import search_scale
 from host.schema.weights import F32Array, GroupFormat, Groups, I8Array, Twin, U8Array
 
 STEPS = (-8.0, 8.0, -7.5, 7.5, -8.6, -7.0, 7.0, -6.3, 6.3)
@@ -17,15 +15,7 @@ STEPS = (-8.0, 8.0, -7.5, 7.5, -8.6, -7.0, 7.0, -6.3, 6.3)
 
 class _Q4(GroupFormat):
     def quantize_groups(self, x: F32Array) -> Groups:
-        x, exponents = normalise(x)
-        extreme = x[np.arange(len(x)), np.abs(x).argmax(axis=1)]
-        best = ScaleSearch(x, self.low, self.high)
-        for step in STEPS:
-            best.attempt(extreme / np.float32(step))
-        power = np.einsum("ij,ij->i", best.q, best.q)
-        joint = np.einsum("ij,ij->i", best.q, x)
-        best.attempt(np.divide(joint, power, out=np.zeros_like(power), where=power > 0))
-        return best.q.astype(np.int8), restore(best.s, exponents), None
+        return *search_scale(x, self.low, self.high, STEPS), None
 
     def pack_values(self, q: I8Array, layout: Layout) -> U8Array:
         return pack_nibbles(q, layout)

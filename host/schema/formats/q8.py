@@ -12,15 +12,13 @@ import numpy.typing as npt
 
 from host.schema.bf16 import to_bf16
 from host.schema.image import GROUP, TILE_ROWS, Layout
-from host.schema.scales import usable_scale
+from host.schema.scales import round_to_largest
 from host.schema.weights import F32Array, GroupFormat, Groups, I8Array, Twin, U8Array
 
 
 class _Q8(GroupFormat):
     def quantize_groups(self, x: F32Array) -> Groups:
-        s, inverse = usable_scale(np.abs(x).max(axis=1) / np.float32(self.high))
-        q = np.clip(np.rint(x * inverse[:, None]), self.low, self.high)
-        return q.astype(np.int8), to_bf16(s), None
+        return *round_to_largest(x, self.high), None
 
     def pack_values(self, q: I8Array, layout: Layout) -> U8Array:
         if layout == Layout.RVV:
@@ -37,10 +35,14 @@ class _Q8(GroupFormat):
         return [q.sum(axis=3, dtype=np.int16).transpose(0, 2, 1)] if layout == Layout.SWAR else []
 
 
-def read_q8_0(floats: F32Array, body: U8Array) -> Groups | None:
-    """Q8_0: the scale, then the integers. None with -128, which does not exist here and no quantizer writes."""
-    q = np.ascontiguousarray(body).view(np.int8)
-    return None if (q == -128).any() else (q, to_bf16(floats[:, 0]), None)
+def read_q8_0(floats: F32Array, body: U8Array) -> Groups:
+    """Q8_0: the scale, then the integers."""
+    return np.ascontiguousarray(body).view(np.int8), to_bf16(floats[:, 0]), None
+
+
+def fits_q8_0(body: U8Array) -> bool:
+    """Not with -128, which does not exist here and no quantizer writes."""
+    return not (body == 0x80).any()
 
 
 Q8 = _Q8(
@@ -51,5 +53,5 @@ Q8 = _Q8(
     low=-127,
     high=127,
     suits=("Q8_0",),
-    twin=Twin("Q8_0", floats=1, read=read_q8_0),
+    twin=Twin("Q8_0", floats=1, read=read_q8_0, fits=fits_q8_0),
 )
