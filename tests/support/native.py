@@ -286,6 +286,12 @@ class Native:
         return self._arena is None or self._arena.intact()
 
     @property
+    def arena(self) -> npt.NDArray[np.uint8]:
+        """The arena's bytes: activations first, then what sessions keep."""
+        assert self._arena is not None
+        return self._arena.view
+
+    @property
     def loaded(self) -> bool:
         return bool(self.lib.engine_info(self.engine))
 
