@@ -47,6 +47,11 @@ VARIANTS = (
     Variant("rvv128", RVV_CPU, f"{RVV_QEMU}128", "linux:rvv,vlen=128", (), "ON"),
     Variant("rvv256", RVV_CPU, f"{RVV_QEMU}256", "linux:rvv,vlen=256", (), "ON"),
 )
+OURS = (
+    *VARIANTS,
+    *(Variant(f"rvv{n}", RVV_CPU, f"{RVV_QEMU}{n}", f"linux:rvv,vlen={n}", (), "ON") for n in (512, 1024)),
+)
+"""Those too on which only our firmware is counted."""
 
 
 def work_folder() -> Path:

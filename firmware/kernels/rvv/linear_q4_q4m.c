@@ -22,25 +22,44 @@ _Static_assert(offsetof(struct kernel_q8a, sums) == 16, "offsets in START and FI
 
 /* clang-format off */
 
-/* Sixteen pairs of columns: bytes in b0 to b3, low nibbles in n0 to n3. */
-#define SIXTEEN(PAIR, LOAD, ...) SIXTEEN_(PAIR, LOAD, __VA_ARGS__)
-#define SIXTEEN_(PAIR, LOAD, b0, b1, b2, b3, n0, n1, n2, n3) \
-    LOAD(b0, b1, b2, b3) \
-    PAIR(b0, n0, "0", "1")   PAIR(b1, n1, "2", "3") \
-    PAIR(b2, n2, "4", "5")   PAIR(b3, n3, "6", "7") \
-    LOAD(b0, b1, b2, b3) \
-    PAIR(b0, n0, "8", "9")   PAIR(b1, n1, "10", "11") \
-    PAIR(b2, n2, "12", "13") PAIR(b3, n3, "14", "15") \
-    LOAD(b0, b1, b2, b3) \
-    PAIR(b0, n0, "16", "17") PAIR(b1, n1, "18", "19") \
-    PAIR(b2, n2, "20", "21") PAIR(b3, n3, "22", "23") \
-    LOAD(b0, b1, b2, b3) \
-    PAIR(b0, n0, "24", "25") PAIR(b1, n1, "26", "27") \
-    PAIR(b2, n2, "28", "29") PAIR(b3, n3, "30", "31")
+/* BOTH(low, high, a, b) takes nibbles of the columns a and b. */
 
+/* Low nibbles to `low`, the high ones remain. */
 #define SPLIT(byte, low) \
     "vand.vi " low ", " byte ", 15\n" \
     "vsrl.vi " byte ", " byte ", 4\n"
+#define PAIR(BOTH, byte, low, a, b) SPLIT(byte, low) BOTH(low, byte, a, b)
+
+/* Sixteen pairs of columns, four at a time, each split by itself. */
+#define FOUR(BOTH, LOAD, k) \
+    LOAD("v0", "v2", "v4", "v6") \
+    PAIR(BOTH, "v0", "v8", k "+0", k "+1")  PAIR(BOTH, "v2", "v10", k "+2", k "+3") \
+    PAIR(BOTH, "v4", "v12", k "+4", k "+5") PAIR(BOTH, "v6", "v14", k "+6", k "+7")
+#define SIXTEEN(BOTH, E8, LOAD) \
+    RVV_SET(E8) \
+    FOUR(BOTH, LOAD, "0") FOUR(BOTH, LOAD, "8") FOUR(BOTH, LOAD, "16") FOUR(BOTH, LOAD, "24")
+
+/* Eight pairs from column k on in the eight registers of a load, split by one instruction; at VLEN
+ * 1024 a register holds two pairs, and `step` passes over the second one's columns. */
+#define SPLIT_EIGHT(bytes) RVV_LOAD_EIGHT("v0", bytes) RVV_SET_ALL("e8, m8") SPLIT("v0", "v8")
+#define EIGHT(BOTH, step, k) \
+    BOTH("v8", "v0", k, k "+1") \
+    BOTH("v9", "v1", k "+" step, k "+1+" step) \
+    BOTH("v10", "v2", k "+2*" step, k "+1+2*" step) \
+    BOTH("v11", "v3", k "+3*" step, k "+1+3*" step) \
+    BOTH("v12", "v4", k "+4*" step, k "+1+4*" step) \
+    BOTH("v13", "v5", k "+5*" step, k "+1+5*" step) \
+    BOTH("v14", "v6", k "+6*" step, k "+1+6*" step) \
+    BOTH("v15", "v7", k "+7*" step, k "+1+7*" step)
+#define SIXTEEN_ONE(BOTH, E8, LOAD) \
+    SPLIT_EIGHT("512") RVV_SET(E8) EIGHT(BOTH, "2", "0") \
+    SPLIT_EIGHT("512") RVV_SET(E8) EIGHT(BOTH, "2", "16")
+#define SIXTEEN_HALF(BOTH, E8, LOAD) \
+    SPLIT_EIGHT("1024") RVV_SET(E8) EIGHT(BOTH, "4", "0") \
+    RVV_SET_ALL("e8, m8") \
+    "vslidedown.vx v0, v0, %[vl]\n" \
+    "vslidedown.vx v8, v8, %[vl]\n" \
+    RVV_SET(E8) EIGHT(BOTH, "4", "2")
 
 /* high part of `to` = 16-bit scales or minima at `from`; then all of `to` as floats. */
 #define LOAD_BF16(to, high, from) \
@@ -50,16 +69,13 @@ _Static_assert(offsetof(struct kernel_q8a, sums) == 16, "offsets in START and FI
 
 /* ---- one input row ---- */
 
-#define BYTES_SINGLE "v16", "v18", "v20", "v22", "v24", "v26", "v28", "v30"
-
 /* Two sums, so that one multiplication need not wait for the other. */
-#define PAIR_SUMS(sum0, sum1, byte, low, a, b) \
-    SPLIT(byte, low) \
+#define BOTH_SUMS(sum0, sum1, low, high, a, b) \
     "lb t0, " a "(%[q])\n" \
     "lb t1, " b "(%[q])\n" \
     "vwmaccsu.vx " sum0 ", t0, " low "\n" \
-    "vwmaccsu.vx " sum1 ", t1, " byte "\n"
-#define PAIR_SINGLE(byte, low, a, b) PAIR_SUMS("v8", "v12", byte, low, a, b)
+    "vwmaccsu.vx " sum1 ", t1, " high "\n"
+#define BOTH_SINGLE(low, high, a, b) BOTH_SUMS("v24", "v28", low, high, a, b)
 
 /* sum1 and -8 times t2, the sum of the activations. */
 #define START_SINGLE(sum0, sum1) \
@@ -79,40 +95,37 @@ _Static_assert(offsetof(struct kernel_q8a, sums) == 16, "offsets in START and FI
 #define WITHOUT(acc, m, high, scales)
 
 #define ADVANCE_SINGLE \
-    "add %[values], %[values], %[skip]\n" \
-    "add %[scales], %[scales], %[record]\n" \
     "addi %[q], %[q], 32\n" \
     "addi %[scale], %[scale], 4\n" \
     "addi %[sum], %[sum], 4\n" \
     "bne %[q], %[end], 1b\n"
 
-/* v0: accumulators. */
+/* v16: accumulators. */
 #define SINGLE(...) SINGLE_(__VA_ARGS__)
-#define SINGLE_(E8, E16, E32, LOAD, OFFSET, MINIMUM) \
+#define SINGLE_(SIXTEEN, OFFSET, MINIMUM, E8, E16, E32, LOAD, AT, NEXT) \
     RVV_SET(E32) \
-    "vmv.v.i v0, 0\n" \
+    "vmv.v.i v16, 0\n" \
     "1:\n" \
-    RVV_SET(E16) START_SINGLE("v8", "v12") \
-    RVV_SET(E8) SIXTEEN(PAIR_SINGLE, LOAD, BYTES_SINGLE) \
+    RVV_SET(E16) START_SINGLE("v24", "v28") \
+    SIXTEEN(BOTH_SINGLE, E8, LOAD) \
     "flw ft0, (%[scale])\n" \
     RVV_SET(E16) \
-    "vadd.vv v8, v8, v12\n" \
-    "vfwcvt.f.x.v v24, v8\n" \
-    RVV_SET(E32) LOAD_BF16("v16", "v20", "%[scales]") \
-    "vfmul.vf v16, v16, ft0\n" \
-    "vfmacc.vv v0, v16, v24\n" \
-    OFFSET MINIMUM("v0", "v16", "v20", "%[scales]") \
-    ADVANCE_SINGLE \
-    "vse32.v v0, (%[out])\n"
+    "vadd.vv v24, v24, v28\n" \
+    "vfwcvt.f.x.v v0, v24\n" \
+    RVV_SET(E32) LOAD_BF16("v8", "v12", AT) \
+    "vfmul.vf v8, v8, ft0\n" \
+    "vfmacc.vv v16, v8, v0\n" \
+    OFFSET MINIMUM("v16", "v8", "v12", AT) \
+    NEXT ADVANCE_SINGLE \
+    "vse32.v v16, (%[out])\n"
 
 /* ---- one input row and a whole tile at VLEN 128: the accumulators are in memory ---- */
 
-#define PAIR_FOUR_REGISTERS(byte, low, a, b) PAIR_SUMS("v0", "v8", byte, low, a, b)
+#define BOTH_FOUR(low, high, a, b) BOTH_SUMS("v0", "v8", low, high, a, b)
 #define TWO_PAIRS(a, b, c, d) \
-    "vl8re8.v v16, (%[values])\n" \
-    "addi %[values], %[values], 128\n" \
-    PAIR_FOUR_REGISTERS("v16", "v24", a, b) \
-    PAIR_FOUR_REGISTERS("v20", "v28", c, d)
+    RVV_LOAD_EIGHT("v16", "128") \
+    PAIR(BOTH_FOUR, "v16", "v24", a, b) \
+    PAIR(BOTH_FOUR, "v20", "v28", c, d)
 
 /* Half of the rows: their sums, scales and accumulators. */
 #define FINISH_HALF(sum, scales, out, MINIMUM) \
@@ -142,10 +155,10 @@ _Static_assert(offsetof(struct kernel_q8a, sums) == 16, "offsets in START and FI
     OFFSET \
     "vsetvli zero, %[vl], e16, m8, ta, ma\n" \
     "vadd.vv v0, v0, v8\n" \
-    FINISH_HALF("v0", "%[scales]", "%[out]", MINIMUM) \
-    "addi t1, %[scales], 64\n" \
+    FINISH_HALF("v0", "%[values]", "%[out]", MINIMUM) \
+    "addi t1, %[values], 64\n" \
     FINISH_HALF("v4", "t1", "%[upper]", MINIMUM) \
-    ADVANCE_SINGLE
+    RVV_NEXT ADVANCE_SINGLE
 /* clang-format on */
 
 #define RUN_SINGLE(TEXT)                                                                           \
@@ -162,17 +175,44 @@ _Static_assert(offsetof(struct kernel_q8a, sums) == 16, "offsets in START and FI
         if (strip == RVV_STRIP_TILE_FOUR)                                                          \
             RUN_SINGLE(TILE_FOUR(OFFSET, MINIMUM));                                                \
         else if (strip == RVV_STRIP_TILE_TWO)                                                      \
-            RUN_SINGLE(SINGLE(RVV_TILE_TWO, OFFSET, MINIMUM));                                     \
+            RUN_SINGLE(SINGLE(SIXTEEN, OFFSET, MINIMUM, RVV_TILE_TWO));                            \
         else if (strip == RVV_STRIP_TWO)                                                           \
-            RUN_SINGLE(SINGLE(RVV_TWO, OFFSET, MINIMUM));                                          \
+            RUN_SINGLE(SINGLE(SIXTEEN, OFFSET, MINIMUM, RVV_TWO));                                 \
         else                                                                                       \
-            RUN_SINGLE(SINGLE(RVV_ONE, OFFSET, MINIMUM));                                          \
+            RUN_SINGLE(SINGLE(SIXTEEN, OFFSET, MINIMUM, RVV_ONE));                                 \
     } while (0)
 
-RVV_OUT_OF_LINE void linear_single(const struct kernel_weight *w, const struct kernel_q8a *x,
-                                   uint32_t row0, uint32_t row1, float *out, int minimum)
+#define RUN_SINGLE_WIDE(OFFSET, MINIMUM)                                                           \
+    do {                                                                                           \
+        if (rows.vlenb == KERNEL_TILE)                                                             \
+            RUN_SINGLE(SINGLE(SIXTEEN_ONE, OFFSET, MINIMUM, RVV_TILE_ONE));                        \
+        else                                                                                       \
+            RUN_SINGLE(SINGLE(SIXTEEN_HALF, OFFSET, MINIMUM, RVV_TILE_HALF));                      \
+    } while (0)
+
+RVV_OUT_OF_LINE void linear_single_wide(const struct kernel_weight *w, const struct kernel_q8a *x,
+                                        int minimum, uint32_t row0, uint32_t row1, float *out)
 {
     struct rvv_rows rows = rvv_rows(w, row0, row1, VALUES);
+    const uint8_t *values = rows.values, *scales = rows.scales;
+    const int8_t *q = x->values;
+    const float *scale = x->scales;
+    const int32_t *sum = x->sums;
+    size_t vl = KERNEL_TILE;
+    if (minimum)
+        RUN_SINGLE_WIDE(OFFSET_SINGLE, MINIMUM);
+    else
+        RUN_SINGLE_WIDE("", WITHOUT);
+}
+
+RVV_OUT_OF_LINE void linear_single(const struct kernel_weight *w, const struct kernel_q8a *x,
+                                   int minimum, uint32_t row0, uint32_t row1, float *out)
+{
+    struct rvv_rows rows = rvv_rows(w, row0, row1, VALUES);
+    if (rvv_wide(&rows)) {
+        linear_single_wide(w, x, minimum, row0, row1, out);
+        return;
+    }
     for (size_t vl; rows.count; rvv_advance(&rows, vl), out += vl) {
         const uint8_t *values = rows.values, *scales = rows.scales;
         const int8_t *q = x->values;
@@ -190,8 +230,6 @@ RVV_OUT_OF_LINE void linear_single(const struct kernel_weight *w, const struct k
 /* ---- two to four input rows: each weight is loaded and unpacked once for them ---- */
 
 /* clang-format off */
-#define BYTES_SEVERAL "v0", "v2", "v4", "v6", "v8", "v10", "v12", "v14"
-
 /* t = where group `at` of an array of a row lies; `field` is the offset of its pointer. */
 #define LOCATE(t, field) \
     "ld " t ", " field "(%[x])\n" \
@@ -229,9 +267,9 @@ RVV_OUT_OF_LINE void linear_single(const struct kernel_weight *w, const struct k
     "vwmaccsu.vx v24, t2, " nibbles "\n" \
     "vwmaccsu.vx v28, t3, " nibbles "\n"
 
-#define PAIR_2(byte, low, a, b) SPLIT(byte, low) MULTIPLY_2(a, low) MULTIPLY_2(b, byte)
-#define PAIR_3(byte, low, a, b) SPLIT(byte, low) MULTIPLY_3(a, low) MULTIPLY_3(b, byte)
-#define PAIR_4(byte, low, a, b) SPLIT(byte, low) MULTIPLY_4(a, low) MULTIPLY_4(b, byte)
+#define BOTH_2(low, high, a, b) MULTIPLY_2(a, low) MULTIPLY_2(b, high)
+#define BOTH_3(low, high, a, b) MULTIPLY_3(a, low) MULTIPLY_3(b, high)
+#define BOTH_4(low, high, a, b) MULTIPLY_4(a, low) MULTIPLY_4(b, high)
 
 /* ft1 = scale times sum of the activations. */
 #define OFFSET(sums) \
@@ -242,40 +280,40 @@ RVV_OUT_OF_LINE void linear_single(const struct kernel_weight *w, const struct k
 #define WITHOUT_OFFSET(sums)
 
 /* A group's end for one input row, its accumulators at t4: product of the scales in p, sum in f. */
-#define FINISH(E16, E32, OFFSET, MINIMUM, sum, scales, sums, p, p_high, f, acc) \
+#define FINISH(E16, E32, AT, OFFSET, MINIMUM, sum, scales, sums, p, p_high, f, acc) \
     LOCATE("t0", scales) \
     "flw ft0, (t0)\n" \
     OFFSET(sums) \
     RVV_SET(E16) \
     "vfwcvt.f.x.v " f ", " sum "\n" \
     RVV_SET(E32) \
-    LOAD_BF16(p, p_high, "%[scales]") \
+    LOAD_BF16(p, p_high, AT) \
     "vfmul.vf " p ", " p ", ft0\n" \
     "vle32.v " acc ", (t4)\n" \
     "vfmacc.vv " acc ", " p ", " f "\n" \
-    MINIMUM(acc, p, p_high, "%[scales]") \
+    MINIMUM(acc, p, p_high, AT) \
     "vse32.v " acc ", (t4)\n"
 
 /* The first row has the bytes' registers, and its sum's as soon as that is converted. This is
  * enough for strips of one register; those of two add in halves. */
-#define FIRST_ONE(E16, E32, OFFSET, MINIMUM) \
-    FINISH(E16, E32, OFFSET, MINIMUM, "v16", "8", "16", "v8", "v12", "v0", "v16")
-#define FIRST_TWO(E16, E32, OFFSET, MINIMUM) \
+#define FIRST_ONE(E16, E32, AT, OFFSET, MINIMUM) \
+    FINISH(E16, E32, AT, OFFSET, MINIMUM, "v16", "8", "16", "v8", "v12", "v0", "v16")
+#define FIRST_TWO(E16, E32, AT, OFFSET, MINIMUM) \
     LOCATE("t0", "8") \
     "flw ft0, (t0)\n" \
     OFFSET("16") \
     RVV_SET(E16) \
     "vfwcvt.f.x.v v0, v16\n" \
     RVV_SET(E32) \
-    LOAD_BF16("v8", "v12", "%[scales]") \
+    LOAD_BF16("v8", "v12", AT) \
     "vfmul.vf v8, v8, ft0\n" \
     "vsetvli zero, %[half], e32, m4, ta, ma\n" \
     "vle32.v v16, (t4)\n" \
     "vfmacc.vv v16, v8, v0\n" \
-    MINIMUM("v16", "v8", "v10", "%[scales]") \
+    MINIMUM("v16", "v8", "v10", AT) \
     "vse32.v v16, (t4)\n" \
     "slli t2, %[half], 1\n" \
-    "add t3, %[scales], t2\n" \
+    "add t3, " AT ", t2\n" \
     "slli t2, t2, 1\n" \
     "add t2, t2, t4\n" \
     "vsetvli zero, %[rest], e32, m4, ta, ma\n" \
@@ -308,17 +346,16 @@ RVV_OUT_OF_LINE void linear_single(const struct kernel_weight *w, const struct k
 #define ADVANCE_4 ADVANCE_3 "addi %[q3], %[q3], 32\n"
 
 #define SEVERAL(...) SEVERAL_(__VA_ARGS__)
-#define SEVERAL_(N, FIRST, OFFSET, MINIMUM, E8, E16, E32, LOAD) \
+#define SEVERAL_(N, SIXTEEN, FIRST, OFFSET, MINIMUM, E8, E16, E32, LOAD, AT, NEXT) \
     RVV_SET(E32) \
     "vmv.v.i v0, 0\n" \
     CLEAR_##N \
     "1:\n" \
     RVV_SET(E16) START_##N \
-    RVV_SET(E8) SIXTEEN(PAIR_##N, LOAD, BYTES_SEVERAL) \
+    SIXTEEN(BOTH_##N, E8, LOAD) \
     "mv t4, %[out]\n" \
-    FINISH_##N(FIRST, E16, E32, OFFSET, MINIMUM) \
-    "add %[values], %[values], %[skip]\n" \
-    "add %[scales], %[scales], %[record]\n" \
+    FINISH_##N(FIRST, E16, E32, AT, OFFSET, MINIMUM) \
+    NEXT \
     "addi %[at], %[at], 4\n" \
     ADVANCE_##N \
     "bne %[at], %[end], 1b\n"
@@ -337,28 +374,55 @@ RVV_OUT_OF_LINE void linear_single(const struct kernel_weight *w, const struct k
 #define RUN_SEVERAL_STRIP(N, OFFSET, MINIMUM)                                                      \
     do {                                                                                           \
         if (strip == RVV_STRIP_TILE_TWO)                                                           \
-            RUN_SEVERAL(N, FIRST_TWO, OFFSET, MINIMUM, RVV_TILE_TWO);                              \
+            RUN_SEVERAL(N, SIXTEEN, FIRST_TWO, OFFSET, MINIMUM, RVV_TILE_TWO);                     \
         else if (strip == RVV_STRIP_TWO)                                                           \
-            RUN_SEVERAL(N, FIRST_TWO, OFFSET, MINIMUM, RVV_TWO);                                   \
+            RUN_SEVERAL(N, SIXTEEN, FIRST_TWO, OFFSET, MINIMUM, RVV_TWO);                          \
         else                                                                                       \
-            RUN_SEVERAL(N, FIRST_ONE, OFFSET, MINIMUM, RVV_ONE);                                   \
+            RUN_SEVERAL(N, SIXTEEN, FIRST_ONE, OFFSET, MINIMUM, RVV_ONE);                          \
     } while (0)
 
-#define RUN_SEVERAL_ROWS(OFFSET, MINIMUM)                                                          \
+#define RUN_SEVERAL_WIDE(N, OFFSET, MINIMUM)                                                       \
+    do {                                                                                           \
+        if (rows.vlenb == KERNEL_TILE)                                                             \
+            RUN_SEVERAL(N, SIXTEEN_ONE, FIRST_ONE, OFFSET, MINIMUM, RVV_TILE_ONE);                 \
+        else                                                                                       \
+            RUN_SEVERAL(N, SIXTEEN_HALF, FIRST_ONE, OFFSET, MINIMUM, RVV_TILE_HALF);               \
+    } while (0)
+
+#define RUN_SEVERAL_ROWS(RUN, OFFSET, MINIMUM)                                                     \
     do {                                                                                           \
         if (count == 4)                                                                            \
-            RUN_SEVERAL_STRIP(4, OFFSET, MINIMUM);                                                 \
+            RUN(4, OFFSET, MINIMUM);                                                               \
         else if (count == 3)                                                                       \
-            RUN_SEVERAL_STRIP(3, OFFSET, MINIMUM);                                                 \
+            RUN(3, OFFSET, MINIMUM);                                                               \
         else                                                                                       \
-            RUN_SEVERAL_STRIP(2, OFFSET, MINIMUM);                                                 \
+            RUN(2, OFFSET, MINIMUM);                                                               \
     } while (0)
+
+RVV_OUT_OF_LINE void linear_several_wide(const struct kernel_weight *w, const struct kernel_q8a *x,
+                                         uint32_t count, uint32_t row0, uint32_t row1, float *out,
+                                         size_t stride, int minimum)
+{
+    struct rvv_rows rows = rvv_rows(w, row0, row1, VALUES);
+    const uint8_t *values = rows.values, *scales = rows.scales;
+    const int8_t *q0 = x[0].values, *q1 = x[1].values;
+    const int8_t *q2 = x[rvv_min(count - 1, 2)].values, *q3 = x[count - 1].values;
+    size_t at = 0, vl = KERNEL_TILE, half = vl;
+    if (minimum)
+        RUN_SEVERAL_ROWS(RUN_SEVERAL_WIDE, OFFSET, MINIMUM);
+    else
+        RUN_SEVERAL_ROWS(RUN_SEVERAL_WIDE, WITHOUT_OFFSET, WITHOUT);
+}
 
 RVV_OUT_OF_LINE void linear_several(const struct kernel_weight *w, const struct kernel_q8a *x,
                                     uint32_t count, uint32_t row0, uint32_t row1, float *out,
                                     size_t stride, int minimum)
 {
     struct rvv_rows rows = rvv_rows(w, row0, row1, VALUES);
+    if (rvv_wide(&rows)) {
+        linear_several_wide(w, x, count, row0, row1, out, stride, minimum);
+        return;
+    }
     for (size_t vl; rows.count; rvv_advance(&rows, vl), out += vl) {
         const uint8_t *values = rows.values, *scales = rows.scales;
         const int8_t *q0 = x[0].values, *q1 = x[1].values;
@@ -368,9 +432,9 @@ RVV_OUT_OF_LINE void linear_several(const struct kernel_weight *w, const struct 
         vl = rvv_strip_rows(&rows, strip);
         size_t half = rvv_min(vl, rows.vlenb);
         if (minimum)
-            RUN_SEVERAL_ROWS(OFFSET, MINIMUM);
+            RUN_SEVERAL_ROWS(RUN_SEVERAL_STRIP, OFFSET, MINIMUM);
         else
-            RUN_SEVERAL_ROWS(WITHOUT_OFFSET, WITHOUT);
+            RUN_SEVERAL_ROWS(RUN_SEVERAL_STRIP, WITHOUT_OFFSET, WITHOUT);
     }
 }
 
@@ -381,7 +445,7 @@ RVV_OUT_OF_LINE void linear_rows(const struct kernel_weight *w, const struct ker
     for (uint32_t rows; count; count -= rows, x += rows, out += rows * stride) {
         rows = count < 4 ? count : 4;
         if (rows == 1)
-            linear_single(w, x, row0, row1, out, minimum);
+            linear_single(w, x, minimum, row0, row1, out);
         else
             linear_several(w, x, rows, row0, row1, out, stride, minimum);
     }
@@ -391,7 +455,7 @@ void rvv_linear_q4(const struct kernel_weight *w, const struct kernel_q8a *x, ui
                    uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride)
 {
     if (count == 1)
-        linear_single(w, x, row0, row1, acc, 0);
+        linear_single(w, x, 0, row0, row1, acc);
     else
         linear_rows(w, x, count, row0, row1, acc, acc_stride, 0);
 }
@@ -400,7 +464,7 @@ void rvv_linear_q4m(const struct kernel_weight *w, const struct kernel_q8a *x, u
                     uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride)
 {
     if (count == 1)
-        linear_single(w, x, row0, row1, acc, 1);
+        linear_single(w, x, 1, row0, row1, acc);
     else
         linear_rows(w, x, count, row0, row1, acc, acc_stride, 1);
 }

@@ -13,7 +13,7 @@ from host.link.transfer import SavedSession, save_session
 from host.packing.resolve import resolve_image
 from host.talk.opening import open_model
 from tools.bench import peers
-from tools.bench.llama import VARIANTS, Variant, work_folder
+from tools.bench.llama import OURS, Variant, work_folder
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Bench:
 
 def variant_of(name: str) -> Variant:
     """By its name."""
-    return next(v for v in VARIANTS if v.name == name)
+    return next(v for v in OURS if v.name == name)
 
 
 def native_state(image: Path, depth: int) -> SavedSession:
