@@ -33,6 +33,8 @@ BOARDS = TREE / "boards"
 TEMPLATE = "template"
 """A file to copy, no board: it can be built, and is on no list."""
 PAGE = 4096
+ISA_MACHINES = {"armv8-a": "aarch64"}
+"""Machines whose families one program has, by the ISA that it is compiled for; all others are RISC-V."""
 SIMULATORS = ("spike", "qemu", "u-boot", "twin", "qemu-user", "process", "none")
 UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 UNITS |= {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
@@ -200,7 +202,8 @@ class Board:
     @property
     def machine(self) -> str:
         """The machine that the firmware is a program of, as Linux names it."""
-        return machine_name(platform.machine()) if self.isa[self.kernels] == "native" else "riscv64"
+        isa = self.isa[self.kernels]
+        return machine_name(platform.machine()) if isa == "native" else ISA_MACHINES.get(isa, "riscv64")
 
     @property
     def chosen(self) -> list[Family]:

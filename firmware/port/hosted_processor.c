@@ -61,6 +61,15 @@ uint32_t hosted_processor_features(void)
     found |= bits(seven.ebx, BIT(31), PROCESSOR_AVX512VL);
     return found | bits(seven.ecx, BIT(11), PROCESSOR_AVX512VNNI);
 }
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
+
+#define HAS_ASIMDDP (1ul << 20) /* Linux' word for it in AT_HWCAP */
+
+uint32_t hosted_processor_features(void)
+{
+    return getauxval(AT_HWCAP) & HAS_ASIMDDP ? PROCESSOR_DOTPROD : 0;
+}
 #else
 uint32_t hosted_processor_features(void)
 {

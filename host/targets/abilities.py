@@ -11,15 +11,12 @@ from typing import Any
 from host.boards import board_names, load_board, parse_size
 from host.errors import UsageError
 from host.link.records import DeviceInfo
+from host.targets.simulators import qemu_user_programs
 from host.targets.spec import TargetSpec
 
 SLOWNESS = {"process": 1, "qemu-user": 10, "qemu": 10, "spike": 60, "twin": 60}
 """How many times slower than this machine each kind of simulator is; limits of time are multiplied by this."""
 LINE_SLOWNESS = 20
-PROGRAMS = {
-    "qemu": ("qemu-system-riscv64",),
-    "qemu-user": ("qemu-riscv64", "qemu-riscv64-static"),
-}
 
 
 @dataclass(frozen=True)
@@ -99,5 +96,9 @@ def slowness(spec: TargetSpec) -> int:
 
 def missing_program(spec: TargetSpec) -> str:
     """The program that the target needs and that is not installed; empty where everything is there."""
-    programs = PROGRAMS.get(load_board(spec.board).simulator.kind, ()) if spec.board else ()
-    return "" if not programs or any(map(shutil.which, programs)) else f"{programs[0]} is not installed"
+    if not spec.board:
+        return ""
+    board = load_board(spec.board)
+    programs = {"qemu": ("qemu-system-riscv64",), "qemu-user": qemu_user_programs(board.machine)}
+    names = programs.get(board.simulator.kind, ())
+    return "" if not names or any(map(shutil.which, names)) else f"{names[0]} is not installed"

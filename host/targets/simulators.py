@@ -16,6 +16,7 @@ from pathlib import Path
 
 from host.boards import Board
 from host.errors import FitError, TargetError
+from host.kernels import machine_name
 from host.targets.process import ProcessTarget, start
 from host.targets.spec import TargetSpec
 from host.targets.spike_tool import find_spike
@@ -243,24 +244,39 @@ class LoaderTarget(FileTarget):
             super().write(data)
 
 
+def qemu_user_command(machine: str, kernels: str, vlen: int) -> list[str]:
+    """What stands in front of a program of a machine's Linux: nothing on such a machine.
+
+    Raises TargetError where QEMU is not installed.
+    """
+    names = qemu_user_programs(machine)
+    if not names:
+        return []
+    program = next(filter(None, map(shutil.which, names)), None)
+    if not program:
+        raise TargetError(
+            f"qemu-{machine} is not installed (Debian, Ubuntu: apt install qemu-user-static); "
+            f"on a machine that is {machine} itself it is not needed"
+        )
+    cpu = "rv64" if machine == "riscv64" else "max"
+    return [program, "-cpu", f"{cpu},v=true,vlen={vlen}" if kernels == "rvv" else cpu]
+
+
+def qemu_user_programs(machine: str) -> tuple[str, ...]:
+    """The names under which systems have QEMU's user mode for a machine; none on such a machine."""
+    return () if machine == machine_name(platform.machine()) else (f"qemu-{machine}", f"qemu-{machine}-static")
+
+
 def open_hosted(board: Board, spec: TargetSpec, firmware: Firmware, image: Path | None) -> ProcessTarget:
-    """The firmware as a process of this machine, or of a RISC-V Linux under QEMU's user mode."""
+    """The firmware as a process of this machine, or of another one's Linux under QEMU's user mode."""
     check_image(board, image)
     if image is None:
         raise TargetError(f"target {spec.text!r} needs an image: its firmware maps it from the file")
     command = [str(firmware.program), "--image", str(image), "--harts", str(spec.harts)]
     command += ["--kernels", spec.kernels] if board.chosen and spec.kernels else []
-    runner = "this machine"
-    if board.simulator.kind == "qemu-user" and platform.machine() != "riscv64":
-        program = shutil.which("qemu-riscv64") or shutil.which("qemu-riscv64-static")
-        if not program:
-            raise TargetError(
-                "qemu-riscv64 is not installed (Debian, Ubuntu: apt install qemu-user-static); "
-                "on a RISC-V Linux machine it is not needed"
-            )
-        cpu = f"rv64,v=true,vlen={spec.vlen}" if spec.kernels == "rvv" else "rv64"
-        command = [program, "-cpu", cpu, *command]
-        runner = "qemu-riscv64" + (f", VLEN {spec.vlen}" if spec.kernels == "rvv" else "")
+    qemu = qemu_user_command(board.machine, spec.kernels, spec.vlen)
+    runner = f"qemu-{board.machine}" + f", VLEN {spec.vlen}" * (spec.kernels == "rvv") if qemu else "this machine"
+    command = [*qemu, *command]
     return ProcessTarget(lambda _: command, f"{board.name} ({runner}, {_harts(spec.harts)})")
 
 

@@ -46,6 +46,8 @@ TARGETS = (
     "linux:harts=4",
     "linux:rvv,vlen=128,harts=1",
     "linux:rvv,vlen=1024,harts=4",
+    "linux-aarch64:harts=4",
+    "linux-aarch64:scalar,harts=1",
     "qemu-virt:harts=1",
     "qemu-virt:harts=4",
     "qemu-virt:rvv,vlen=256,harts=1",

@@ -82,7 +82,7 @@ def vector_instructions(elf: Path) -> int:
     ("options", "words"),
     [
         (["bord=spike"], "unknown option bord; did you mean board? known are board, kernels"),
-        (["board=visionfive"], "did you mean visionfive2? known are bpi-f3, k230, lichee-pi-4a, linux, linux-rvv"),
+        (["board=visionfive"], "did you mean visionfive2? known are bpi-f3, k230, lichee-pi-4a, linux, linux-aarch64"),
         (["board=spike", "kernels=rvf"], "kernels=rvf is not known; did you mean rvv?"),
         (["board=visionfive2", "kernels=rvv"], "no V extension"),
         (["board=spike", "harts=99"], "harts=99: board spike has 1 to 8"),

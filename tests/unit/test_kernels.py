@@ -13,15 +13,17 @@ import numpy as np
 import pytest
 
 from host.boards import load_board
-from host.kernels import families
 from host.schema.bf16 import to_bf16
 from host.schema.formats import formats
 from host.schema.image import Layout
 from host.schema.weights import FloatFormat, GroupFormat, Quantized
+from host.targets import parse_spec
+from host.targets.abilities import missing_program
+from host.targets.simulators import qemu_user_command
 from tests.support import reference
 from tests.support.native import Native, family_problem
 from tests.support.ops import F32, KernelQ8a, QuantizedRows, Weight, aligned
-from tools.bench.bare import BARE, CASES, bare_toolchain, compile_kernels, run_spike
+from tools.bench.bare import BARE, CASES, LINUX_AARCH64, bare_toolchain, compile_kernels, run_spike
 from tools.gen_headers import kernel_formats
 from tools.scons.toolchain import choose
 
@@ -342,11 +344,25 @@ def test_families_agree(expected: list[str]) -> None:
         assert len({line.split()[-1] for line in first}) > 15
 
 
-@pytest.mark.parametrize("family", [one.name for one in families().values() if one.features])
+@pytest.mark.parametrize("family", [one.name for one in load_board("native").chosen if one.features])
 def test_families_of_this_machine(expected: list[str], folder: Path, family: str) -> None:
     if family not in HERE:
         pytest.skip(family_problem(family))
     assert run_here(folder, family) == expected
+
+
+@pytest.mark.parametrize("family", ["neon", pytest.param("scalar", marks=pytest.mark.slow)])
+def test_aarch64(expected: list[str], folder: Path, family: str) -> None:
+    """As a program of its own, under QEMU's user mode on any other machine."""
+    board = load_board("linux-aarch64")
+    if missing := missing_program(parse_spec(board.name)):
+        pytest.skip(missing)
+    tools = choose("zig", board, family)
+    tools = dataclasses.replace(tools, arch=[*tools.arch, "-static"])
+    program = compile_kernels(folder / f"aarch64_{family}", family, tools, [LINUX_AARCH64, *CASES], [], bare=False)
+    command = [*qemu_user_command(board.machine, family, 0), str(program)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert lines(done.stdout) == expected
 
 
 @pytest.mark.parametrize("vlen", [0, 128, 256, 512, 1024])

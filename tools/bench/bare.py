@@ -25,6 +25,7 @@ CASES = [KERNELS / "test/cases.c", MEMORY_C]
 """The kernel test without what it runs on."""
 START_S = KERNELS / "test/start.S"
 BARE = [KERNELS / "test/bare.c", START_S]
+LINUX_AARCH64 = KERNELS / "test/linux_aarch64.c"
 CPUS = {"scalar": "generic_rv64+m+a+f+d+c", "rvv": "generic_rv64+m+a+f+d+c+v"}
 SPIKE_MEMORY = 64 << 20
 

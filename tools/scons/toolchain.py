@@ -6,7 +6,7 @@ from __future__ import annotations
 import platform
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from host.boards import Board
@@ -69,10 +69,10 @@ def _libc() -> str:
 def _zig(board: Board, isa: str, features: list[str] | None) -> Toolchain:
     if board.port == "bare":
         target, cpu = "riscv64-freestanding-none", ""
-    elif isa == "native":
+    elif isa == "native" or board.chosen:
         if board.machine not in NATIVE:
             raise UsageError(f"board=native knows {' and '.join(NATIVE)}, not {board.machine}: take board=linux")
-        target = f"{board.machine}-linux-{_libc()}"
+        target = f"{board.machine}-linux-{_libc() if isa == 'native' else 'musl'}"
         plain, usual = NATIVE[board.machine]
         cpu = plain if features is None else "+".join([usual, *features])
     else:
@@ -94,8 +94,10 @@ def _system_native(program: str, machine: str, features: list[str] | None) -> To
 def _system(program: str, board: Board, isa: str, clang: bool, features: list[str] | None) -> Toolchain:
     if not shutil.which(program):
         raise UsageError(f"toolchain: there is no program {program!r}; leave toolchain= out to use zig")
-    if isa == "native":
-        return _system_native(program, board.machine, features)
+    if isa == "native" or board.chosen:
+        native = _system_native(program, board.machine, features)
+        other = [f"--target={board.machine}-linux-gnu"] if clang and isa != "native" else []
+        return replace(native, arch=[*other, *native.arch], linker=["-fuse-ld=lld"] * bool(other))
     arch = [f"-march={isa}", "-mabi=lp64d", "-mcmodel=medany"]
     arch += [f"-mtune={TUNES[board.tune]}"] if board.tune in TUNES else []
     if not clang:
