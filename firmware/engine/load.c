@@ -5,8 +5,8 @@
 #include "common/checked.h"
 #include "common/pool.h"
 #include "engine/memory.h"
-#include "common/sha256.h"
 #include "gen/errors.h"
+#include "image/hash.h"
 
 /* ---- memory ---- */
 
@@ -197,17 +197,6 @@ struct verification {
     uint64_t bad[POOL_MAX_HARTS]; /* first wrong leaf that a hart found; `leaves`: none */
 };
 
-static int leaf_is_good(const struct engine *engine, uint64_t leaf)
-{
-    uint64_t offset = leaf * IMAGE_LEAF_BYTES, rest = engine->image.payload_size - offset;
-    uint64_t size = rest < IMAGE_LEAF_BYTES ? rest : IMAGE_LEAF_BYTES;
-    const uint8_t *hashes = engine->image.parts[IMAGE_SECTION_ID_HASHES].data;
-    uint8_t digest[SHA256_BYTES];
-
-    sha256_digest(engine->image.base + IMAGE_HEADER_BYTES + offset, size, digest);
-    return memcmp(digest, hashes + leaf * IMAGE_HASH_BYTES, sizeof digest) == 0;
-}
-
 static void verify_leaves(void *context, uint32_t hart, uint32_t harts)
 {
     struct verification *v = context;
@@ -215,7 +204,7 @@ static void verify_leaves(void *context, uint32_t hart, uint32_t harts)
 
     v->bad[hart] = v->leaves;
     for (uint64_t leaf = hart; leaf < v->leaves; leaf += harts) {
-        if (!leaf_is_good(engine, leaf)) {
+        if (!hash_leaf_is_good(&engine->image, leaf)) {
             v->bad[hart] = leaf;
             return;
         }
@@ -233,7 +222,7 @@ int engine_verify(struct engine *engine, uint64_t *detail)
     if (!engine->loaded)
         return E_NOT_READY;
     v.engine = engine;
-    v.leaves = checked_ceil(engine->image.payload_size, IMAGE_LEAF_BYTES);
+    v.leaves = hash_leaves(&engine->image);
     bad = v.leaves;
     for (uint32_t i = 0; i < POOL_MAX_HARTS; i++)
         v.bad[i] = v.leaves;

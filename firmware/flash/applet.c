@@ -12,9 +12,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "common/checked.h"
-#include "image/image.h"
-#include "common/sha256.h"
+#include "image/hash.h"
 #include "flash/handoff.h"
 #include "flash/selector.h"
 #include "gen/board.h"
@@ -105,20 +103,12 @@ static int is_whole(const uint8_t *base, uint64_t limit)
 {
     struct image image;
     uint64_t detail;
-    uint8_t digest[SHA256_BYTES];
 
     if (image_open(&image, base, limit, &detail))
         return 0;
-    const uint8_t *leaf = base + IMAGE_HEADER_BYTES;
-    const uint8_t *wanted = image.parts[IMAGE_SECTION_ID_HASHES].data;
-    for (uint64_t left = image.payload_size; left; wanted += IMAGE_HASH_BYTES) {
-        uint64_t size = left < IMAGE_LEAF_BYTES ? left : IMAGE_LEAF_BYTES;
-        sha256_digest(leaf, size, digest);
-        if (memcmp(digest, wanted, sizeof digest))
+    for (uint64_t leaf = 0; leaf < hash_leaves(&image); leaf++)
+        if (!hash_leaf_is_good(&image, leaf))
             return 0;
-        leaf += size;
-        left -= size;
-    }
     return 1;
 }
 

@@ -4,8 +4,8 @@
 
 #include "common/checked.h"
 #include "common/load.h"
+#include "image/hash.h"
 #include "image/image.h"
-#include "common/sha256.h"
 #include "gen/errors.h"
 #include "trust/trust.h"
 
@@ -39,7 +39,6 @@ static int check_unused(const uint8_t *p)
 static int check_header(const uint8_t *p, uint64_t limit)
 {
     static const uint8_t magic[] = IMAGE_MAGIC_BYTES;
-    uint8_t digest[SHA256_BYTES];
 
     if (limit < sizeof magic || memcmp(p, magic, sizeof magic))
         return E_IMAGE_ABSENT;
@@ -49,10 +48,9 @@ static int check_header(const uint8_t *p, uint64_t limit)
      * another one. */
     if (image_header_version_major(p) != IMAGE_VERSION_MAJOR)
         return E_IMAGE_VERSION;
-    if (image_header_hash(p) != IMAGE_HASH_ID_SHA256)
+    if (!hash_is_known(p))
         return E_IMAGE_NEW;
-    sha256_digest(p, IMAGE_HEADER_DIGEST_OFFSET, digest);
-    if (memcmp(p + IMAGE_HEADER_DIGEST_OFFSET, digest, sizeof digest))
+    if (!hash_header_is_good(p))
         return E_IMAGE_HEADER;
     if (image_header_file_size(p) > limit)
         return E_IMAGE_TRUNCATED;
@@ -106,15 +104,13 @@ static int check_hashes(const struct image *image, uint64_t *detail)
 {
     const struct image_part *hashes = &image->parts[IMAGE_SECTION_ID_HASHES];
     uint64_t end = (uint64_t)(hashes->data - image->base);
-    uint8_t root[SHA256_BYTES];
 
     *detail = IMAGE_SECTION_ID_HASHES;
     if (checked_add(IMAGE_HEADER_BYTES, image->payload_size) != end)
         return E_IMAGE_SECTION;
-    if (hashes->size != checked_ceil(image->payload_size, IMAGE_LEAF_BYTES) * IMAGE_HASH_BYTES)
+    if (hashes->size != hash_leaves(image) * IMAGE_HASH_BYTES)
         return E_IMAGE_SECTION;
-    sha256_digest(hashes->data, hashes->size, root);
-    return memcmp(root, image->base + IMAGE_HEADER_ROOT_OFFSET, sizeof root) ? E_IMAGE_HASH : 0;
+    return hash_table_is_good(image) ? 0 : E_IMAGE_HASH;
 }
 
 /* What stands behind the leaves' digests is vouched for by nothing: there is a signature, whose

@@ -40,6 +40,7 @@ def image_facts(image: Image) -> dict[str, Any]:
     return {
         "file": image.path.name,
         "root": image.root,
+        "hash": image.hash.name,
         "version": f"{image.header['version_major']}.{image.header['version_minor']}",
         "image_version": image.header["image_version"],
         "file_size": image.header["file_size"],
@@ -136,8 +137,8 @@ def summary(image: Image, speed: str | None = None, signature: str | None = None
     yield f"  signature  {signature or ('none' if key is None else f'by key {key}, not checked: give --key KEY.pub')}"
     version = f"{image.header['version_major']}.{image.header['version_minor']}"
     yield (
-        f"  identity   {image.root}, image version {image.header['image_version']}, format {version}, "
-        f"by {shown(str(manifest.get('tool') or 'an unknown tool'))}"
+        f"  identity   {image.root} ({image.hash.name}), image version {image.header['image_version']}, "
+        f"format {version}, by {shown(str(manifest.get('tool') or 'an unknown tool'))}"
     )
 
 

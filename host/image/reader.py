@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import zlib
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from host.errors import ImageError
 from host.files.fields import is_unicode
 from host.files.source import Tokenizer
 from host.foreign import open_regular, parse_json
+from host.image.hashing import header_digest, leaf_count, leaf_digest, root_digest
 from host.ir.op import plain
 from host.ir.program import OpEntry, TensorEntry
 from host.ops import decode_op
@@ -118,7 +118,7 @@ class Image:
             raise self._fail(f"the image is truncated: {len(page)} bytes, not even a header")
         header: dict[str, Any] = plain(self._parse(Header, page, "header"))
         self._check_versions(header)
-        if hashlib.sha256(page[:HEADER_DIGEST_OFFSET]).digest() != page[HEADER_DIGEST_OFFSET:]:
+        if header_digest(HashId(header["hash"]), page[:HEADER_DIGEST_OFFSET]) != page[HEADER_DIGEST_OFFSET:]:
             raise self._fail("the header is damaged (its digest does not match)")
         if header["file_size"] > self._size:
             raise self._fail(f"the image is truncated: {self._size} of {header['file_size']} bytes")
@@ -193,9 +193,9 @@ class Image:
         hashes = self.section(SectionId.HASHES)
         payload = self.header["payload_size"]
         offset, _ = self.sections[SectionId.HASHES]
-        if HEADER_BYTES + payload != offset or len(hashes) != -(-payload // LEAF_BYTES) * HASH_BYTES:
+        if HEADER_BYTES + payload != offset or len(hashes) != leaf_count(payload) * HASH_BYTES:
             raise self._fail("the table of hashes does not cover the contents")
-        if hashlib.sha256(hashes).digest() != self.header["root"]:
+        if root_digest(self.hash, hashes) != self.header["root"]:
             raise self._fail("the table of hashes is damaged")
 
     def _check_tail(self) -> None:
@@ -215,6 +215,11 @@ class Image:
                     raise self._fail("there are bytes behind the hashes that nothing vouches for")
 
     @property
+    def hash(self) -> HashId:
+        """What the image's hashes are."""
+        return HashId(self.header["hash"])
+
+    @property
     def root(self) -> str:
         """The hash root, hexadecimal: the image's identity."""
         return bytes(self.header["root"]).hex()
@@ -225,7 +230,7 @@ class Image:
         payload = self.header["payload_size"]
         for leaf, start in enumerate(range(0, payload, LEAF_BYTES)):
             size = min(LEAF_BYTES, payload - start)
-            digest = hashlib.sha256(self._read(HEADER_BYTES + start, size)).digest()
+            digest = leaf_digest(self.hash, leaf, start + size == payload, self._read(HEADER_BYTES + start, size))
             if digest != hashes[leaf * HASH_BYTES : (leaf + 1) * HASH_BYTES]:
                 names = self._names_within(HEADER_BYTES + start, size)
                 raise self._fail(f"the contents do not match their hash near byte {HEADER_BYTES + start} ({names})")

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +18,7 @@ from host.compiler.tensors import TensorSpec
 from host.errors import HostError
 from host.files.source import Source, Tokenizer
 from host.image.bpe import Unsupported, bpe_section
+from host.image.hashing import Running, header_digest, leaf_count, leaf_hash, root_digest
 from host.ir.lowering import StateRecord
 from host.ir.value import Vector
 from host.output import replacing
@@ -44,6 +44,9 @@ from host.schema.image import (
     align,
 )
 
+HASH = HashId.BLAKE2B
+"""What images are written with; those of older versions have SHA-256."""
+
 Progress = Callable[[int, int], None]
 """Called with (bytes of weights written, bytes of weights in all)."""
 
@@ -59,33 +62,38 @@ class Part:
 
 
 class LeafHasher:
-    """SHA-256 of each LEAF_BYTES of what is fed to it."""
+    """The digest of each LEAF_BYTES of what is fed to it: ``size`` bytes in all."""
 
-    def __init__(self) -> None:
-        self.digests: list[bytes] = []
-        self._leaf = hashlib.sha256()
-        self._room = LEAF_BYTES
+    def __init__(self, kind: HashId, size: int) -> None:
+        self._kind, self._left = kind, size
+        self._digests: list[bytes] = []
+        self._open()
+
+    def _open(self) -> None:
+        """Which leaf is the last is part of its hash."""
+        self._room = min(LEAF_BYTES, self._left)
+        self._leaf: Running = leaf_hash(self._kind, len(self._digests), self._room == self._left)
 
     def update(self, data: bytes | memoryview) -> None:
         """The next bytes of the payload."""
         view = memoryview(data)
         while len(view):
+            if not self._room:
+                raise AssertionError("there is more payload than was planned")
             taken = min(len(view), self._room)
             self._leaf.update(view[:taken])
             self._room -= taken
+            self._left -= taken
             view = view[taken:]
             if self._room == 0:
-                self._close()
-
-    def _close(self) -> None:
-        self.digests.append(self._leaf.digest())
-        self._leaf, self._room = hashlib.sha256(), LEAF_BYTES
+                self._digests.append(self._leaf.digest())
+                self._open()
 
     def finish(self) -> list[bytes]:
-        """The digests, the last leaf's included."""
-        if self._room != LEAF_BYTES:
-            self._close()
-        return self.digests
+        """The digests, once all bytes were fed."""
+        if self._left:
+            raise AssertionError(f"{self._left} bytes of the payload were not hashed")
+        return self._digests
 
 
 def write_image(
@@ -111,13 +119,19 @@ def write_image(
 def image_size(source: Source, compiled: Compiled, manifest: dict[str, Any]) -> int:
     """Bytes of the file that `write_image` would write; no weight is read."""
     sizes = [part.size for part in _parts(source, compiled, manifest, None)]
-    payload = sum(align(size, SECTION_ALIGN) for size in sizes)
-    hashes = -(-payload // LEAF_BYTES) * HASH_BYTES
+    payload = _payload_size(sizes)
+    hashes = leaf_count(payload) * HASH_BYTES
     return HEADER_BYTES + payload + align(hashes, SECTION_ALIGN)
 
 
+def _payload_size(sizes: list[int]) -> int:
+    """Of all sections up to the hashes."""
+    return sum(align(size, SECTION_ALIGN) for size in sizes)
+
+
 def _write_parts(file: BinaryIO, parts: list[Part], image_version: int) -> None:
-    hasher = LeafHasher()
+    payload_size = _payload_size([part.size for part in parts])
+    hasher = LeafHasher(HASH, payload_size)
     table: list[dict[str, int]] = []
     file.seek(HEADER_BYTES)
     at = HEADER_BYTES
@@ -134,7 +148,6 @@ def _write_parts(file: BinaryIO, parts: list[Part], image_version: int) -> None:
         file.write(padding)
         hasher.update(padding)
         at += written + len(padding)
-    payload_size = at - HEADER_BYTES
     hashes = b"".join(hasher.finish())
     table.append({"id": SectionId.HASHES, "flags": SectionFlag.REQUIRED, "offset": at, "size": len(hashes)})
     file.write(hashes.ljust(align(len(hashes), SECTION_ALIGN), b"\0"))
@@ -144,10 +157,10 @@ def _write_parts(file: BinaryIO, parts: list[Part], image_version: int) -> None:
         "section_count": len(table),
         "file_size": at + align(len(hashes), SECTION_ALIGN),
         "payload_size": payload_size,
-        "root": hashlib.sha256(hashes).digest(),
+        "root": root_digest(HASH, hashes),
         "image_version": image_version,
         "flags": 0,
-        "hash": HashId.SHA256,
+        "hash": HASH,
     }
     file.seek(0)
     file.write(header_page(header, table))
@@ -158,7 +171,7 @@ def header_page(header: dict[str, Any], table: list[dict[str, int]]) -> bytes:
     page: bytes = Header.build(header)
     page = page.ljust(SECTION_TABLE_OFFSET, b"\0") + b"".join(Section.build(entry) for entry in table)
     page = page.ljust(HEADER_DIGEST_OFFSET, b"\0")
-    return page + hashlib.sha256(page).digest()
+    return page + header_digest(HashId(header["hash"]), page)
 
 
 def _parts(source: Source, compiled: Compiled, manifest: dict[str, Any], progress: Progress | None) -> list[Part]:

@@ -12,6 +12,7 @@ from host.cache import forget, is_kept, private_folder, remember, remembered
 from host.errors import SourceError, UsageError
 from host.files.recipe import cache_folder, find_recipe
 from host.image.reader import identity, whole_identity
+from host.image.writer import HASH
 from host.ops import OPS
 from host.packing.pack import SUFFIX, PackRequest, tool_version
 from host.packing.shown import pack_image
@@ -37,7 +38,7 @@ def resolve_image(name: str, target: str, board: str | None = None) -> Path:
     known = load_board(board)
     layout = known.layout(spec.kernels) if spec.kernels in known.kernel_names else None
     ops = " ".join(f"{op.id}.{op.version}" for op in OPS.values())
-    made_by = f"{tool_version()}, image format {VERSION_MAJOR}.{VERSION_MINOR}, ops {ops}"
+    made_by = f"{tool_version()}, image format {VERSION_MAJOR}.{VERSION_MINOR}, {HASH.name}, ops {ops}"
     key = hashlib.sha256(f"{made_by} {_fingerprint(name)} {board} {layout}".encode())
     out = cache_folder() / "images" / f"{file_name(path.stem)}.{board}.{key.hexdigest()[:12]}{SUFFIX}"
     if not is_kept(out, remembered(out)[0], whole_identity):

@@ -64,6 +64,8 @@ class HashId(enum.IntEnum):
 
     SHA256 = 1
     """SHA-256: of each leaf, of the leaves' digests, of the header page."""
+    BLAKE2B = 2
+    """BLAKE2b, 32 bytes: leaves and their digests as nodes of a tree, the header page alone."""
 
 
 class SignatureAlgorithm(enum.IntEnum):

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import struct
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from construct import Struct
 from host.compiler.compile import Options
 from host.compiler.passes import PASSES
 from host.files.source import Source
+from host.image.hashing import header_digest, payload_digests, root_digest
 from host.ops import OPS, OpId
 from host.schema.formats.bf16 import BF16
 from host.schema.formats.f32 import F32
@@ -23,7 +23,6 @@ from host.schema.formats.q8 import Q8
 from host.schema.image import (
     HEADER_BYTES,
     HEADER_DIGEST_OFFSET,
-    LEAF_BYTES,
     MAGIC,
     MAX_SECTIONS,
     OP_BYTES,
@@ -105,8 +104,8 @@ class Draft:
             body.append(data.ljust(padded, b"\0"))
             at += padded
         payload = b"".join(body)
-        leaves = range(0, len(payload), LEAF_BYTES)
-        hashes = b"".join(hashlib.sha256(payload[i : i + LEAF_BYTES]).digest() for i in leaves)
+        kind = known_hash(self.header.get("hash", HashId.BLAKE2B))
+        hashes = b"".join(payload_digests(kind, payload))
         table += SECTION.pack(SectionId.HASHES, 1, at, len(hashes))
         end = hashes.ljust(SECTION_ALIGN, b"\0") if not self.tail else (hashes + self.tail)
         end = end.ljust(align(len(end), SECTION_ALIGN), b"\0")
@@ -117,14 +116,19 @@ class Draft:
             "payload_size": len(payload),
             "image_version": self.version,
             "flags": 0,
-            "hash": HashId.SHA256,
+            "hash": kind,
         } | self.header
-        page = build_header(header, hashlib.sha256(hashes).digest(), table)
+        page = build_header(header, root_digest(kind, hashes), table)
         if rng.random() < UNSEALED:
             broken = bytearray(page + payload + end)
             broken[rng.randrange(len(broken))] ^= 1 << rng.randrange(8)
             return bytes(broken)
         return page + payload + end
+
+
+def known_hash(method: int) -> HashId:
+    """The hash of a number; for one that nobody knows any will do."""
+    return HashId(method) if method in set(HashId) else HashId.BLAKE2B
 
 
 def build_header(header: dict[str, int], root: bytes, table: bytes) -> bytes:
@@ -135,7 +139,7 @@ def build_header(header: dict[str, int], root: bytes, table: bytes) -> bytes:
     page += root + struct.pack("<III", version, flags, method)
     page = page.ljust(SECTION_TABLE_OFFSET, b"\0") + table[: MAX_SECTIONS * SECTION.size]
     page = page.ljust(HEADER_DIGEST_OFFSET, b"\0")
-    return page + hashlib.sha256(page).digest()
+    return page + header_digest(known_hash(method), page)
 
 
 def take_apart(data: bytes) -> Draft:

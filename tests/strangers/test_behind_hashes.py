@@ -6,13 +6,13 @@ By the loader and by the host's reader alike.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import pytest
 
 from host.compiler.compile import Options
 from host.errors import BY_NUMBER, DeviceFailure, ImageError
+from host.image.hashing import header_digest
 from host.image.reader import Image
 from host.schema.formats.q8 import Q8
 from host.schema.image import (
@@ -22,6 +22,7 @@ from host.schema.image import (
     MAX_SECTIONS,
     SECTION_ALIGN,
     SECTION_TABLE_OFFSET,
+    HashId,
     Header,
     Section,
     SectionId,
@@ -55,7 +56,7 @@ def with_section(image: bytes, section: int, contents: bytes) -> bytes:
     page[: Header.sizeof()] = Header.build(
         header | {"section_count": header.section_count + 1, "file_size": at + len(body)}
     )
-    page[HEADER_DIGEST_OFFSET:] = hashlib.sha256(page[:HEADER_DIGEST_OFFSET]).digest()
+    page[HEADER_DIGEST_OFFSET:] = header_digest(HashId(header.hash), bytes(page[:HEADER_DIGEST_OFFSET]))
     return bytes(page) + image[HEADER_BYTES:].ljust(at - HEADER_BYTES, b"\0") + body
 
 

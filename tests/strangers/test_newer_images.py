@@ -110,7 +110,7 @@ def test_what_is_reserved_is_zero(
 
 EDITS: list[Callable[[ImageEditor], ImageEditor]] = [
     lambda e: e.header(flags=1),
-    lambda e: e.header(hash=2),
+    lambda e: e.header(hash=3),
     lambda e: e.header(hash=0),
     lambda e: e.section(SectionId.MANIFEST, flags=2),
     lambda e: e.section(SectionId.MANIFEST, id=99, flags=1),

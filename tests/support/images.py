@@ -3,20 +3,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
 from construct import Container, Struct
 
+from host.image.hashing import header_digest, payload_digests, root_digest
 from host.ops import OPS, OpId
 from host.schema.image import (
     HASH_BYTES,
     HEADER_BYTES,
     HEADER_DIGEST_OFFSET,
-    LEAF_BYTES,
     OP_BYTES,
     SECTION_TABLE_OFFSET,
+    HashId,
     Header,
     OpHead,
     Plan,
@@ -101,18 +101,23 @@ class ImageEditor:
         """Index of the nth op of a kind."""
         return [i for i, found in enumerate(self.op_ids()) if found == id_][nth]
 
+    @property
+    def hash(self) -> HashId:
+        """The header's; for one that nobody knows any will do."""
+        named = Header.parse(bytes(self.data)).hash
+        return HashId(named) if named in set(HashId) else HashId.BLAKE2B
+
     def sealed(self) -> bytes:
         """The image with leaves, root and header digest made to match its bytes."""
         hashes, _ = self.sections[SectionId.HASHES]
         payload = bytes(self.data[HEADER_BYTES:hashes])
-        leaves = [payload[i : i + LEAF_BYTES] for i in range(0, len(payload), LEAF_BYTES)]
-        digests = b"".join(hashlib.sha256(leaf).digest() for leaf in leaves)
+        digests = b"".join(payload_digests(self.hash, payload))
         self.data[hashes : hashes + len(digests)] = digests
-        self.data[ROOT_OFFSET : ROOT_OFFSET + HASH_BYTES] = hashlib.sha256(digests).digest()
+        self.data[ROOT_OFFSET : ROOT_OFFSET + HASH_BYTES] = root_digest(self.hash, digests)
         return self.resealed_header()
 
     def resealed_header(self) -> bytes:
         """The image with only the header's own digest made to match."""
-        digest = hashlib.sha256(self.data[:HEADER_DIGEST_OFFSET]).digest()
+        digest = header_digest(self.hash, bytes(self.data[:HEADER_DIGEST_OFFSET]))
         self.data[HEADER_DIGEST_OFFSET:HEADER_BYTES] = digest
         return bytes(self.data)

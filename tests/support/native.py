@@ -362,11 +362,6 @@ class Native:
         pointer = scratch.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
         return int(self.lib.engine_sample(self.engine, ctypes.byref(sampler), session, pointer))
 
-    def sha256(self, data: bytes) -> bytes:
-        out = ctypes.create_string_buffer(32)
-        self.lib.sha256_digest(data, len(data), out)
-        return out.raw
-
     def philox(self, key: Sequence[int], counter: Sequence[int]) -> list[int]:
         out = (ctypes.c_uint32 * 4)()
         self.lib.philox_block((ctypes.c_uint32 * 2)(*key), (ctypes.c_uint32 * 4)(*counter), out)
@@ -395,7 +390,6 @@ def load_library(path: Path, state: int) -> ctypes.CDLL:
     lib.engine_state_at.argtypes = [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_void_p]
     for name in ("engine_length", "engine_token", "engine_sample", "engine_stats", "engine_high"):
         getattr(lib, name).restype = ctypes.c_uint32
-    lib.sha256_digest.argtypes = [ctypes.c_char_p, ctypes.c_uint64, ctypes.c_char_p]
     return lib
 
 

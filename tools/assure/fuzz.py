@@ -80,7 +80,9 @@ TARGETS = (
 def _sources(patterns: tuple[str, ...]) -> list[Path]:
     base = ROOT / "firmware"
     found = [path for pattern in patterns for path in sorted((base / pattern).parent.glob(Path(pattern).name))]
-    return [path for path in found if path.name != "sha256.c"]  # the image target has digests of zeros
+    return [
+        path for path in found if path.name not in ("sha256.c", "blake2b.c")
+    ]  # the image target has digests of zeros
 
 
 def compile_objects(compiler: list[str], sources: list[Path], folder: Path, flags: list[str]) -> list[Path]:

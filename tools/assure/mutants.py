@@ -37,7 +37,8 @@ SEED = 20261128
 NATIVE = ("1", "165", "4", "90")
 """Harts, and what the arena is filled with, of each of two loads."""
 QEMU = (("1", "0"), ("4", "255"))
-LEFT_OUT = ("pool.c", "sha256.c")
+HASHES = ("blake2b.c", "sha256.c")
+LEFT_OUT = ("pool.c", *HASHES)
 QEMU_HINT = "apt install qemu-user-static"
 VECTORS = "rv64,v=true,vlen=256,elen=64,vext_spec=v1.0"
 
@@ -52,7 +53,9 @@ def build_native() -> Path:
     sources += [ROOT / "tests/fuzz" / name for name in ("run_mutants.c", "fibers.c")]
     objects = compile_objects([clang], sources, WORK / "mutants", [*arch_flags(), *SANITIZE, "-DMUTANTS_ASAN=1"])
     # Others watch over it, and it would take a sixth of the time.
-    objects += compile_objects([clang], [ROOT / "firmware/common/sha256.c"], WORK / "mutants", arch_flags())
+    objects += compile_objects(
+        [clang], [ROOT / "firmware/common" / name for name in HASHES], WORK / "mutants", arch_flags()
+    )
     program = WORK / "run_mutants"
     run([clang, *SANITIZE, *objects, "-o", program], 120, log="link-mutants")
     return program

@@ -74,17 +74,20 @@ def compile_kernels(
     return output
 
 
-def spike_command(elf: Path, vlen: int) -> list[str]:
-    """How Spike runs a bare program; VLEN 0 is a core without vectors. Writes a device tree beside the program."""
-    isa = f"rv64gcv_zvl{vlen}b_zicntr" if vlen else "rv64gc_zicntr"
+def spike_command(elf: Path, vlen: int, extensions: str = "") -> list[str]:
+    """How Spike runs a bare program; VLEN 0 is a core without vectors. Writes a device tree beside the program.
+
+    extensions: more of the core's, each with an underscore before it.
+    """
+    isa = f"rv64gcv_zvl{vlen}b{extensions}_zicntr" if vlen else f"rv64gc{extensions}_zicntr"
     tree = elf.with_suffix(f".{vlen}.dtb")
     tree.write_bytes(spike_tree(load_board("spike"), [0], isa, SPIKE_MEMORY))
     return [str(find_spike()), f"--isa={isa}", f"-m0x80000000:{SPIKE_MEMORY:#x}", f"--dtb={tree}", str(elf)]
 
 
-def run_spike(elf: Path, vlen: int) -> str:
+def run_spike(elf: Path, vlen: int, extensions: str = "") -> str:
     """What a bare program prints on Spike. TargetError where that is nothing."""
-    command = spike_command(elf, vlen)
+    command = spike_command(elf, vlen, extensions)
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, check=False)
     if not done.stdout:
         raise TargetError(f"Spike ran no kernel at VLEN {vlen}: {done.stderr.strip() or 'no output'}")

@@ -318,7 +318,7 @@ def build_shim(env: Any, options: Options) -> list[Any]:
 def build_applet(env: Any, options: Options, flags: list[str]) -> list[Any]:
     """The selector as a program of U-Boot: its flat binary, ``selector.bin``."""
     named = ["flash/applet.c", "flash/selector.c", "flash/handoff.c", "common/crc32c.c"]
-    named += ["image/header.c", "common/sha256.c", "boot/memory.c"]
+    named += ["image/header.c", "image/hash.c", "common/blake2b.c", "common/sha256.c", "boot/memory.c"]
     nodes = objects(env, options, [Path("firmware") / name for name in named], "applet", CCFLAGS=flags)
     nodes += trust_objects(env, options, "applet", CCFLAGS=flags)
     return flat_binary(env, options, link_bare(env, options, nodes, "applet"), "selector.bin")
