@@ -84,7 +84,7 @@ def option_value(path: Path) -> str:
     return str(path).replace(",", ",,")
 
 
-def _line(fd: int) -> list[str]:
+def serial_line(fd: int) -> list[str]:
     """QEMU's serial line on a socket."""
     return ["-chardev", f"socket,id=link,fd={fd}", "-serial", "chardev:link"]
 
@@ -106,7 +106,7 @@ def open_qemu(board: Board, spec: TargetSpec, firmware: Firmware, image: Path | 
     base = qemu_command(board, firmware, image, spec.kernels, spec.vlen, spec.harts)
     vector = f", VLEN {spec.vlen}" if spec.kernels == "rvv" else ""
     return ProcessTarget(
-        lambda fd: [*base, *_line(fd)], f"{board.name} (QEMU, {_harts(spec.harts)}{vector})", on_socket=True
+        lambda fd: [*base, *serial_line(fd)], f"{board.name} (QEMU, {_harts(spec.harts)}{vector})", on_socket=True
     )
 
 
@@ -152,7 +152,7 @@ def uboot_command(board: Board, spec: TargetSpec, disk: Path) -> Callable[[int],
         "virtio-blk-device,drive=disk",
     ]
     base += ["-global", "virtio-mmio.force-legacy=false"]
-    return lambda fd: [*base, *_line(fd)]
+    return lambda fd: [*base, *serial_line(fd)]
 
 
 def spike_isa(board: Board, spec: TargetSpec) -> str:
