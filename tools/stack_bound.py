@@ -57,6 +57,7 @@ POINTERS = [
     ("obey_line|terminal_obey|device_run", "ask|reset|say_(help|stats|unknown)"),
     ("op_linear", KERNEL),
     (COMPUTE, r"(rvv|scalar)_(?!linear)\w+"),
+    ("rvv_activate", "silu|gelu_(tanh|erf)|relu|hyperbolic_tangent"),
     ("swar_linear(_packed)?", rf"run(_({'|'.join(format_names())}))?"),
     ("swar_run_(single|loops)|run", r"swar_\w+_(single|two|four|eight|sums\d)"),
     (SELECTOR, "(read|write)_copy|work_(read|write)"),
