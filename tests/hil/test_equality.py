@@ -33,7 +33,6 @@ SIMULATED = [
     "linux:harts=4",
     "linux:rvv,vlen=128",
     "linux:rvv,vlen=1024,harts=4",
-    "linux-aarch64",
     "qemu-virt:harts=1",
     "qemu-virt:harts=4",
     "qemu-virt:rvv,vlen=256,harts=4",
