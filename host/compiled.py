@@ -53,7 +53,7 @@ def library(source: Path, **constants: int) -> ctypes.CDLL:
             check_owner(path)
             with suppress(OSError):  # what a power cut has left is made again
                 return ctypes.CDLL(str(path))
-        _compile([*command, str(source)], path)
+        _compile([*command, str(source.absolute())], path)
         return ctypes.CDLL(str(path))
     except (HostError, OSError, subprocess.SubprocessError, metadata.PackageNotFoundError) as error:
         raise NotCompiled(str(error)) from error

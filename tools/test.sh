@@ -41,7 +41,7 @@ wait "$fetching"
 .venv/bin/python -m ruff check .
 .venv/bin/python -m ruff format --check .
 .venv/bin/python -m mypy
-find firmware tests tools -name '*.[ch]' -exec .venv/bin/clang-format --dry-run -Werror {} +
+find firmware host tests tools -name '*.[ch]' -exec .venv/bin/clang-format --dry-run -Werror {} +
 # Files begin in their own order: those of the docs first, which take longest. xdist would begin with the files of most tests.
 # One worker more than processors: a tenth of the time some test waits for a line that is silent on purpose.
 exec .venv/bin/python -m pytest -n "$((jobs + 1))" --dist loadfile --no-loadscope-reorder "$@"

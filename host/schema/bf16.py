@@ -18,7 +18,7 @@ def to_bf16(x: F32Array) -> U16Array:
 
 def from_bf16(x: U16Array) -> F32Array:
     """Exact."""
-    return (x.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return np.left_shift(x, np.uint32(16), dtype=np.uint32).view(np.float32)
 
 
 def round_bf16(x: F32Array) -> F32Array:

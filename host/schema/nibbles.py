@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from host.schema.image import GROUP, TILE_ROWS, Layout
+from host.schema.tiles import turned
 
 I8Array = npt.NDArray[np.int8]
 U8Array = npt.NDArray[np.uint8]
@@ -22,7 +23,8 @@ def pack_nibbles(q: I8Array, layout: Layout) -> U8Array:
     n = np.add(q, np.int8(8), order="C").view(np.uint8)
     if layout == Layout.RVV:
         pairs = n[..., 0::2] | n[..., 1::2] << np.uint8(4)  # [tile][64][group][16]
-        return np.ascontiguousarray(pairs.transpose(0, 2, 3, 1))
+        tiles, _, groups, _ = pairs.shape
+        return turned(pairs.reshape(tiles, TILE_ROWS, -1)).reshape(tiles, groups, -1)
     fours = n.view("<u4")  # [tile][64][group][8]: columns 4 i + l, a byte each
     pairs = fours[..., 0::2] | fours[..., 1::2] << np.uint32(4)
     words = _spread(pairs[..., 0::2]) | _spread(pairs[..., 1::2]) << np.uint64(8)  # [tile][64][group][2]

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from host.schema.bf16 import to_bf16
 from host.schema.image import GROUP, TILE_ROWS, Layout
 from host.schema.scales import round_to_largest
+from host.schema.tiles import turned
 from host.schema.weights import F32Array, GroupFormat, Groups, I8Array, Twin, U8Array
 
 
@@ -22,7 +23,7 @@ class _Q8(GroupFormat):
 
     def pack_values(self, q: I8Array, layout: Layout) -> U8Array:
         if layout == Layout.RVV:
-            return np.ascontiguousarray(q.transpose(0, 2, 3, 1)).view(np.uint8)
+            return turned(q.reshape(len(q), TILE_ROWS, -1)).view(np.uint8)
         return np.ascontiguousarray(q.transpose(0, 2, 1, 3)).view(np.uint8) ^ np.uint8(128)
 
     def unpack_values(self, body: U8Array, layout: Layout) -> I8Array:
