@@ -75,10 +75,10 @@ def broken_source() -> Source:
     """A model whose last tensor cannot be read."""
     source = tiny_llama()
 
-    def fail() -> np.ndarray:
+    def fail(_: object) -> Any:
         raise SourceError("tensor cannot be read")
 
-    source.tensors["model.layers.1.mlp.down_proj.weight"].float32 = fail  # type: ignore[method-assign]
+    source.tensors["model.layers.1.mlp.down_proj.weight"].rows = fail  # type: ignore[method-assign]
     return source
 
 
@@ -86,8 +86,9 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "tiny.hsp"
     path.write_bytes(b"before")
     source = broken_source()
+    compiled = compile_model(source, Options())
     with pytest.raises(SourceError):
-        write_image(path, source, compile_model(source, Options()), {})
+        write_image(path, source, compiled, {})
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
 
