@@ -5,7 +5,8 @@
 /* What the AVX2 kernels share: x86-64-v3, rows as lanes, layout RVV.
  *
  * Compilers keep the sums of the scalar kernels on the stack; here they stay in registers. A strip
- * is 32 rows, one load of bytes. A block is four input rows and a strip, or one and two strips.
+ * is 32 rows, one load of bytes. A block is up to four input rows and a strip, or one and two
+ * strips.
  */
 
 #include <immintrin.h>
@@ -15,6 +16,8 @@
 #define AVX2_STRIP  32u
 #define AVX2_STRIPS 2u
 #define AVX2_BLOCK  4u /* input rows at a time */
+#define AVX2_LINE   64u
+#define AVX2_AHEAD  2048u
 
 #define AVX2_INLINE static inline __attribute__((always_inline))
 
@@ -62,28 +65,59 @@ AVX2_INLINE void avx2_store(const struct avx2_total *total, uint32_t count, uint
             _mm256_storeu_ps(acc + t * acc_stride + 8 * i, total[t].rows[i / 4][i % 4]);
 }
 
-/* kernel_linear_q8a by blocks; `rest` takes 16 rows that are no strip. */
-AVX2_INLINE void avx2_linear(avx2_block *block, kernel_linear_q8a *rest,
-                             const struct kernel_weight *w, const struct kernel_q8a *x,
-                             uint32_t count, uint32_t row0, uint32_t row1, float *acc,
-                             uint32_t acc_stride)
+/* Asks for the record that is so many bytes further on in the weight: a core alone asks too late.
+ * Beyond the weight's end that does no harm. */
+AVX2_INLINE void avx2_ask(const uint8_t *record, uint32_t bytes)
 {
-    while (row1 - row0 >= AVX2_STRIP) {
-        uint32_t whole = count < AVX2_BLOCK && row1 - row0 == KERNEL_TILE;
-        uint32_t t = 0;
-        for (; t + AVX2_BLOCK <= count; t += AVX2_BLOCK)
-            block(w, x + t, AVX2_BLOCK, row0, 1, acc + (size_t)t * acc_stride, acc_stride);
-        for (; t < count; t++)
-            if (whole)
-                block(w, x + t, 1, row0, AVX2_STRIPS, acc + (size_t)t * acc_stride, acc_stride);
-            else
-                block(w, x + t, 1, row0, 1, acc + (size_t)t * acc_stride, acc_stride);
-        uint32_t rows = whole ? KERNEL_TILE : AVX2_STRIP;
-        row0 += rows;
-        acc += rows;
+    for (uint32_t i = 0; i < bytes; i += AVX2_LINE)
+        _mm_prefetch((const char *)record + AVX2_AHEAD + i, _MM_HINT_T0);
+}
+
+/* Up to AVX2_BLOCK input rows against one strip. */
+AVX2_INLINE void avx2_strip(avx2_block *block, const struct kernel_weight *w,
+                            const struct kernel_q8a *x, uint32_t count, uint32_t row, float *acc,
+                            uint32_t acc_stride)
+{
+    if (count == 4)
+        block(w, x, 4, row, 1, acc, acc_stride);
+    else if (count == 3)
+        block(w, x, 3, row, 1, acc, acc_stride);
+    else if (count == 2)
+        block(w, x, 2, row, 1, acc, acc_stride);
+    else
+        block(w, x, 1, row, 1, acc, acc_stride);
+}
+
+/* Half a strip, of a strip that lies within the tile. */
+AVX2_INLINE void avx2_half(avx2_block *block, const struct kernel_weight *w,
+                           const struct kernel_q8a *x, uint32_t count, uint32_t row, float *acc,
+                           uint32_t acc_stride)
+{
+    float rows[AVX2_BLOCK][AVX2_STRIP];
+    uint32_t skip = row % KERNEL_TILE > KERNEL_TILE - AVX2_STRIP ? AVX2_STRIP / 2 : 0;
+    avx2_strip(block, w, x, count, row - skip, rows[0], AVX2_STRIP);
+    for (size_t t = 0; t < count; t++)
+        __builtin_memcpy(acc + t * acc_stride, rows[t] + skip, sizeof rows[0] / 2);
+}
+
+/* kernel_linear_q8a by blocks. */
+AVX2_INLINE void avx2_linear(avx2_block *block, const struct kernel_weight *w,
+                             const struct kernel_q8a *x, uint32_t count, uint32_t row0,
+                             uint32_t row1, float *acc, uint32_t acc_stride)
+{
+    if (count == 1 && row1 - row0 == KERNEL_TILE) {
+        block(w, x, 1, row0, AVX2_STRIPS, acc, acc_stride);
+        return;
     }
-    if (row0 < row1)
-        rest(w, x, count, row0, row1, acc, acc_stride);
+    for (; row0 < row1; row0 += AVX2_STRIP, acc += AVX2_STRIP)
+        for (uint32_t t = 0; t < count; t += AVX2_BLOCK) {
+            uint32_t some = count - t < AVX2_BLOCK ? count - t : AVX2_BLOCK;
+            float *to = acc + (size_t)t * acc_stride;
+            if (row1 - row0 < AVX2_STRIP)
+                avx2_half(block, w, x + t, some, row0, to, acc_stride);
+            else
+                avx2_strip(block, w, x + t, some, row0, to, acc_stride);
+        }
 }
 
 #endif

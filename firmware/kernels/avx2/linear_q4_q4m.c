@@ -8,7 +8,6 @@
  */
 
 #include "kernels/avx2/avx2.h"
-#include "kernels/scalar/scalar.h"
 
 #define ZERO 8 /* the nibble of value 0 */
 
@@ -66,6 +65,8 @@ AVX2_INLINE void block(const struct kernel_weight *w, const struct kernel_q8a *x
     for (uint32_t g = 0; g < w->cols / KERNEL_GROUP; g++, record += w->record) {
         const uint8_t *scales = record + KERNEL_TILE * KERNEL_GROUP / 2 + 2 * lane;
         struct strip sums[AVX2_STRIPS][AVX2_BLOCK];
+        if (count < AVX2_BLOCK)
+            avx2_ask(record, w->record);
         add_group(record + lane, x, g, count, strips, sums);
         for (size_t t = 0; t < count; t++)
             for (size_t s = 0; s < strips; s++) {
@@ -95,11 +96,11 @@ AVX2_INLINE void block_q4m(const struct kernel_weight *w, const struct kernel_q8
 void avx2_linear_q4(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
                     uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride)
 {
-    avx2_linear(block_q4, scalar_linear_q4_rvv, w, x, count, row0, row1, acc, acc_stride);
+    avx2_linear(block_q4, w, x, count, row0, row1, acc, acc_stride);
 }
 
 void avx2_linear_q4m(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
                      uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride)
 {
-    avx2_linear(block_q4m, scalar_linear_q4m_rvv, w, x, count, row0, row1, acc, acc_stride);
+    avx2_linear(block_q4m, w, x, count, row0, row1, acc, acc_stride);
 }

@@ -7,7 +7,6 @@
  */
 
 #include "kernels/avx2/avx2.h"
-#include "kernels/scalar/scalar.h"
 
 /* Sums of a strip: rows 0-3 and 16-19, 4-7 and 20-23, 8-11 and 24-27, 12-15 and 28-31, as unpacking
  * leaves them. */
@@ -79,6 +78,8 @@ AVX2_INLINE void block(const struct kernel_weight *w, const struct kernel_q8a *x
     for (uint32_t g = 0; g < w->cols / KERNEL_GROUP; g++, record += w->record) {
         const uint8_t *scales = record + KERNEL_TILE * KERNEL_GROUP + 2 * lane;
         struct strip sums[AVX2_STRIPS][AVX2_BLOCK];
+        if (count < AVX2_BLOCK)
+            avx2_ask(record, w->record);
         add_group(record + lane, x, g, count, strips, sums);
         for (size_t t = 0; t < count; t++)
             for (size_t s = 0; s < strips; s++) {
@@ -93,5 +94,5 @@ AVX2_INLINE void block(const struct kernel_weight *w, const struct kernel_q8a *x
 void avx2_linear_q8(const struct kernel_weight *w, const struct kernel_q8a *x, uint32_t count,
                     uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride)
 {
-    avx2_linear(block, scalar_linear_q8_rvv, w, x, count, row0, row1, acc, acc_stride);
+    avx2_linear(block, w, x, count, row0, row1, acc, acc_stride);
 }
