@@ -16,7 +16,6 @@
 #define AVX2_STRIP  32u
 #define AVX2_STRIPS 2u
 #define AVX2_BLOCK  4u /* input rows at a time */
-#define AVX2_LINE   64u
 #define AVX2_AHEAD  2048u
 
 #define AVX2_INLINE static inline __attribute__((always_inline))
@@ -65,12 +64,12 @@ AVX2_INLINE void avx2_store(const struct avx2_total *total, uint32_t count, uint
             _mm256_storeu_ps(acc + t * acc_stride + 8 * i, total[t].rows[i / 4][i % 4]);
 }
 
-/* Asks for the record that is so many bytes further on in the weight: a core alone asks too late.
- * Beyond the weight's end that does no harm. */
-AVX2_INLINE void avx2_ask(const uint8_t *record, uint32_t bytes)
+/* Asks for a line that is so many bytes further on in the weight: a core alone asks too late.
+ * Beyond the weight's end that does no harm. One at a time, for many at once are in the way of what
+ * is needed now. */
+AVX2_INLINE void avx2_ask(const uint8_t *line)
 {
-    for (uint32_t i = 0; i < bytes; i += AVX2_LINE)
-        _mm_prefetch((const char *)record + AVX2_AHEAD + i, _MM_HINT_T0);
+    _mm_prefetch((const char *)line + AVX2_AHEAD, _MM_HINT_T0);
 }
 
 /* Up to AVX2_BLOCK input rows against one strip. */

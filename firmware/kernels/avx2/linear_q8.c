@@ -54,9 +54,12 @@ AVX2_INLINE void add_group(const uint8_t *values, const struct kernel_q8a *x, ui
             for (size_t i = 0; i < 4; i++)
                 sums[s][t].quarters[i] = _mm256_setzero_si256();
     KERNEL_UNROLL(1)
-    for (size_t k = 0; k < KERNEL_GROUP; k += 4, values += 4 * KERNEL_TILE)
+    for (size_t k = 0; k < KERNEL_GROUP; k += 4, values += 4 * KERNEL_TILE) {
+        for (size_t i = 0; count < AVX2_BLOCK && i < 4; i++)
+            avx2_ask(values + i * KERNEL_TILE);
         for (size_t s = 0; s < strips; s++)
             add_four(values + s * AVX2_STRIP, x, (size_t)g * KERNEL_GROUP + k, count, sums[s]);
+    }
 }
 
 /* In the order of rows, 8 at a time. */
@@ -78,8 +81,6 @@ AVX2_INLINE void block(const struct kernel_weight *w, const struct kernel_q8a *x
     for (uint32_t g = 0; g < w->cols / KERNEL_GROUP; g++, record += w->record) {
         const uint8_t *scales = record + KERNEL_TILE * KERNEL_GROUP + 2 * lane;
         struct strip sums[AVX2_STRIPS][AVX2_BLOCK];
-        if (count < AVX2_BLOCK)
-            avx2_ask(record, w->record);
         add_group(record + lane, x, g, count, strips, sums);
         for (size_t t = 0; t < count; t++)
             for (size_t s = 0; s < strips; s++) {

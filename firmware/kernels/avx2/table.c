@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* AVX2 where a weight is read; the rest compilers make vectors of themselves. */
+/* AVX2 where a weight is read and where rows are quantized; the rest compilers make vectors of
+ * themselves. */
 
-#include "kernels/scalar/scalar.h"
+#include "kernels/avx2/functions.h"
 #include "kernels/table.h"
 
 TABLE_CHOOSERS(KERNELS_AVX2_GROUPS, KERNELS_AVX2_FLOATS)
@@ -12,5 +13,5 @@ TABLE(avx2) = {
     .linear_q8a = table_linear_q8a,
     .linear_f32 = table_linear_f32,
     .packed = table_packed,
-    SCALAR_FUNCTIONS,
+    AVX2_FUNCTIONS,
 };

@@ -42,11 +42,14 @@ void scalar_axpy_i8(const float *p, uint32_t heads, const int8_t *v, uint32_t he
 void scalar_dot_f32(const float *q, const float *k, uint32_t head_dim, uint32_t count, float *out);
 void scalar_axpy_f32(const float *p, const float *v, uint32_t head_dim, uint32_t count, float *acc);
 
-/* The part of a table in which a family has nothing of its own. */
-#define SCALAR_FUNCTIONS                                                                           \
-    .quantize = scalar_quantize, .sum = scalar_sum, .sum_squares = scalar_sum_squares,             \
-    .normalize = scalar_normalize, .activate = scalar_activate, .argmax = scalar_argmax,           \
-    .quantize_head = scalar_quantize_head, .score_i8 = scalar_score_i8, .softmax = scalar_softmax, \
-    .axpy_i8 = scalar_axpy_i8, .dot_f32 = scalar_dot_f32, .axpy_f32 = scalar_axpy_f32
+/* The part of a table in which a family has nothing of its own; where it quantizes by itself, the
+ * rest of it. */
+#define SCALAR_QUANTIZERS .quantize = scalar_quantize, .quantize_head = scalar_quantize_head
+#define SCALAR_REST                                                                                \
+    .sum = scalar_sum, .sum_squares = scalar_sum_squares, .normalize = scalar_normalize,           \
+    .activate = scalar_activate, .argmax = scalar_argmax, .score_i8 = scalar_score_i8,             \
+    .softmax = scalar_softmax, .axpy_i8 = scalar_axpy_i8, .dot_f32 = scalar_dot_f32,               \
+    .axpy_f32 = scalar_axpy_f32
+#define SCALAR_FUNCTIONS SCALAR_QUANTIZERS, SCALAR_REST
 
 #endif
