@@ -43,14 +43,14 @@ RA, SP = 1, 2
 
 PORT = r"port_\w+|set_baud|machine_instret|machine_cycles|no_counter|fail|slot_\w+"
 KERNEL = r"(rvv|scalar|swar_linear|table)_\w+|linear(_\w+)?|pack_block"
-COMPUTE = r"op_\w+|attend_chunk|block_values|unit_open|engine_sample"
+COMPUTE = r"op_\w+|attend_chunk|block_values|unit_open|find_maxima|measure_blocks|choice_\w+"
 INNER = r"swar_\w+|rvv_\w+|linear\w*|run"
 SELECTOR, UPDATE = r"selector_\w+|put_record", r"update_\w+|(read|write)_copy|fetch|store|begin"
 POINTERS = [
     ("read_op|image_read_ops", r"decode_\w+"),
     ("run_program", r"op_\w+"),
     ("run_program|verify_leaves|engine_load", "device_poll"),
-    ("pool_(worker|run)", "run_program|verify_leaves"),
+    ("pool_(worker|run)", "run_program|verify_leaves|find_maxima|measure_blocks"),
     ("link_poll", "dispatch_receive|terminal_takes"),
     ("dispatch_receive", r"((hello|images|runs|sessions|stats|transfer)_)?receive(_\w+)?"),
     ("schedule_step|generate_take|run_(progress|end)", "(stream|terminal)_(ready|token|progress|end)"),

@@ -93,10 +93,9 @@ static inline float math_scale(float p, int32_t n)
 #endif
 }
 
-static inline float math_exp(float x)
+/* exp(x) = p * 2^n, p near 1, for x in -104..89. */
+static inline float math_exp_parts(float x, int32_t *exponent)
 {
-    x = x < 89.0f ? x : 89.0f;
-    x = x > -104.0f ? x : -104.0f;
     float n = math_round(x * 0x1.715476p+0f);
     float r = math_fma(n, -0x1.62e430p-1f, x);
     r = math_fma(n, 0x1.05c610p-29f, r);
@@ -104,8 +103,17 @@ static inline float math_exp(float x)
     q = math_fma(q, r, 0x1.55545cp-5f);
     q = math_fma(q, r, 0x1.55548ep-3f);
     q = math_fma(q, r, 0.5f);
-    float p = math_fma(r * r, q, r) + 1.0f;
-    return math_scale(p, (int32_t)n);
+    *exponent = (int32_t)n;
+    return math_fma(r * r, q, r) + 1.0f;
+}
+
+static inline float math_exp(float x)
+{
+    int32_t n;
+    x = x < 89.0f ? x : 89.0f;
+    x = x > -104.0f ? x : -104.0f;
+    float p = math_exp_parts(x, &n);
+    return math_scale(p, n);
 }
 
 static inline float math_tanh(float x)

@@ -42,7 +42,7 @@ static void carve_runtime(struct engine *engine)
     s->references = carve(&carver, engine->plan.pages * 4);
     for (uint32_t i = 0; i < s->count; i++)
         s->all[i].history = carve(&carver, (uint64_t)s->context * 4);
-    engine->candidates = carve(&carver, (uint64_t)engine->plan.vocab * 8);
+    engine->choice = carve(&carver, (uint64_t)engine->plan.vocab * 8);
     engine->pages = s->pool = carver.next;
     s->page_stride = engine->plan.page_stride;
     session_init(s, (uint32_t)engine->plan.pages);

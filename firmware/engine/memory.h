@@ -29,8 +29,8 @@ struct engine {
     struct step_state states[LIMIT_STATES];
     struct sessions sessions;
     float *logits;
-    uint64_t *candidates; /* the sampler's: one a vocabulary entry */
-    uint8_t *pages;       /* of all sessions' states */
+    uint64_t *choice; /* the sampler's: 8 bytes a vocabulary entry, all padded to 64 */
+    uint8_t *pages;   /* of all sessions' states */
     int (*poll)(void *context);
     void *poll_context;
     int stats_on;

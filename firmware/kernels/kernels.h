@@ -92,6 +92,15 @@ struct kernel_table {
     /* Index of the greatest, the first of several, NaN passed over; 0 where there is none. */
     uint32_t (*argmax)(const float *x, uint32_t n);
 
+    /* The sampler's weights (docs/numerics.md). weigh: w[i] = 2^40 exp((x[i] - best) * factor), the
+     * exponent raised to -30 where it is less or not a number; best is finite, and no x is above
+     * it. measure: the sum of the whole parts of those w that have x at least `cut`, which is a
+     * number; `count` is raised by how many these are. find: writes the indices of those x that are
+     * at least `low` and below `high`, ascending, and returns how many. */
+    void (*weigh)(const float *x, uint32_t n, float best, float factor, float *w);
+    uint64_t (*measure)(const float *x, const float *w, uint32_t n, float cut, uint32_t *count);
+    uint32_t (*find)(const float *x, uint32_t n, float low, float high, uint32_t *indices);
+
     /* Attention over one page of 64 positions and one KV head (ops/kv_page.h), for `heads` query
      * heads that share it, 1 to KERNEL_HEADS. Scores and weights of a head stand 64 apart, its
      * accumulators acc_stride. head_dim is a multiple of 8, at least 8; count is 1 to 64.

@@ -363,7 +363,7 @@ def runtime_bytes(sessions: int, context: int, vocab: int, pages: list[int], lar
     """Bytes the engine carves behind the activations: what `Plan.runtime_bytes` must be.
 
     Page tables, free list and reference counts (u32 a page each), the sessions' token histories (u32 a position), the
-    sampler's candidates (8 bytes a vocabulary entry), then the pages; every part padded to 64 bytes.
+    sampler's memory (8 bytes a vocabulary entry), then the pages; every part padded to 64 bytes.
     """
     total = sessions * sum(pages)
     return (

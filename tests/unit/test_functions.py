@@ -33,3 +33,12 @@ def test_exp_at_its_ends() -> None:
     x = np.array([np.inf, 88.73, 88.72, 0, -103.97, -103.98, -np.inf, np.nan], np.float32)
     expected = np.array([np.inf, np.inf, np.exp(np.float64(x[2])), 1, 2.0**-149, 0, 0, np.inf], np.float32)
     np.testing.assert_allclose(reference.exp(x), expected, rtol=2e-7)
+
+
+def test_exp_never_falls() -> None:
+    """Where its argument's exponent changes as elsewhere: the sampler finds a cut by halving."""
+    edges = np.concatenate([-(np.arange(44) + 0.5) * math.log(2), -np.geomspace(2.0**-26, 30, 99)]).astype(np.float32)
+    bits = edges.view(np.uint32)[:, None] + np.arange(2000, -2000, -1)
+    x = bits.astype(np.uint32).view(np.float32)
+    assert (np.diff(x, axis=1) > 0).all()
+    assert (np.diff(reference.exp(x), axis=1) >= 0).all()

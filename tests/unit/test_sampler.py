@@ -13,6 +13,7 @@ from host.compiler.compile import Options
 from host.errors import BY_NUMBER, DeviceFailure
 from host.schema.formats.q8 import Q8
 from host.schema.image import Overflow
+from tests.support import reference
 from tests.support.native import Native, Params, params
 from tests.support.tiny import tiny_image, tiny_llama
 
@@ -20,41 +21,58 @@ VOCAB = 500
 Floats = npt.NDArray[np.float32]
 
 
-@pytest.fixture(scope="module")
-def device(tmp_path_factory: pytest.TempPathFactory, native: Native) -> Native:
-    path = tmp_path_factory.mktemp("sampler") / "tiny.hsp"
-    source = tiny_llama(vocab_size=VOCAB, num_hidden_layers=1)
-    tiny_image(path, source, Options(weights=Q8, context=64))
-    native.load(path)
-    native.feed([5, 9, 9, 300, 5, 499])
-    return native
-
-
 def logits_of(seed: int, spread: float = 3.0) -> Floats:
     return (np.random.default_rng(seed).standard_normal(VOCAB) * spread).astype(np.float32)
 
 
-def uniform(native: Native, seed: int, position: int) -> float:
-    return (native.philox([seed & 0xFFFFFFFF, seed >> 32], [position, 0, 0, 0])[0] >> 8) / (1 << 24)
+def weigh(logits: Floats, best: np.float32, factor: np.float32) -> npt.NDArray[np.float64]:
+    """Weights before their fractions are cut off; all steps in float32."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        d = (logits - best) * factor
+    exponents = np.where(d > -30, d, np.float32(-30))
+    return reference.exp(exponents).astype(np.float64) * 2.0**40
 
 
-def survivors(logits: Floats, p: Params, history: list[int]) -> tuple[list[int], npt.NDArray[np.float64]]:
-    """Ids from the best down and their probabilities, after all stages."""
-    work = logits.astype(np.float64)
-    if p.repeat_penalty != 1 and p.repeat_last:
+def whole(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    return weights.astype(np.int64)
+
+
+def penalized(logits: Floats, p: Params, history: list[int]) -> Floats:
+    work, penalty = logits.copy(), np.float32(p.repeat_penalty)
+    if penalty != 1 and p.repeat_last:
         for token in set(history[-p.repeat_last :]):
-            work[token] = work[token] / p.repeat_penalty if work[token] > 0 else work[token] * p.repeat_penalty
-    order = sorted(range(VOCAB), key=lambda i: (-work[i], i))
+            work[token] = work[token] / penalty if work[token] > 0 else work[token] * penalty
+    return np.where(np.isnan(work), np.float32(-np.inf), work)
+
+
+def survivors(work: Floats, p: Params) -> npt.NDArray[np.int64]:
+    """Ids from the best down that the stages leave: everything sorted, nothing lazy."""
+    order = np.lexsort((np.arange(len(work)), -work))
+    best = work[order[0]]
     if p.top_k:
         order = order[: p.top_k]
-    weights = np.exp(work[order] - work[order[0]])
+    weights = weigh(work[order], best, np.float32(1))
     if p.top_p < 1:
-        shares = np.cumsum(weights) / weights.sum()
-        order = order[: int(np.searchsorted(shares, p.top_p)) + 1]
-    weights = weights[: len(order)]
-    order = [token for token, weight in zip(order, weights, strict=True) if weight >= p.min_p]
-    weights = np.exp((work[order] - work[order[0]]) / p.temperature)
-    return order, weights / weights.sum()
+        sums = np.cumsum(whole(weights))
+        goal = int(p.top_p * 2.0**64) * int(sums[-1]) >> 64
+        order = order[: int(np.searchsorted(sums, goal)) + 1]
+    keep: npt.NDArray[np.int64] = order[weights[: len(order)] >= p.min_p * 2.0**40]
+    return keep
+
+
+def expected(native: Native, p: Params, logits: Floats, history: list[int], position: int) -> int:
+    """docs/numerics.md in numpy."""
+    work = penalized(logits, p, history)
+    first = int(np.argmax(work))
+    if p.temperature == 0 or not np.isfinite(work[first]):
+        return first
+    with np.errstate(over="ignore"):
+        factor = min(np.float32(1) / np.float32(p.temperature), np.float32(2.0**127))
+    ids = np.sort(survivors(work, p))
+    sums = np.cumsum(whole(weigh(work[ids], work[first], factor)))
+    low, high = native.philox([p.seed & 0xFFFFFFFF, p.seed >> 32], [position, 0, 0, 0])[:2]
+    goal = (high << 32 | low) * int(sums[-1]) >> 64
+    return int(ids[np.searchsorted(sums, goal, side="right")])
 
 
 SETTINGS = [
@@ -75,22 +93,79 @@ SETTINGS = [
 ]
 
 
+HISTORY = [5, 9, 9, 300, 5, 499]
+
+
+def fed(native: Native, folder: Path, vocab: int) -> Native:
+    """With a model of so many tokens, and HISTORY as far as these go."""
+    path = folder / f"tiny{vocab}.hsp"
+    tiny_image(path, tiny_llama(vocab_size=vocab, num_hidden_layers=1), Options(weights=Q8, context=64))
+    native.load(path)
+    native.feed([token % vocab for token in HISTORY])
+    return native
+
+
+@pytest.fixture(scope="module")
+def device(tmp_path_factory: pytest.TempPathFactory, native: Native) -> Native:
+    return fed(native, tmp_path_factory.mktemp("sampler"), VOCAB)
+
+
 @pytest.mark.parametrize("index", range(len(SETTINGS)))
-def test_draws_are_those_of_the_model(device: Native, index: int) -> None:
-    """At every draw but those that fall within rounding of a boundary, of which there may be few."""
-    close = 0
+def test_draws_are_those_of_the_rules(device: Native, index: int) -> None:
     for seed in range(60):
         p = SETTINGS[index]
         p.seed = seed << 33 | seed
         logits = logits_of(seed)
-        order, shares = survivors(logits, p, [5, 9, 9, 300, 5, 499])
-        draw = uniform(device, p.seed, device.length())
-        edges = np.cumsum(shares)
-        if np.abs(edges[:-1] - draw).min(initial=1) < 1e-4:
-            close += 1
-            continue
-        assert device.sample(p, logits) == order[int(np.searchsorted(edges, draw, side="right"))], seed
-    assert close < 12
+        assert device.sample(p, logits) == expected(device, p, logits, HISTORY, 6), seed
+
+
+def odd_logits(rng: np.random.Generator, vocab: int) -> Floats:
+    """Of one of the kinds that make it hard to find a cut."""
+    x = rng.standard_normal(vocab)
+    kinds = [
+        x * 3,
+        x * rng.choice([1e-7, 1e-3, 30, 1e4, 1e30]),
+        np.round(x * rng.choice([0.3, 1, 3])),
+        np.sort(x) * rng.choice([-1, 1]),
+        np.full(vocab, x[0]),
+        20 + np.where(rng.random(vocab) < 0.01, x * 1e-6, -9),
+        np.where(rng.random(vocab) < 0.5, 0.0, -0.0) + np.where(rng.random(vocab) < 0.1, x, 0),
+        np.ldexp(rng.uniform(1, 2, vocab), rng.integers(-140, 100, vocab)) * rng.choice([-1, 1], vocab),
+    ]
+    x = kinds[rng.integers(len(kinds))]
+    if rng.random() < 0.3:
+        bad = rng.choice([np.nan, -np.inf], vocab)
+        x = np.where(rng.random(vocab) < rng.choice([0.01, 0.5, 0.99]), bad, x)
+    if rng.random() < 0.03:
+        x[rng.integers(vocab)] = np.inf
+    return x.astype(np.float32)
+
+
+def odd_params(rng: np.random.Generator, vocab: int) -> Params:
+    """Any stages with any values, the ends of their ranges among them."""
+    return params(
+        temperature=float(rng.choice([0, 1e-45, 1e-30, 0.1, 0.8, 1, 1, 3, 100])),
+        top_k=int(rng.choice([0, 0, 1, 2, 40, vocab // 3, vocab - 1, vocab, 2**32 - 1])),
+        top_p=float(rng.choice([1, 1, 1e-6, 0.1, 0.5, 0.9, 0.99, 1 - 2**-24])),
+        min_p=float(rng.choice([0, 0, 0, 1e-45, 1e-14, 0.01, 0.5, 1])),
+        repeat_penalty=float(rng.choice([1, 1, 0.01, 1.1, 100])),
+        repeat_last=int(rng.choice([0, 1, 3, 2**32 - 1])),
+        seed=int(rng.integers(2**63)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("vocab", "harts", "draws"), [(500, 1, 1500), (5, 1, 200), (4133, 1, 300), (4133, 4, 200), (64, 2, 100)]
+)
+def test_any_logits_and_parameters(tmp_path: Path, vocab: int, harts: int, draws: int) -> None:
+    """On 1, 2 and 4 harts; vocabularies of less than a block, of one, and with a last one that is not full."""
+    native = fed(Native(harts), tmp_path, vocab)
+    rng = np.random.default_rng(vocab + harts)
+    history = [token % vocab for token in HISTORY]
+    for i in range(draws):
+        p, logits = odd_params(rng, vocab), odd_logits(rng, vocab)
+        assert native.sample(p, logits) == expected(native, p, logits, history, 6), i
+    assert native.intact()
 
 
 def test_greedy_is_argmax_and_ties_go_to_the_lowest_id(device: Native) -> None:

@@ -9,8 +9,8 @@
 
 #define RVV_INLINE static inline __attribute__((always_inline))
 
-/* For M registers a value: q * x + c for a vector q and a constant c; 2^n for n in -126..127; exp.
- */
+/* For M registers a value: q * x + c for a vector q and a constant c; 2^n for n in -126..127; exp
+ * as p * 2^n, and whole. */
 #define RVV_EXP(M)                                                                                 \
     RVV_INLINE vfloat32##M##_t rvv_horner_##M(vfloat32##M##_t q, vfloat32##M##_t x, float c,       \
                                               size_t vl)                                           \
@@ -22,12 +22,12 @@
         n = __riscv_vsll_vx_i32##M(__riscv_vadd_vx_i32##M(n, 127, vl), 23, vl);                    \
         return __riscv_vreinterpret_v_i32##M##_f32##M(n);                                          \
     }                                                                                              \
-    RVV_INLINE vfloat32##M##_t rvv_exp_##M(vfloat32##M##_t x, size_t vl)                           \
+    RVV_INLINE vfloat32##M##_t rvv_exp_parts_##M(vfloat32##M##_t x, vint32##M##_t *exponent,       \
+                                                 size_t vl)                                        \
     {                                                                                              \
-        x = __riscv_vfmax_vf_f32##M(__riscv_vfmin_vf_f32##M(x, 89.0f, vl), -104.0f, vl);           \
-        vint32##M##_t i =                                                                          \
+        *exponent =                                                                                \
             __riscv_vfcvt_x_f_v_i32##M(__riscv_vfmul_vf_f32##M(x, 0x1.715476p+0f, vl), vl);        \
-        vfloat32##M##_t n = __riscv_vfcvt_f_x_v_f32##M(i, vl);                                     \
+        vfloat32##M##_t n = __riscv_vfcvt_f_x_v_f32##M(*exponent, vl);                             \
         vfloat32##M##_t r = __riscv_vfmacc_vf_f32##M(x, -0x1.62e430p-1f, n, vl);                   \
         r = __riscv_vfmacc_vf_f32##M(r, 0x1.05c610p-29f, n, vl);                                   \
         vfloat32##M##_t q = __riscv_vfmv_v_f_f32##M(0x1.123c78p-7f, vl);                           \
@@ -36,7 +36,13 @@
         q = rvv_horner_##M(q, r, 0x1.55548ep-3f, vl);                                              \
         q = rvv_horner_##M(q, r, 0.5f, vl);                                                        \
         q = __riscv_vfmadd_vv_f32##M(q, __riscv_vfmul_vv_f32##M(r, r, vl), r, vl);                 \
-        q = __riscv_vfadd_vf_f32##M(q, 1.0f, vl);                                                  \
+        return __riscv_vfadd_vf_f32##M(q, 1.0f, vl);                                               \
+    }                                                                                              \
+    RVV_INLINE vfloat32##M##_t rvv_exp_##M(vfloat32##M##_t x, size_t vl)                           \
+    {                                                                                              \
+        vint32##M##_t i;                                                                           \
+        x = __riscv_vfmax_vf_f32##M(__riscv_vfmin_vf_f32##M(x, 89.0f, vl), -104.0f, vl);           \
+        vfloat32##M##_t q = rvv_exp_parts_##M(x, &i, vl);                                          \
         vint32##M##_t half = __riscv_vsra_vx_i32##M(i, 1, vl);                                     \
         q = __riscv_vfmul_vv_f32##M(q, rvv_exp2_int_##M(half, vl), vl);                            \
         return __riscv_vfmul_vv_f32##M(                                                            \

@@ -19,6 +19,9 @@ void rvv_normalize(const float *x, uint32_t n, float mean, float factor, const f
                    const float *bias, float *y);
 void rvv_activate(float *x, uint32_t n, uint32_t kind);
 uint32_t rvv_argmax(const float *x, uint32_t n);
+void rvv_weigh(const float *x, uint32_t n, float best, float factor, float *w);
+uint64_t rvv_measure(const float *x, const float *w, uint32_t n, float cut, uint32_t *count);
+uint32_t rvv_find(const float *x, uint32_t n, float low, float high, uint32_t *indices);
 
 float rvv_quantize_head(const float *x, uint32_t head_dim, int8_t *to, uint32_t step);
 void rvv_score_i8(const int8_t *q, const float *scales, uint32_t heads, const int8_t *k,

@@ -27,6 +27,9 @@ void scalar_normalize(const float *x, uint32_t n, float mean, float factor, cons
                       const float *bias, float *y);
 void scalar_activate(float *x, uint32_t n, uint32_t kind);
 uint32_t scalar_argmax(const float *x, uint32_t n);
+void scalar_weigh(const float *x, uint32_t n, float best, float factor, float *w);
+uint64_t scalar_measure(const float *x, const float *w, uint32_t n, float cut, uint32_t *count);
+uint32_t scalar_find(const float *x, uint32_t n, float low, float high, uint32_t *indices);
 
 /* As swar_dot_i8 (kernels/swar/swar.h). */
 void scalar_dot_i8(const int8_t *q, uint32_t heads, const int8_t *k, uint32_t head_dim,
@@ -47,7 +50,8 @@ void scalar_axpy_f32(const float *p, const float *v, uint32_t head_dim, uint32_t
 #define SCALAR_QUANTIZERS .quantize = scalar_quantize, .quantize_head = scalar_quantize_head
 #define SCALAR_REST                                                                                \
     .sum = scalar_sum, .sum_squares = scalar_sum_squares, .normalize = scalar_normalize,           \
-    .activate = scalar_activate, .argmax = scalar_argmax, .score_i8 = scalar_score_i8,             \
+    .activate = scalar_activate, .argmax = scalar_argmax, .weigh = scalar_weigh,                   \
+    .measure = scalar_measure, .find = scalar_find, .score_i8 = scalar_score_i8,                   \
     .softmax = scalar_softmax, .axpy_i8 = scalar_axpy_i8, .dot_f32 = scalar_dot_f32,               \
     .axpy_f32 = scalar_axpy_f32
 #define SCALAR_FUNCTIONS SCALAR_QUANTIZERS, SCALAR_REST

@@ -120,7 +120,7 @@ uint32_t scalar_argmax(const float *x, uint32_t n)
     uint32_t best = 0;
     float most = -__builtin_inff();
     for (uint32_t i = 0; i < n; i++)
-        if (x[i] > most) {
+        if (__builtin_expect(x[i] > most, 0)) {
             most = x[i];
             best = i;
         }

@@ -310,6 +310,45 @@ static void test_rows(uint32_t n, enum values kind)
     }
 }
 
+/* The sampler's, with what logits may be among the values. */
+static void test_sampler(uint32_t n, enum values kind)
+{
+    static const float factors[] = {0.0f, 0.1f, 1.0f, 0x1p127f};
+    float *x = data.floats[0], *w = data.floats[1];
+    uint32_t *indices = (uint32_t *)(void *)data.page_f32, count = 0;
+    uint64_t hash = 0, weigh = 0, measure = 0, before;
+    seed = 2718 + n;
+    fill_floats(n, kind);
+    if (kind == LARGEST || kind == SMALLEST)
+        x[n / 2] = kind == LARGEST ? -__builtin_inff() : __builtin_nanf("");
+    float best = x[kernels.argmax(x, n)];
+    best = best == best ? best : 0.0f;
+    for (uint32_t i = 0; i < sizeof factors / sizeof *factors; i++) {
+        before = port->instret();
+        kernels.weigh(x, n, best, factors[i], w);
+        weigh += port->instret() - before;
+        hash = 31 * hash + checksum(w, n * sizeof(float));
+        before = port->instret();
+        hash = 31 * hash + kernels.measure(x, w, n, i & 1 ? -__builtin_inff() : x[0], &count);
+        measure += port->instret() - before;
+    }
+    before = port->instret();
+    uint32_t found = kernels.find(x, n, x[0] - 20.0f, x[0] + 9.0f, indices);
+    uint64_t find = port->instret() - before;
+    line_word("weigh");
+    line_word(value_names[kind]);
+    line_number(n, 10);
+    line_end(hash, weigh / 4);
+    line_word("measure");
+    line_word(value_names[kind]);
+    line_number(n, 10);
+    line_end(31 * hash + count, measure / 4);
+    line_word("find");
+    line_word(value_names[kind]);
+    line_number(n, 10);
+    line_end(31 * found + checksum(indices, found * sizeof *indices), find);
+}
+
 static void line_attention(const char *name, uint32_t heads, uint32_t head_dim, uint32_t count,
                            enum values kind)
 {
@@ -411,7 +450,7 @@ void test_run(const struct test_port *to)
     static const uint32_t sizes[] = {1, 31, 32, 33, 100, 576};
     for (uint32_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         for (uint32_t kind = 0; kind < VALUES; kind++)
-            test_vectors(sizes[i], kind), test_rows(sizes[i], kind);
+            test_vectors(sizes[i], kind), test_rows(sizes[i], kind), test_sampler(sizes[i], kind);
     static const uint32_t heads[][2] = {{8, 1}, {24, 63}, {64, 64}, {128, 33}, {256, 64}};
     for (uint32_t i = 0; i < sizeof heads / sizeof *heads; i++) {
         for (uint32_t kind = 0; kind < (heads[i][0] < 64 ? VALUES : 1); kind++) {
