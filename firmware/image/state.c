@@ -70,10 +70,9 @@ static uint64_t runtime_bytes(const struct image_plan *plan)
 {
     uint64_t tables = 3 * checked_align(plan->pages * 4, 64);
     uint64_t histories = plan->sessions * checked_align((uint64_t)plan->context * 4, 64);
-    uint64_t candidates = checked_align((uint64_t)plan->vocab * 8, 64);
+    uint64_t sampler = checked_align((uint64_t)plan->vocab * 8, 64);
 
-    return checked_add(tables + histories + candidates,
-                       checked_mul(plan->pages, plan->page_stride));
+    return checked_add(tables + histories + sampler, checked_mul(plan->pages, plan->page_stride));
 }
 
 int image_read_states(const struct image *image, struct image_plan *plan, struct step_state *states,

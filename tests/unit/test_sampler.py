@@ -155,7 +155,7 @@ def odd_params(rng: np.random.Generator, vocab: int) -> Params:
 
 
 @pytest.mark.parametrize(
-    ("vocab", "harts", "draws"), [(500, 1, 1500), (5, 1, 200), (4133, 1, 300), (4133, 4, 200), (64, 2, 100)]
+    ("vocab", "harts", "draws"), [(500, 1, 700), (5, 1, 200), (4133, 1, 300), (4133, 4, 200), (64, 2, 100)]
 )
 def test_any_logits_and_parameters(tmp_path: Path, vocab: int, harts: int, draws: int) -> None:
     """On 1, 2 and 4 harts; vocabularies of less than a block, of one, and with a last one that is not full."""
