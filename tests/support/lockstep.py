@@ -187,6 +187,7 @@ class LockstepLine:
         self._idle_seconds = idle_seconds
         self._step_seconds = step_seconds
         self._library = ctypes.CDLL(str(build_library()))
+        self._library.hosted_choose_kernels(None)
         self.seconds = 0.0
         self.set_faults(faults)
         self._start()
