@@ -280,30 +280,6 @@ def test_argmax(native: Native, n: int) -> None:
         assert native.lib.scalar_argmax(pointer(x), n) == expected
 
 
-@pytest.mark.parametrize("n", [9, 63, 64, 1000])
-@pytest.mark.parametrize("factor", [0, 0.1, 1, 2.0**127])
-def test_sampler_weights(native: Native, n: int, factor: float) -> None:
-    """Of any logits, and no fraction counts in a sum."""
-    x = (np.random.default_rng(n).normal(size=n) * 9).astype(np.float32)
-    x[:2], best = 40, np.float32(40)
-    x[5:9] = np.nan, -np.inf, 40 - 27.5, -3e38
-    with np.errstate(invalid="ignore", over="ignore"):
-        d = (x - best) * np.float32(factor)
-    weights = reference.exp(np.where(d > -30, d, np.float32(-30))) * np.float32(2.0**40)
-    found, count = np.full(n, np.nan, np.float32), ctypes.c_uint32(7)
-    native.lib.scalar_weigh(pointer(x), n, ctypes.c_float(best), ctypes.c_float(factor), pointer(found))
-    same(found, weights)
-    native.lib.scalar_measure.restype = ctypes.c_uint64
-    for cut in (40.0, 0.0, -np.inf):
-        above = native.lib.scalar_measure(pointer(x), pointer(found), n, ctypes.c_float(cut), ctypes.byref(count))
-        assert above == int(weights[x >= cut].astype(np.int64).sum())
-    assert count.value == 7 + sum(int((x >= cut).sum()) for cut in (40.0, 0.0, -np.inf))
-    for low, high in ((0.0, 40.0), (-np.inf, 1.0), (0.0, np.inf), (5.0, 5.0)):
-        ids = np.full(n, 99, np.uint32)
-        some = native.lib.scalar_find(pointer(x), n, ctypes.c_float(low), ctypes.c_float(high), pointer(ids))
-        np.testing.assert_array_equal(ids[:some], np.flatnonzero((x >= low) & (x < high)))
-
-
 @pytest.mark.parametrize("head_dim", [8, 40, 64])
 def test_float_attention(native: Native, head_dim: int) -> None:
     rng = np.random.default_rng(head_dim)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,10 @@ from tests.support.tiny import tiny_image, tiny_llama
 
 VOCAB = 500
 Floats = npt.NDArray[np.float32]
+
+
+def pointer(array: npt.NDArray[np.generic]) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
 
 
 def logits_of(seed: int, spread: float = 3.0) -> Floats:
@@ -166,6 +171,30 @@ def test_any_logits_and_parameters(tmp_path: Path, vocab: int, harts: int, draws
         p, logits = odd_params(rng, vocab), odd_logits(rng, vocab)
         assert native.sample(p, logits) == expected(native, p, logits, history, 6), i
     assert native.intact()
+
+
+@pytest.mark.parametrize("n", [9, 63, 64, 1000])
+@pytest.mark.parametrize("factor", [0, 0.1, 1, 2.0**127])
+def test_passes_over_the_vocabulary(native: Native, n: int, factor: float) -> None:
+    """Of any logits, and no fraction counts in a sum."""
+    x = (np.random.default_rng(n).normal(size=n) * 9).astype(np.float32)
+    x[:2], best = 40, np.float32(40)
+    x[5:9] = np.nan, -np.inf, 40 - 27.5, -3e38
+    with np.errstate(invalid="ignore", over="ignore"):
+        d = (x - best) * np.float32(factor)
+    weights = reference.exp(np.where(d > -30, d, np.float32(-30))) * np.float32(2.0**40)
+    found, count = np.full(n, np.nan, np.float32), ctypes.c_uint32(7)
+    native.lib.scalar_weigh(pointer(x), n, ctypes.c_float(40), ctypes.c_float(factor), pointer(found))
+    np.testing.assert_array_equal(found.view(np.uint32), weights.view(np.uint32))
+    native.lib.scalar_measure.restype = ctypes.c_uint64
+    for cut in (40.0, 0.0, -np.inf):
+        above = native.lib.scalar_measure(pointer(x), pointer(found), n, ctypes.c_float(cut), ctypes.byref(count))
+        assert above == int(weights[x >= cut].astype(np.int64).sum())
+    assert count.value == 7 + sum(int((x >= cut).sum()) for cut in (40.0, 0.0, -np.inf))
+    for low, high in ((0.0, 40.0), (-np.inf, 1.0), (0.0, np.inf), (5.0, 5.0)):
+        ids = np.full(n, 99, np.uint32)
+        some = native.lib.scalar_find(pointer(x), n, ctypes.c_float(low), ctypes.c_float(high), pointer(ids))
+        np.testing.assert_array_equal(ids[:some], np.flatnonzero((x >= low) & (x < high)))
 
 
 def test_greedy_is_argmax_and_ties_go_to_the_lowest_id(device: Native) -> None:
