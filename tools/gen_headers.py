@@ -120,6 +120,15 @@ def joined(package: str, modules: Sequence[str]) -> ModuleType:
     return whole
 
 
+def declared(module: ModuleType, prefix: str) -> list[str]:
+    """Constants, enums and structures of a module."""
+    lines = constants(module, prefix)
+    for name, value in vars(module).items():
+        if isinstance(value, Struct):
+            lines += accessors(prefix, name, value)
+    return lines
+
+
 def module_header(module: ModuleType, prefix: str, source: str, more: Iterable[str] = ()) -> str:
     """The whole header for one declaring module, with ``more`` lines of it."""
     guard = f"{prefix}_GENERATED_H"
@@ -130,11 +139,7 @@ def module_header(module: ModuleType, prefix: str, source: str, more: Iterable[s
         "",
     ]
     lines += ['#include "common/le.h"', ""]
-    lines += constants(module, prefix)
-    for name, value in vars(module).items():
-        if isinstance(value, Struct):
-            lines += accessors(prefix, name, value)
-    lines += more
+    lines += [*declared(module, prefix), *more]
     if hasattr(module, "MESSAGES"):
         lines += requests(module)
     return "\n".join([*lines, "", "#endif", ""])
@@ -143,9 +148,9 @@ def module_header(module: ModuleType, prefix: str, source: str, more: Iterable[s
 def image_header() -> str:
     """The image's tables, and what each file of host/ops and host/schema/formats declares."""
     from host.ops import OPS
-    from host.schema import image
+    from host.schema import image, tokens
 
-    more = [*weight_formats(), *op_lines(OPS.values())]
+    more = [*declared(tokens, "IMAGE"), *step_lines(), *weight_formats(), *op_lines(OPS.values())]
     return module_header(image, "IMAGE", "host/schema, host/ops", more)
 
 
@@ -267,6 +272,14 @@ def op_lines(ops: Iterable[Op]) -> list[str]:
         lines += enums(sys.modules[op.node.__module__], "IMAGE")
         lines += accessors("IMAGE", f"op_{op.name}", op.fields)
     return [*lines, "", "#define IMAGE_OPS(X) \\", *names, ""]
+
+
+def step_lines() -> list[str]:
+    """``IMAGE_STEP_KINDS(X)``: X(name) for each step of the tokenizer, by ids from 1 on."""
+    from host.schema.tokens import StepKind
+
+    names = [kind.name.lower() for kind in sorted(StepKind)]
+    return ["", "#define IMAGE_STEP_KINDS(X) \\", *(f"    X({name}) \\" for name in names), ""]
 
 
 def requests(module: ModuleType) -> list[str]:

@@ -54,6 +54,8 @@ POINTERS = [
     ("link_poll", "dispatch_receive|terminal_takes"),
     ("dispatch_receive", r"((hello|images|runs|sessions|stats|transfer)_)?receive(_\w+)?"),
     ("schedule_step|generate_take|run_(progress|end)", "(stream|terminal)_(ready|token|progress|end)"),
+    ("read_steps|tokenizer_read(_tokens)?", "check_step|knows_flags|step_(knows_none|check_automaton)"),
+    ("tokenizer_run_steps", "run_step"),
     ("obey_line|terminal_obey|device_run", "ask|reset|say_(help|stats|unknown)"),
     ("op_linear", KERNEL),
     (COMPUTE, r"(rvv|scalar)_(?!linear)\w+"),

@@ -50,6 +50,9 @@
 #define LIMIT_ADDED       32768u
 #define LIMIT_ADDED_BYTES 512u
 
+/* Bytes of the longest word that WordPiece takes apart: its 100 characters. */
+#define LIMIT_WORD_BYTES 512u
+
 /* Of one token's text: what is written to a line at once. */
 #define LIMIT_TOKEN_BYTES 4096u
 

@@ -87,7 +87,8 @@ const struct engine_info *engine_model(const struct engine *engine);
  * damaged ones. */
 struct tokenizer *engine_tokenizer(struct engine *engine);
 
-/* E_IMAGE_BPE where the loaded image has damaged tables, else 0. */
+/* E_IMAGE_BPE where the loaded image has damaged tables, E_IMAGE_NEW where it has newer ones than
+ * this firmware knows, else 0. */
 int engine_tokenizer_error(struct engine *engine);
 
 /* Called by hart 0 between ops; a non-zero return abandons the step before lengths advance. */

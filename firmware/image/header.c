@@ -76,7 +76,7 @@ static int add_section(struct image *image, const uint8_t *entry, uint64_t *end,
     *end = offset + size;
     if (image->parts[IMAGE_SECTION_ID_HASHES].data && id != IMAGE_SECTION_ID_SIGNATURE)
         return E_IMAGE_SECTION;
-    if (id == 0 || id > IMAGE_SECTION_ID_BPE)
+    if (id == 0 || id > IMAGE_SECTION_ID_TOKENS)
         return flags & IMAGE_SECTION_FLAG_REQUIRED ? E_IMAGE_NEW : 0;
     if (image->parts[id].data)
         return E_IMAGE_SECTION;

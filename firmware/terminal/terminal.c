@@ -274,7 +274,11 @@ static void ask(struct terminal *terminal, const struct engine_info *model)
 {
     struct tokenizer *t = engine_tokenizer(terminal->engine);
     const struct typed *line = &terminal->line;
-    if (engine_tokenizer_error(terminal->engine))
+    int error = engine_tokenizer_error(terminal->engine);
+    if (error == E_IMAGE_NEW)
+        say(terminal, "these tables to tokenize with are newer than this firmware: build it again "
+                      "from a newer version, or use host chat");
+    else if (error)
         say(terminal,
             "the tables to tokenize with are damaged: pack the image again, or use host chat");
     else if (!t)

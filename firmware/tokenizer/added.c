@@ -7,30 +7,55 @@
  */
 #include <string.h>
 
-#include "tokenizer/tokenizer.h"
+#include "tokenizer/parts.h"
 
-#define NONE UINT16_MAX
+#define NONE TOKENIZER_NONE
 
 _Static_assert(LIMIT_ADDED <= NONE, "places are 16 bits wide");
 
-static uint32_t added_id(const struct tokenizer *t, uint32_t place)
+static const uint8_t *record(const struct tokenizer *t, uint32_t i)
 {
-    return image_bpe_added_id(t->added + t->added_order[place] * IMAGE_BPE_ADDED_SIZE);
+    return t->added + i * t->added_size;
 }
 
-static struct tokenizer_text added_text(const struct tokenizer *t, uint32_t place)
+static struct tokenizer_text record_text(const struct tokenizer *t, uint32_t i)
 {
-    return tokenizer_bytes(t, added_id(t, place));
+    const uint8_t *added = record(t, i);
+    if (t->section == IMAGE_SECTION_ID_BPE)
+        return tokenizer_bytes(t, image_bpe_added_id(added));
+    return (struct tokenizer_text){t->added_text.at + image_token_added_offset(added),
+                                   image_token_added_size(added)};
+}
+
+/* Both records begin alike. */
+uint32_t tokenizer_added_id(const struct tokenizer *t, uint16_t place)
+{
+    return image_bpe_added_id(record(t, t->added_order[place]));
+}
+
+uint32_t tokenizer_added_flags(const struct tokenizer *t, uint16_t place)
+{
+    return image_bpe_added_flags(record(t, t->added_order[place]));
+}
+
+struct tokenizer_text tokenizer_added_text(const struct tokenizer *t, uint16_t place)
+{
+    return record_text(t, t->added_order[place]);
+}
+
+static uint32_t is_normalized(const struct tokenizer *t, uint32_t i)
+{
+    return image_bpe_added_flags(record(t, i)) & IMAGE_TOKEN_FLAG_NORMALIZED;
 }
 
 /* ---- sorting, by heap: it takes no memory and no more steps in the worst case ---- */
 
-/* By text; equal ones as they stand in the image. */
+/* By set and text; equal ones as they stand in the image. */
 static int is_before(const struct tokenizer *t, uint16_t a, uint16_t b)
 {
-    uint32_t a_id = image_bpe_added_id(t->added + a * IMAGE_BPE_ADDED_SIZE);
-    uint32_t b_id = image_bpe_added_id(t->added + b * IMAGE_BPE_ADDED_SIZE);
-    int order = tokenizer_compare(tokenizer_bytes(t, a_id), tokenizer_bytes(t, b_id));
+    if (is_normalized(t, a) != is_normalized(t, b))
+        return is_normalized(t, a) < is_normalized(t, b);
+    int order = tokenizer_compare(record_text(t, a), record_text(t, b));
     return order ? order < 0 : a < b;
 }
 
@@ -70,38 +95,50 @@ static int begins_with(struct tokenizer_text text, struct tokenizer_text begin)
     return begin.size <= text.size && !memcmp(text.at, begin.at, begin.size);
 }
 
-/* To the longest other token that it begins with; of equal ones to the first of them. */
-static uint16_t find_link(const struct tokenizer *t, uint32_t place)
+/* To the longest other token of its set that it begins with; of equal ones to the first of them. */
+static uint16_t find_link(const struct tokenizer *t, struct tokenizer_set set, uint32_t place)
 {
-    struct tokenizer_text text = added_text(t, place);
-    if (!place)
+    struct tokenizer_text text = tokenizer_added_text(t, (uint16_t)place);
+    if (place == set.from)
         return NONE;
     uint16_t at = (uint16_t)(place - 1);
-    if (!tokenizer_compare(added_text(t, at), text)) {
+    if (!tokenizer_compare(tokenizer_added_text(t, at), text)) {
         uint16_t first = t->added_link[at];
-        return first != NONE && added_text(t, first).size == text.size ? first : at;
+        return first != NONE && tokenizer_added_text(t, first).size == text.size ? first : at;
     }
-    while (at != NONE && !begins_with(text, added_text(t, at)))
+    while (at != NONE && !begins_with(text, tokenizer_added_text(t, at)))
         at = t->added_link[at];
     return at;
 }
 
+static void link_set(struct tokenizer *t, struct tokenizer_set set)
+{
+    for (uint32_t i = set.from; i < set.to; i++)
+        t->added_link[i] = find_link(t, set, i);
+}
+
 void tokenizer_sort_added(struct tokenizer *t)
 {
+    uint32_t raw = 0;
     sort(t);
-    for (uint32_t i = 0; i < t->added_count; i++)
-        t->added_link[i] = find_link(t, i);
+    while (raw < t->added_count && !is_normalized(t, t->added_order[raw]))
+        raw++;
+    t->raw = (struct tokenizer_set){0, raw};
+    t->normalized = (struct tokenizer_set){raw, t->added_count};
+    link_set(t, t->raw);
+    link_set(t, t->normalized);
 }
 
 /* ---- looking up ---- */
 
-/* How many are sorted before `text`, or with `equal` before it and equal to it. */
-static uint32_t count_before(const struct tokenizer *t, struct tokenizer_text text, int equal)
+/* The first place of a set that is not sorted before `text`, or with `equal` behind it. */
+static uint32_t place_of(const struct tokenizer *t, struct tokenizer_set set,
+                         struct tokenizer_text text, int equal)
 {
-    uint32_t low = 0, high = t->added_count;
+    uint32_t low = set.from, high = set.to;
     while (low < high) {
         uint32_t middle = (low + high) / 2;
-        if (tokenizer_compare(added_text(t, middle), text) < equal)
+        if (tokenizer_compare(tokenizer_added_text(t, (uint16_t)middle), text) < equal)
             low = middle + 1;
         else
             high = middle;
@@ -117,31 +154,52 @@ static uint32_t common_size(struct tokenizer_text a, struct tokenizer_text b)
     return i;
 }
 
-uint32_t tokenizer_find_added(const struct tokenizer *t, const uint8_t *at, uint32_t size)
+uint16_t tokenizer_find_added(const struct tokenizer *t, struct tokenizer_set set,
+                              struct tokenizer_text text)
 {
-    struct tokenizer_text text = {at, size};
-    uint32_t before = count_before(t, text, 1);
-    if (!before)
-        return IMAGE_NO_TENSOR;
-    uint16_t place = (uint16_t)(before - 1);
-    uint32_t common = common_size(added_text(t, place), text);
-    while (place != NONE && added_text(t, place).size > common)
+    uint32_t behind = place_of(t, set, text, 1);
+    if (behind == set.from)
+        return NONE;
+    uint16_t place = (uint16_t)(behind - 1);
+    uint32_t common = common_size(tokenizer_added_text(t, place), text);
+    while (place != NONE && tokenizer_added_text(t, place).size > common)
         place = t->added_link[place];
     if (place == NONE)
-        return IMAGE_NO_TENSOR;
+        return NONE;
     uint16_t first = t->added_link[place];
-    int again = first != NONE && added_text(t, first).size == added_text(t, place).size;
-    return added_id(t, again ? first : place);
+    int again =
+        first != NONE && tokenizer_added_text(t, first).size == tokenizer_added_text(t, place).size;
+    return again ? first : place;
+}
+
+/* TOKENS has them ascending by id. */
+static int is_special_by_id(const struct tokenizer *t, uint32_t id)
+{
+    uint32_t low = 0, high = t->added_count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        const uint8_t *added = record(t, middle);
+        if (image_token_added_id(added) == id)
+            return (image_token_added_flags(added) & IMAGE_TOKEN_FLAG_SPECIAL) != 0;
+        if (image_token_added_id(added) < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return 0;
 }
 
 int tokenizer_is_special(const struct tokenizer *t, uint32_t id)
 {
     struct tokenizer_text text = tokenizer_bytes(t, id);
-    for (uint32_t i = count_before(t, text, 0); i < t->added_count; i++) {
-        const uint8_t *added = t->added + t->added_order[i] * IMAGE_BPE_ADDED_SIZE;
-        if (tokenizer_compare(added_text(t, i), text))
+    if (t->section == IMAGE_SECTION_ID_TOKENS)
+        return is_special_by_id(t, id);
+    for (uint32_t i = place_of(t, t->raw, text, 0); i < t->added_count; i++) {
+        uint16_t place = (uint16_t)i;
+        if (tokenizer_compare(tokenizer_added_text(t, place), text))
             return 0;
-        if (added_id(t, i) == id && image_bpe_added_flags(added) & IMAGE_ADDED_FLAG_SPECIAL)
+        if (tokenizer_added_id(t, place) == id &&
+            tokenizer_added_flags(t, place) & IMAGE_ADDED_FLAG_SPECIAL)
             return 1;
     }
     return 0;

@@ -2,9 +2,8 @@
 /* Byte pair encoding of one piece: the merge of the lowest rank first, of those the leftmost. */
 #include <string.h>
 
-#include "tokenizer/tokenizer.h"
-#include "common/utf8.h"
-#include "gen/errors.h"
+#include "tokenizer/parts.h"
+#include "tokenizer/characters.h"
 
 static void find_merge(const struct tokenizer *t, struct tokenizer_symbol *symbol, uint32_t right)
 {
@@ -27,8 +26,7 @@ static void find_merge(const struct tokenizer *t, struct tokenizer_symbol *symbo
     symbol->rank = IMAGE_NO_TENSOR;
 }
 
-/* The token whose text is exactly these bytes, or IMAGE_NO_TENSOR. */
-static uint32_t find_text(const struct tokenizer *t, const uint8_t *at, uint32_t size)
+uint32_t tokenizer_find_text(const struct tokenizer *t, const uint8_t *at, uint32_t size)
 {
     struct tokenizer_text text = {at, size};
     uint32_t low = 0, high = t->sorted_count;
@@ -49,7 +47,7 @@ static uint32_t put_symbol(struct tokenizer *t, uint32_t count, uint32_t id)
 {
     if (id == IMAGE_NO_TENSOR)
         return count;
-    t->symbols[count].id = id;
+    t->work.symbols[count].id = id;
     return count + 1;
 }
 
@@ -70,7 +68,8 @@ static uint32_t put_characters(struct tokenizer *t, uint32_t count, const uint8_
         if (!whole || utf8_valid(at, size) < whole)
             whole = 1;
         int is_block = whole == sizeof block && !memcmp(at, block, sizeof block);
-        uint32_t id = is_block ? find_text(t, (const uint8_t *)" ", 1) : find_text(t, at, whole);
+        uint32_t id = is_block ? tokenizer_find_text(t, (const uint8_t *)" ", 1)
+                               : tokenizer_find_text(t, at, whole);
         if (id == IMAGE_NO_TENSOR)
             count = put_bytes(t, count, at, whole);
         else
@@ -81,15 +80,38 @@ static uint32_t put_characters(struct tokenizer *t, uint32_t count, const uint8_
     return count;
 }
 
+/* The same of TOKENS: spaces are what they are, and what has no bytes either is unknown. */
+static uint32_t put_known(struct tokenizer *t, const uint8_t *at, uint32_t size)
+{
+    uint32_t count = 0, whole;
+    for (int unknown = 0; size; at += whole, size -= whole) {
+        whole = character_at(at, size).size;
+        uint32_t id = tokenizer_find_text(t, at, whole);
+        int fused = unknown && t->flags & IMAGE_TOKENS_FLAG_FUSE_UNKNOWN;
+        unknown = 0;
+        if (id != IMAGE_NO_TENSOR) {
+            count = put_symbol(t, count, id);
+        } else if (t->flags & IMAGE_TOKENS_FLAG_FALLBACK) {
+            count = put_bytes(t, count, at, whole);
+        } else {
+            count = fused ? count : put_symbol(t, count, t->unknown);
+            unknown = 1;
+        }
+    }
+    return count;
+}
+
 static uint32_t put_piece(struct tokenizer *t, const uint8_t *piece, uint32_t size)
 {
     uint32_t count = 0, whole = IMAGE_NO_TENSOR;
     if (t->flags & IMAGE_BPE_FLAG_WHOLE_WORDS)
-        whole = find_text(t, piece, size);
+        whole = tokenizer_find_text(t, piece, size);
     if (whole != IMAGE_NO_TENSOR)
         return put_symbol(t, 0, whole);
     if (!(t->flags & IMAGE_BPE_FLAG_CHARACTERS))
         return put_bytes(t, 0, piece, size);
+    if (t->section == IMAGE_SECTION_ID_TOKENS)
+        return put_known(t, piece, size);
     if (t->flags & IMAGE_BPE_FLAG_PREPEND_SPACE)
         count = put_characters(t, 0, (const uint8_t *)" ", 1);
     return put_characters(t, count, piece, size);
@@ -97,7 +119,7 @@ static uint32_t put_piece(struct tokenizer *t, const uint8_t *piece, uint32_t si
 
 static uint32_t merge_all(struct tokenizer *t, uint32_t count)
 {
-    struct tokenizer_symbol *symbols = t->symbols;
+    struct tokenizer_symbol *symbols = t->work.symbols;
     for (uint32_t i = 0; i + 1 < count; i++)
         find_merge(t, &symbols[i], symbols[i + 1].id);
     for (;;) {
@@ -117,13 +139,12 @@ static uint32_t merge_all(struct tokenizer *t, uint32_t count)
     }
 }
 
-int tokenizer_merge(struct tokenizer *tokenizer, const uint8_t *piece, uint32_t size, uint32_t *ids,
-                    uint32_t capacity)
+int tokenizer_merge(struct tokenizer *tokenizer, struct tokenizer_text piece,
+                    struct tokenizer_output *out)
 {
-    uint32_t count = merge_all(tokenizer, put_piece(tokenizer, piece, size));
-    if (count > capacity)
-        return E_PENDING;
-    for (uint32_t i = 0; i < count; i++)
-        ids[i] = tokenizer->symbols[i].id;
-    return (int)count;
+    uint32_t count = merge_all(tokenizer, put_piece(tokenizer, piece.at, piece.size));
+    int error = 0;
+    for (uint32_t i = 0; i < count && !error; i++)
+        error = tokenizer_put_id(out, tokenizer->work.symbols[i].id);
+    return error;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The pre-tokenizers' regular expressions as code: each function stands for one alternative, tried
  * in the pattern's order (docs/terminal.md). */
-#include "tokenizer/tokenizer.h"
+#include "tokenizer/parts.h"
 #include "common/utf8.h"
 #include "gen/unicode.h"
 

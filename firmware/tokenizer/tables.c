@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The BPE section checked, and a text cut at the tokens that are found before anything else. */
-#include "tokenizer/tokenizer.h"
+/* What both sections have: checked, looked up, and a text cut at the tokens that are found before
+ * anything else. */
+#include "tokenizer/parts.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -8,14 +9,7 @@
 #include "common/checked.h"
 #include "gen/errors.h"
 
-struct cursor {
-    const uint8_t *at;
-    uint64_t left;
-    int error;
-};
-
-/* The next part of the section: `count` records of `size` bytes. */
-static const uint8_t *take(struct cursor *cursor, uint64_t count, uint64_t size)
+const uint8_t *tokenizer_take(struct tokenizer_cursor *cursor, uint64_t count, uint64_t size)
 {
     const uint8_t *part = cursor->at;
     uint64_t bytes = checked_mul(count, size);
@@ -28,36 +22,9 @@ static const uint8_t *take(struct cursor *cursor, uint64_t count, uint64_t size)
     return part;
 }
 
-static struct tokenizer_text take_text(struct cursor *cursor, uint32_t size)
+struct tokenizer_text tokenizer_take_text(struct tokenizer_cursor *cursor, uint32_t size)
 {
-    return (struct tokenizer_text){take(cursor, size, 1), size};
-}
-
-static int read_parts(const struct image_part *part, struct tokenizer *t, uint32_t *text_bytes)
-{
-    struct cursor cursor = {part->data, part->size, 0};
-    const uint8_t *p = take(&cursor, 1, IMAGE_BPE_SIZE);
-    if (cursor.error)
-        return 0;
-    t->split = image_bpe_split(p);
-    t->flags = image_bpe_flags(p);
-    t->vocab = image_bpe_vocab(p);
-    t->merge_count = image_bpe_merge_count(p);
-    t->sorted_count = image_bpe_sorted_count(p);
-    t->added_count = image_bpe_added_count(p);
-    t->end_id = image_bpe_end_id(p);
-    *text_bytes = image_bpe_text_bytes(p);
-    t->byte_ids = take(&cursor, IMAGE_BPE_BYTES, 4);
-    t->offsets = take(&cursor, (uint64_t)t->vocab + 1, 4);
-    t->merges = take(&cursor, t->merge_count, IMAGE_BPE_MERGE_SIZE);
-    t->sorted = take(&cursor, t->sorted_count, 4);
-    t->added = take(&cursor, t->added_count, IMAGE_BPE_ADDED_SIZE);
-    t->text = take(&cursor, *text_bytes, 1);
-    t->first = take_text(&cursor, image_bpe_first_bytes(p));
-    t->end = take_text(&cursor, image_bpe_end_bytes(p));
-    t->next = take_text(&cursor, image_bpe_next_bytes(p));
-    t->suffix = take_text(&cursor, image_bpe_suffix_bytes(p));
-    return !cursor.error && !cursor.left;
+    return (struct tokenizer_text){tokenizer_take(cursor, size, 1), size};
 }
 
 static int check_texts(const struct tokenizer *t, uint32_t text_bytes)
@@ -115,47 +82,33 @@ static int check_ids(const struct tokenizer *t)
         if (id >= t->vocab && id != IMAGE_NO_TENSOR)
             return 0;
     }
-    for (uint32_t i = 0; i < t->added_count; i++) {
-        const uint8_t *added = t->added + i * IMAGE_BPE_ADDED_SIZE;
-        uint32_t id = image_bpe_added_id(added);
-        if (id >= t->vocab || image_bpe_added_flags(added) & ~IMAGE_ADDED_FLAG_SPECIAL)
-            return 0;
-        /* An empty one would be found again and again at the same place. */
-        uint32_t size = tokenizer_bytes(t, id).size;
-        if (!size || size > LIMIT_ADDED_BYTES)
-            return 0;
-    }
     return t->end_id < t->vocab || t->end_id == IMAGE_NO_TENSOR;
 }
 
-static int check_numbers(const struct tokenizer *t, uint32_t limit)
+int tokenizer_check_tables(const struct tokenizer *t, uint32_t text_bytes)
 {
-    const uint32_t flags = IMAGE_BPE_FLAG_WHOLE_WORDS | IMAGE_BPE_FLAG_CHARACTERS |
-                           IMAGE_BPE_FLAG_PREPEND_SPACE | IMAGE_BPE_FLAG_CHAT |
-                           IMAGE_BPE_FLAG_TURNS;
     uint64_t roles = (uint64_t)t->first.size + t->end.size + t->next.size + t->suffix.size;
-    if (t->merge_count > LIMIT_MERGES || t->sorted_count > t->vocab || t->added_count > LIMIT_ADDED)
+    if (t->merge_count > LIMIT_MERGES || t->sorted_count > t->vocab ||
+        t->added_count > LIMIT_ADDED || text_bytes > LIMIT_TEXT_BYTES || !t->vocab ||
+        roles > IMAGE_MAX_ROLE_BYTES)
         return 0;
-    return t->vocab && t->vocab <= limit && t->split <= IMAGE_SPLIT_QWEN2 && !(t->flags & ~flags) &&
-           roles <= IMAGE_MAX_ROLE_BYTES;
+    /* In this order: what comes later reads texts. */
+    return check_texts(t, text_bytes) && check_merges(t) && check_ids(t) && check_sorted(t);
 }
 
 int tokenizer_read(const struct image *image, uint32_t limit, struct tokenizer *tokenizer)
 {
-    const struct image_part *part = &image->parts[IMAGE_SECTION_ID_BPE];
-    uint32_t text_bytes;
+    const struct image_part *bpe = &image->parts[IMAGE_SECTION_ID_BPE];
+    const struct image_part *tokens = &image->parts[IMAGE_SECTION_ID_TOKENS];
+    int error = 0;
     memset(tokenizer, 0, sizeof *tokenizer);
-    if (!part->data)
-        return 0;
-    if (!read_parts(part, tokenizer, &text_bytes) || !check_numbers(tokenizer, limit) ||
-        text_bytes > LIMIT_TEXT_BYTES)
-        return E_IMAGE_BPE;
-    /* In this order: what comes later reads texts. */
-    if (!check_texts(tokenizer, text_bytes) || !check_merges(tokenizer) || !check_ids(tokenizer) ||
-        !check_sorted(tokenizer))
-        return E_IMAGE_BPE;
-    tokenizer_sort_added(tokenizer);
-    return 0;
+    if (tokens->data)
+        error = tokenizer_read_tokens(tokens, limit, tokenizer);
+    else if (bpe->data)
+        error = tokenizer_read_bpe(bpe, limit, tokenizer);
+    if (!error)
+        tokenizer_sort_added(tokenizer);
+    return error;
 }
 
 struct tokenizer_text tokenizer_bytes(const struct tokenizer *tokenizer, uint32_t id)
@@ -172,20 +125,31 @@ int tokenizer_compare(struct tokenizer_text a, struct tokenizer_text b)
     return order ? order : (a.size > b.size) - (a.size < b.size);
 }
 
+/* A byte's own token stands in the tables as it is written. */
+static const uint8_t *byte_of(const struct tokenizer *t, uint32_t id)
+{
+    static const uint8_t bytes[] = {
+#define ROW(i)  i, i + 1, i + 2, i + 3, i + 4, i + 5, i + 6, i + 7
+#define ROWS(i) ROW(i), ROW(i + 8), ROW(i + 16), ROW(i + 24)
+        ROWS(0), ROWS(32), ROWS(64), ROWS(96), ROWS(128), ROWS(160), ROWS(192), ROWS(224),
+#undef ROWS
+#undef ROW
+    };
+    for (uint32_t i = 0; t->flags & IMAGE_TOKENS_FLAG_FALLBACK && i < IMAGE_BPE_BYTES; i++)
+        if (le_u32(t->byte_ids + 4u * i) == id)
+            return bytes + i;
+    return NULL;
+}
+
 struct tokenizer_text tokenizer_decode(const struct tokenizer *tokenizer, uint32_t id)
 {
     if (id >= tokenizer->vocab || tokenizer_is_special(tokenizer, id))
         return (struct tokenizer_text){tokenizer->text, 0};
-    return tokenizer_bytes(tokenizer, id);
+    const uint8_t *byte = byte_of(tokenizer, id);
+    return byte ? (struct tokenizer_text){byte, 1} : tokenizer_bytes(tokenizer, id);
 }
 
-struct output {
-    uint32_t *ids;
-    uint32_t count;
-    uint32_t capacity;
-};
-
-static int put_id(struct output *out, uint32_t id)
+int tokenizer_put_id(struct tokenizer_output *out, uint32_t id)
 {
     if (out->count == out->capacity)
         return E_PENDING;
@@ -193,39 +157,49 @@ static int put_id(struct output *out, uint32_t id)
     return 0;
 }
 
+/* ---- BPE ---- */
+
 static int encode_between(struct tokenizer *t, const uint8_t *text, uint32_t size,
-                          struct output *out)
+                          struct tokenizer_output *out)
 {
-    while (size) {
-        uint32_t piece = tokenizer_split(t->split, text, size);
-        int got =
-            tokenizer_merge(t, text, piece, out->ids + out->count, out->capacity - out->count);
-        if (got < 0)
-            return got;
-        out->count += (uint32_t)got;
-        text += piece;
-        size -= piece;
+    int error = 0;
+    while (size && !error) {
+        struct tokenizer_text piece = {text, tokenizer_split(t->split, text, size)};
+        error = tokenizer_merge(t, piece, out);
+        text += piece.size;
+        size -= piece.size;
     }
-    return 0;
+    return error;
+}
+
+static int encode_bpe(struct tokenizer *t, const uint8_t *text, uint32_t size,
+                      struct tokenizer_output *out)
+{
+    uint32_t start = 0, at = 0;
+    int error = 0;
+    while (!error && at < size) {
+        struct tokenizer_text left = {text + at, size - at};
+        uint16_t place = tokenizer_find_added(t, t->raw, left);
+        if (place == TOKENIZER_NONE) {
+            at++;
+            continue;
+        }
+        error = encode_between(t, text + start, at - start, out);
+        error = error ? error : tokenizer_put_id(out, tokenizer_added_id(t, place));
+        at += tokenizer_added_text(t, place).size;
+        start = at;
+    }
+    return error ? error : encode_between(t, text + start, size - start, out);
 }
 
 int tokenizer_encode(struct tokenizer *tokenizer, const uint8_t *text, uint32_t size, uint32_t *ids,
                      uint32_t capacity)
 {
-    struct output out = {ids, 0, capacity};
-    uint32_t start = 0, at = 0;
-    int error = size > TOKENIZER_TEXT_BYTES ? E_PENDING : 0;
-    while (!error && at < size) {
-        uint32_t id = tokenizer_find_added(tokenizer, text + at, size - at);
-        if (id == IMAGE_NO_TENSOR) {
-            at++;
-            continue;
-        }
-        error = encode_between(tokenizer, text + start, at - start, &out);
-        error = error ? error : put_id(&out, id);
-        at += tokenizer_bytes(tokenizer, id).size;
-        start = at;
-    }
-    error = error ? error : encode_between(tokenizer, text + start, size - start, &out);
+    struct tokenizer_output out = {ids, 0, capacity};
+    int error = E_PENDING;
+    if (size <= TOKENIZER_TEXT_BYTES && tokenizer->section == IMAGE_SECTION_ID_TOKENS)
+        error = tokenizer_encode_tokens(tokenizer, (struct tokenizer_text){text, size}, &out);
+    else if (size <= TOKENIZER_TEXT_BYTES)
+        error = encode_bpe(tokenizer, text, size, &out);
     return error ? error : (int)out.count;
 }

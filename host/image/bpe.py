@@ -1,34 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """The BPE section: what a device needs to tokenize a line that somebody typed, and to frame it as a question.
 
-The host's tokenizer is the authority; this is the part of it that fits tables and a few state machines. A tokenizer
-that does not is refused with a reason, and its image has no such section.
+The host's tokenizer is the authority; this is the part of it that fits tables and a few state machines, which every
+firmware has. A tokenizer that does not is refused with a reason: the section TOKENS (host/image/text) is for it.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from host.errors import HostError
 from host.files.source import Tokenizer
-from host.schema.image import (
-    BPE_BYTES,
-    MAX_ROLE_BYTES,
-    NO_TENSOR,
-    AddedFlag,
-    Bpe,
-    BpeFlag,
-    Split,
-)
+from host.image.text.merges import byte_level_texts, check_pieces, merge_records, own_bytes
+from host.image.text.pattern import Unsupported
+from host.image.text.roles import Roles, find_roles
+from host.schema.image import BPE_BYTES, MAX_ROLE_BYTES, NO_TENSOR, AddedFlag, Bpe, BpeFlag, Split
 from host.schema.limits import LIMIT_ADDED, LIMIT_ADDED_BYTES, LIMIT_MERGES, LIMIT_TEXT_BYTES, LIMIT_TOKEN_BYTES
-from host.tokens.chat_template import ChatTemplate
-from host.tokens.gguf_tokenizer import MAX_MERGES_A_PIECE
-from host.tokens.sandbox import SandboxError
 from host.tokens.splits import LLAMA3, QWEN2, SPACE
 from host.tokens.tokenizer import Codec, codec_of
 
@@ -37,33 +26,6 @@ PATTERNS = {LLAMA3: Split.LLAMA3, QWEN2: Split.QWEN2}
 
 MAX_IDS = 1 << 20
 """The largest known vocabularies have a quarter of it."""
-
-
-NOT_COMPOSED = (
-    "the device does no NFC, so typed lines with decomposed or compatibility letters (as U+0958) "
-    "may give other tokens than host run"
-)
-
-
-class Unsupported(Exception):
-    """The tokenizer has something that the device does not know; the message says what."""
-
-
-@dataclass(frozen=True)
-class Roles:
-    """The texts around a question; ``next`` is None where a conversation cannot go on."""
-
-    first: str
-    suffix: str
-    end: str = ""
-    next: str | None = None
-
-
-def byte_characters() -> dict[str, int]:
-    """The characters that stand for bytes in byte-level BPE, as GPT-2 chose them."""
-    kept = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in kept]
-    return {chr(byte) if byte in kept else chr(256 + others.index(byte)): byte for byte in range(256)}
 
 
 def bpe_section(tokenizer: Tokenizer) -> bytes:
@@ -85,9 +47,10 @@ def bpe_section(tokenizer: Tokenizer) -> bytes:
     texts = _texts(model["vocab"], characters)
     added = _added(facts, texts, characters)
     byte_ids = _byte_ids(model, characters)
-    merges = _merges(model, tokenizer.ranks)
+    merges = merge_records(model, tokenizer.ranks)
     if tokenizer.ranks is not None:
-        _check_pieces(model["vocab"], facts.get("added_tokens") or [])
+        _check_added(model["vocab"], facts.get("added_tokens") or [])
+        check_pieces(model["vocab"], facts.get("added_tokens") or [])
     _check_limits(texts, merges, added)
     listed = flags & (BpeFlag.WHOLE_WORDS | BpeFlag.CHARACTERS)
     ordered = _sorted(model["vocab"], texts, byte_ids, characters) if listed else []
@@ -154,21 +117,6 @@ def _build(
     return b"".join([head, *tables, *pieces, *role_texts])
 
 
-def why_no_terminal(tokenizer: Tokenizer) -> str | None:
-    """Why a device cannot tokenize for this model; None where it can."""
-    try:
-        bpe_section(tokenizer)
-    except Unsupported as reason:
-        return str(reason)
-    return None
-
-
-def may_differ(tokenizer: Tokenizer) -> bool:
-    """Whether lines that are not composed give other tokens on a device than on the host: the device does no NFC."""
-    normalizer = codec_of(tokenizer).facts().get("normalizer")
-    return isinstance(normalizer, dict) and normalizer.get("type") == "NFC"
-
-
 # ---- tables ----
 
 
@@ -182,8 +130,7 @@ def _split(facts: Mapping[str, Any]) -> tuple[Split, int]:
         if steps not in (first + rest, rest):
             raise Unsupported("its normalizer is not SentencePiece's")
         return Split.NONE, BpeFlag.CHARACTERS | (BpeFlag.PREPEND_SPACE if len(steps) == 2 else 0)
-    # The device does no NFC: may_differ() says so to who packs and inspects.
-    if normalizer is not None and normalizer["type"] != "NFC":
+    if normalizer is not None:
         raise Unsupported(f"its normalizer is {normalizer['type']}")
     steps = pre["pretokenizers"] if pre and pre["type"] == "Sequence" else [pre]
     return _known_split(steps), 0
@@ -209,13 +156,7 @@ def _texts(vocab: Mapping[str, int], characters: bool) -> dict[int, bytes]:
     """Id to bytes as they stand in a text."""
     if characters:
         return {index: _piece(token).replace(SPACE.encode(), b" ") for token, index in vocab.items()}
-    known = byte_characters()
-    of_bytes = re.compile(f"[{re.escape(''.join(known))}]*")
-    table = str.maketrans({character: chr(byte) for character, byte in known.items()})
-    return {
-        index: token.translate(table).encode("latin-1") if of_bytes.fullmatch(token) else token.encode()
-        for token, index in vocab.items()
-    }
+    return byte_level_texts(vocab)
 
 
 def _piece(token: str) -> bytes:
@@ -227,44 +168,19 @@ def _piece(token: str) -> bytes:
 
 def _byte_ids(model: Mapping[str, Any], characters: bool) -> list[int]:
     """The token of each byte: where merges begin, or what an unknown character becomes."""
-    vocab = model["vocab"]
-    if characters:
-        found = [vocab.get(f"<0x{byte:02X}>", NO_TENSOR) for byte in range(BPE_BYTES)]
-    else:
-        by_byte = {byte: c for c, byte in byte_characters().items()}
-        found = [vocab.get(by_byte[byte], NO_TENSOR) for byte in range(BPE_BYTES)]
-    if NO_TENSOR in found and (characters or model.get("unk_token") is not None):
+    if not characters:
+        return own_bytes(model)
+    found = [model["vocab"].get(f"<0x{byte:02X}>", NO_TENSOR) for byte in range(BPE_BYTES)]
+    if NO_TENSOR in found:
         raise Unsupported("its vocabulary has no token for some bytes")
     return found
 
 
-def _merges(model: Mapping[str, Any], ranks: Sequence[int] | None) -> list[tuple[int, int, int, int]]:
-    """The fields of BpeMerge, ascending by the pair."""
-    vocab = model["vocab"]
-    found: dict[tuple[int, int], tuple[int, int]] = {}
-    for place, merge in enumerate(model["merges"]):
-        left, right = merge.split(" ") if isinstance(merge, str) else merge
-        merged = vocab.get(left + right)
-        if merged is None:
-            raise Unsupported(f"its merge of {left} and {right} makes no token")
-        found[vocab[left], vocab[right]] = (place if ranks is None else ranks[merged], merged)
-    return [(*pair, *merge) for pair, merge in sorted(found.items())]
-
-
-def _check_pieces(vocab: Mapping[str, int], added: Sequence[Mapping[str, Any]]) -> None:
-    """Raises Unsupported where pieces with ranks are made of more than pairs of tokens, which the tables hold."""
-    special = {token["content"] for token in added}
-    for piece in vocab:
-        if len(piece) == 6 and piece.startswith("<0x"):
-            continue
-        if SPACE in piece and piece in special:
+def _check_added(vocab: Mapping[str, int], added: Sequence[Mapping[str, Any]]) -> None:
+    """Raises Unsupported where an added token and a piece are written alike on the device."""
+    for piece in {token["content"] for token in added} & vocab.keys():
+        if SPACE in piece:
             raise Unsupported(f"its token {piece} is found before spaces become {SPACE}")
-        if piece in special:
-            continue
-        if len(piece) > MAX_MERGES_A_PIECE:
-            raise Unsupported(f"a piece of it has {len(piece)} characters")
-        if len(piece) > 1 and not all(character in vocab for character in piece):
-            raise Unsupported(f"its piece {piece} has characters that are no pieces")
 
 
 def _sorted(vocab: Mapping[str, int], texts: dict[int, bytes], byte_ids: list[int], characters: bool) -> list[int]:
@@ -279,48 +195,12 @@ def _sorted(vocab: Mapping[str, int], texts: dict[int, bytes], byte_ids: list[in
 def _added(facts: Mapping[str, Any], texts: dict[int, bytes], characters: bool) -> list[tuple[int, int]]:
     """The fields of BpeAdded of the tokens that are found before anything else; their texts go into ``texts``."""
     found = []
-    for token in facts.get("added_tokens", []):
-        if not token["content"]:
-            continue
+    listed = [token for token in facts.get("added_tokens", []) if token["content"]]
+    if len({bool(token["normalized"]) for token in listed}) > 1:
+        raise Unsupported("its added tokens are found at two times")
+    for token in listed:
         if any(token[key] for key in ("single_word", "lstrip", "rstrip")) or (characters and token["normalized"]):
             raise Unsupported(f"its token {token['content']} takes in what stands beside it")
         texts[token["id"]] = token["content"].encode()
         found.append((token["id"], int(AddedFlag.SPECIAL) if token["special"] else 0))
     return found
-
-
-# ---- roles ----
-
-
-def find_roles(tokenizer: Tokenizer) -> Roles:
-    """The chat template rendered to the texts around a question. Raises Unsupported where it is not of that form.
-
-    One that breaks the limits of the sandbox is no matter of form: that is the tokenizer's refusal.
-    """
-    if not tokenizer.chat_template:
-        return Roles("".join(token or "" for token in codec_of(tokenizer).tokens(tokenizer.start)), "")
-    try:
-        # Without a clock: the same model gives the same image tomorrow.
-        template = ChatTemplate(tokenizer.chat_template, tokenizer.special, clock=False, refusal=tokenizer.refusal)
-        one = template.render([{"role": "user", "content": "question-1"}])
-        asked, said = {"role": "user", "content": "question-1"}, {"role": "assistant", "content": "answer-1"}
-        two = template.render([asked, said, {"role": "user", "content": "question-2"}])
-    except HostError as error:
-        if isinstance(error.__cause__, SandboxError) and error.__cause__.harmful:
-            raise
-        raise Unsupported(str(error)) from error
-    first, mark, suffix = one.partition("question-1")
-    if not mark or "question-1" in suffix:
-        raise Unsupported("its chat template does not put a question between two fixed texts")
-    ends = [token or "" for token in codec_of(tokenizer).tokens(tokenizer.stop_ids)]
-    return Roles(first, suffix, *_next_turn(one, two, suffix, ends))
-
-
-def _next_turn(one: str, two: str, suffix: str, ends: list[str]) -> tuple[str, str | None]:
-    """What stands between an answer and the next question: the stop token that ends the answer, and the rest."""
-    held = one + "answer-1"
-    if not two.startswith(held) or not two.endswith("question-2" + suffix):
-        return "", None
-    between = two[len(held) : -len("question-2" + suffix)]
-    end = next((text for text in ends if text and between.startswith(text)), "")
-    return end, between[len(end) :]

@@ -10,7 +10,7 @@ from typing import Any
 from construct import ConstructError
 
 from host.errors import ImageError
-from host.image.bpe import NOT_COMPOSED, may_differ, why_no_terminal
+from host.image.device_text import NOT_COMPOSED, may_differ, why_no_terminal
 from host.image.reader import Image
 from host.ir.program import OpEntry
 from host.ops import OPS
@@ -67,6 +67,8 @@ def session_bytes(image: Image) -> int:
 
 def _terminal(image: Image) -> str:
     """Whether somebody with nothing but a terminal gets an answer."""
+    if SectionId.TOKENS in image.sections:
+        return f"answers typed lines, with tables of {size_text(image.sections[SectionId.TOKENS][1])}"
     if SectionId.BPE in image.sections:
         return f"answers typed lines, with tables of {size_text(image.sections[SectionId.BPE][1])}{_composed(image)}"
     if SectionId.TOKENIZER not in image.sections:

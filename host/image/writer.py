@@ -17,8 +17,9 @@ from host.compiler.compile import Compiled
 from host.compiler.tensors import TensorSpec
 from host.errors import HostError
 from host.files.source import Source, Tokenizer
-from host.image.bpe import Unsupported, bpe_section
+from host.image.device_text import text_section
 from host.image.hashing import Running, header_digest, leaf_count, leaf_hash, root_digest
+from host.image.text.pattern import Unsupported
 from host.ir.lowering import StateRecord
 from host.ir.value import Vector
 from host.output import replacing
@@ -207,7 +208,7 @@ def _text_parts(tokenizer: Tokenizer) -> list[Part]:
         if tokenizer.chat_template is not None:
             parts.append(_part(SectionId.CHAT, tokenizer.chat_template.encode()))
         with contextlib.suppress(Unsupported):
-            parts.append(_part(SectionId.BPE, bpe_section(tokenizer)))
+            parts.append(_part(*text_section(tokenizer)))
         _made[:] = [(replace(tokenizer, special=dict(tokenizer.special)), parts)]
     return _made[0][1]
 

@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from host.errors import ImageError, UsageError
-from host.image.bpe import NOT_COMPOSED, may_differ
+from host.files.source import Tokenizer
+from host.image.device_text import why_no_terminal
 from host.image.inspect import size_text
 from host.image.reader import Image
 from host.output import begins_with, check_output
@@ -74,13 +75,17 @@ def is_same_product(path: Path, packing: Packing) -> bool:
     return all(found.get(key) == made[key] for key in ("name", "source", "board"))
 
 
+def _typed(tokenizer: Tokenizer | None) -> list[str]:
+    """What somebody with nothing but a terminal misses."""
+    reason = why_no_terminal(tokenizer) if tokenizer is not None else None
+    return [f"note: the device answers no typed lines, for {reason}; host chat does not need it"] if reason else []
+
+
 def plan_lines(packing: Packing) -> list[str]:
     """What the image needs of the board, for people."""
     f = packing.facts()
     limit = f["image_available"]
     advice = packing.advice()
-    tokenizer = packing.source.tokenizer
-    typed = [f"note: {NOT_COMPOSED}"] if tokenizer is not None and may_differ(tokenizer) else []
     return [
         f"{f['name']} for {f['board']}: {f['weights']} weights ({f['output_weights']} embedding and output), "
         f"{f['kv']} cache, {f['layout']} layout",
@@ -93,6 +98,6 @@ def plan_lines(packing: Packing) -> list[str]:
         f"  room for             {f['max_sessions']:>12} session(s)",
         *([f"  speed                {bound.words()}"] if (bound := packing.bound) else []),
         *(f"note: {note}" for note in packing.source.notes),
-        *typed,
+        *_typed(packing.source.tokenizer),
         *([f"note: {advice}"] if advice else []),
     ]

@@ -57,6 +57,9 @@ class SectionId(enum.IntEnum):
     HASHES = 10
     SIGNATURE = 11
     BPE = 12
+    """Tables to tokenize with, as byte pair encodings of few kinds need them."""
+    TOKENS = 13
+    """The same for every other tokenizer; beside it there is no BPE."""
 
 
 class HashId(enum.IntEnum):

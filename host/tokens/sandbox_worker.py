@@ -10,7 +10,9 @@ stdout, each 4 bytes of length (little-endian) and a JSON object; the end of std
 from __future__ import annotations
 
 import contextlib
+import functools
 import heapq
+import importlib.util
 import json
 import os
 import re
@@ -295,6 +297,10 @@ class Worker:
         tokens = sorted((index, token) for token, index in found.items() if index >= size)
         return {"count": len(tokens), "first": {token: index for index, token in tokens[:SHOWN]}}
 
+    def table(self, name: str, values: list[Any]) -> Any:
+        """What the library does to single characters: one of sandbox_tables.py."""
+        return tables()[name](*values)
+
     def template(self, key: str, text: str, clock: bool) -> dict[str, Any]:
         """Read a chat template."""
         self._make_room(len(text))
@@ -304,6 +310,17 @@ class Worker:
     def render(self, key: str, values: dict[str, Any]) -> str:
         """A conversation as text."""
         return self._get(key).render(values)  # type: ignore[no-any-return]
+
+
+@functools.cache
+def tables() -> Mapping[str, Callable[..., Any]]:
+    """The file beside this one, which no path leads to here."""
+    spec = importlib.util.spec_from_file_location("sandbox_tables", __file__.replace("_worker", "_tables"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return dict(module.TABLES)
 
 
 def allow_memory(size: int, more: int = 0) -> None:

@@ -110,6 +110,7 @@ SPLITS = (
     Split(("seed-coder",), (SEED_CODER,)),
     Split(("minicpm5",), (r"\p{N}{1,3}", MINICPM5), whole_words=True),
     Split(("bloom", "gpt3-finnish", "poro-chat"), (BLOOM,)),
+    Split(("falcon",), (r"[\p{P}\$\+<=>\^~\|`]+", GPT2, "[0-9][0-9][0-9]")),
     Split(("viking",), (BLOOM, r"\p{N}")),
     Split(("default",), (r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]")),
 )

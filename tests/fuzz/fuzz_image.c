@@ -97,7 +97,8 @@ static void find_words(struct base *base)
         uint64_t offset = image_section_offset(entry), size = image_section_size(entry);
         if (id == IMAGE_SECTION_ID_HASHES)
             memset(base->bytes + offset, 0, size);
-        else if (id <= IMAGE_SECTION_ID_PROGRAM || id == IMAGE_SECTION_ID_BPE)
+        else if (id <= IMAGE_SECTION_ID_PROGRAM || id == IMAGE_SECTION_ID_BPE ||
+                 id == IMAGE_SECTION_ID_TOKENS)
             add_words(base, offset, size);
     }
     memset(base->bytes + IMAGE_HEADER_ROOT_OFFSET, 0, IMAGE_HASH_BYTES);

@@ -27,8 +27,8 @@ from gguf import GGUFWriter
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 with atheris.instrument_imports(
     include=[
-        *("host.families", "host.files", "host.foreign", "host.image.bpe", "host.image.inspect", "host.link.frames"),
-        *("host.model", "host.tokens"),
+        *("host.families", "host.files", "host.foreign", "host.image.bpe", "host.image.device_text"),
+        *("host.image.inspect", "host.image.text", "host.link.frames", "host.model", "host.tokens"),
     ]
 ):
     from host.errors import HostError
@@ -36,7 +36,7 @@ with atheris.instrument_imports(
     from host.families.parts.names import canonical_safetensors
     from host.files.recipe import PACK_KEYS, cache_folder, kept_path, models_folder, read_recipe
     from host.files.safetensors import check_dtypes, open_safetensors
-    from host.image.bpe import why_no_terminal
+    from host.image.device_text import why_no_terminal
     from host.image.inspect import image_facts, summary
     from host.image.reader import Image
     from host.link import frames

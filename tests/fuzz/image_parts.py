@@ -41,6 +41,7 @@ from host.schema.image import (
     Tensor,
     align,
 )
+from host.schema.tokens import Tokens
 from tests.fuzz.images import SMALL, WRITERS
 from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama
 
@@ -68,6 +69,7 @@ SCALARS = {op: [OP_HEAD + at for at, operand in fields.values() if not operand] 
 PLAN_AT = {name: at for name, (at, _) in offsets(Plan).items()}
 STATE_AT = {name: at for name, (at, _) in offsets(State).items()}
 TENSOR_AT = {name: at for name, (at, _) in offsets(Tensor).items()}
+TOKENS_AT = {name: at for name, (at, _) in offsets(Tokens).items()}
 BPE_AT = {name: at for name, (at, _) in offsets(Bpe).items()}
 
 

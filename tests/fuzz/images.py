@@ -3,17 +3,22 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from tokenizers import Tokenizer as Library
 
 from host.compiler.compile import Options
 from host.compiler.passes import PASSES
+from host.image import writer
 from host.schema.formats.q4 import Q4
 from host.schema.formats.q4m import Q4M
 from host.schema.formats.q8 import Q8
-from host.schema.image import Format, Layout, Overflow
+from host.schema.image import Format, Layout, Overflow, SectionId
+from host.schema.tokens import TokenModel
+from tests.fuzz.token_tables import section
 from tests.support.texts import described
 from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama
 
@@ -53,7 +58,26 @@ def write_bpe(path: Path) -> Path:
     return path
 
 
-WRITERS = {"llama": write_llama, "gpt2": write_gpt2, "bpe": write_bpe}
+def write_tokens(path: Path, kind: TokenModel) -> Path:
+    """A Llama with small tables of steps and a model."""
+    source = tiny_llama(**SMALL, vocab_size=512)
+    source.tokenizer = described("gpt2")
+    ordinary, writer.text_section = writer.text_section, lambda _: (SectionId.TOKENS, section(kind))
+    writer._made.clear()
+    try:
+        tiny_image(path, source, Options(weights=Q4, context=40, sessions=1, max_rows=8, layout=Layout.RVV))
+    finally:
+        writer.text_section = ordinary
+        writer._made.clear()
+    return path
+
+
+WRITERS: dict[str, Callable[[Path], Path]] = {
+    "llama": write_llama,
+    "gpt2": write_gpt2,
+    "bpe": write_bpe,
+    **{f"tokens_{kind.name.lower()}": functools.partial(write_tokens, kind=kind) for kind in TokenModel},
+}
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from tests.fuzz.image_parts import (
     STATE_BYTES,
     TENSOR_AT,
     TENSOR_BYTES,
+    TOKENS_AT,
     Draft,
     count_ops,
     get,
@@ -230,6 +231,9 @@ def change_header(rng: random.Random, draft: Draft) -> None:
 
 def change_tables(rng: random.Random, draft: Draft) -> None:
     """Tokenizer tables: counts, merges in another order, ids, a part doubled, added tokens."""
+    if any(section == SectionId.TOKENS for section, _, _ in draft.sections):
+        change_tokens(rng, draft)
+        return
     data = draft.get(SectionId.BPE)
     if len(data) < 2048:
         return
@@ -246,6 +250,24 @@ def change_tables(rng: random.Random, draft: Draft) -> None:
     else:
         add_tokens(rng, data)
     draft.put(SectionId.BPE, data)
+
+
+def change_tokens(rng: random.Random, draft: Draft) -> None:
+    """The section TOKENS: fields of its head, words and half words anywhere, two words swapped."""
+    data, words = draft.get(SectionId.TOKENS), (0, 1, 2, 3, 5, 8, 255, 256, 0x7FFF, 0x8000, 0xFFFFFFFF)
+    for _ in range(rng.randrange(1, 4)):
+        choice, at = rng.randrange(4), 4 * rng.randrange(len(data) // 4 - 1)
+        if choice == 0:
+            at = rng.choice(list(TOKENS_AT.values()))
+            put(data, at, rng.choice((*words, get(data, at) + 1, get(data, at) - 1)) & 0xFFFFFFFF)
+        elif choice == 1:
+            put(data, at, rng.choice((*words, get(data, at) ^ 1 << rng.randrange(32))) & 0xFFFFFFFF)
+        elif choice == 2:
+            struct.pack_into("<H", data, at + 2 * rng.randrange(2), rng.choice(words) & 0xFFFF)
+        else:
+            other = 4 * rng.randrange(len(data) // 4 - 1)
+            data[at : at + 4], data[other : other + 4] = data[other : other + 4], data[at : at + 4]
+    draft.put(SectionId.TOKENS, data)
 
 
 def add_tokens(rng: random.Random, data: bytearray) -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from host.errors import HostError, ImageError, SourceError
-from host.image.bpe import bpe_section, find_roles, why_no_terminal
+from host.image.bpe import bpe_section
+from host.image.device_text import why_no_terminal
 from host.image.inspect import summary
 from host.image.reader import Image
+from host.image.text.roles import find_roles
 from host.tokens.chat_template import ChatFormatter, ChatTemplate
 from host.tokens.sandbox import SANDBOX
 from tests.support.device_tokenizer import image_source

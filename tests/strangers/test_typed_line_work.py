@@ -17,9 +17,11 @@ from dataclasses import replace
 import pytest
 
 from host.errors import DEVICE_ERRORS
-from host.image.bpe import why_no_terminal
+from host.image.device_text import why_no_terminal
 from host.schema import limits
 from host.schema.image import BPE_BYTES, NO_TENSOR, Bpe, SectionId
+from tests.support.device_tokenizer import Text
+from tests.support.native import ROOT
 from tests.support.texts import described
 from tests.unit.test_firmware_parts import compile_c
 
@@ -45,17 +47,24 @@ class Part(ctypes.Structure):
     _fields_ = (("data", ctypes.c_char_p), ("size", ctypes.c_uint64))
 
 
+class Set(ctypes.Structure):
+    """struct tokenizer_set."""
+
+    _fields_ = (("start", ctypes.c_uint32), ("end", ctypes.c_uint32))
+
+
 class Counted:
     """The device's tokenizer over the tables of some texts, all of them added, the odd ones special."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self.lib = library
-        self._bytes = b""
-        self._tokenizer = ctypes.create_string_buffer(1 << 18)
+        self._bytes, self._added = b"", 0
+        self._tokenizer = ctypes.create_string_buffer(1 << 19)
 
     def read(self, texts: Sequence[bytes], added: Sequence[int] | None = None) -> int:
         """The loader's answer: 0, or an error's number."""
         entries = range(len(texts)) if added is None else added
+        self._added = len(entries)
         fields = dict.fromkeys(("split", "flags", "merge_count", "sorted_count", "first_bytes", "end_bytes"), 0)
         head = Bpe.build(
             fields
@@ -75,8 +84,13 @@ class Counted:
         return -int(self.lib.tokenizer_read(image, ctypes.c_uint32(1 << 20), self._tokenizer))
 
     def find(self, text: bytes) -> int:
-        self.lib.tokenizer_find_added.restype = ctypes.c_uint32
-        return int(self.lib.tokenizer_find_added(self._tokenizer, text, ctypes.c_uint32(len(text))))
+        """The id of the longest added token that a text begins with, or NO_TENSOR."""
+        self.lib.tokenizer_find_added.argtypes = [ctypes.c_void_p, Set, Text]
+        self.lib.tokenizer_find_added.restype = ctypes.c_uint16
+        self.lib.tokenizer_added_id.restype = ctypes.c_uint32
+        held = Text(ctypes.cast(ctypes.c_char_p(text), ctypes.c_void_p), len(text))
+        place = self.lib.tokenizer_find_added(self._tokenizer, Set(0, self._added), held)
+        return NO_TENSOR if place == 0xFFFF else int(self.lib.tokenizer_added_id(self._tokenizer, place))
 
     def is_special(self, index: int) -> bool:
         return bool(self.lib.tokenizer_is_special(self._tokenizer, ctypes.c_uint32(index)))
@@ -97,7 +111,7 @@ class Counted:
 def counted(tmp_path_factory: pytest.TempPathFactory) -> Counted:
     folder = tmp_path_factory.mktemp("work")
     (folder / "counter.c").write_text(COUNTER)
-    sources = [f"firmware/tokenizer/{part}.c" for part in ("tables", "added", "merge", "split")]
+    sources = [f"firmware/tokenizer/{path.name}" for path in (ROOT / "firmware/tokenizer").glob("*.c")]
     flags = ["-Dmemcmp=counted_memcmp", "-fno-builtin", "-fPIC", "-shared"]
     return Counted(ctypes.CDLL(str(compile_c(folder / "work.so", [*sources, str(folder / "counter.c")], *flags))))
 

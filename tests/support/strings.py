@@ -106,6 +106,33 @@ def _random_text(rng: random.Random, most: int) -> str:
     return rng.choice(("", "", " ")).join(parts)
 
 
+BLOCKS = (
+    *((0x0, 0x80), (0x80, 0x250), (0x300, 0x370), (0x590, 0x700), (0x900, 0xE00), (0x1100, 0x1200), (0x1E00, 0x2070)),
+    *((0x2070, 0x2200), (0x2E80, 0x3400), (0x4E00, 0x4F00), (0xA960, 0xA980), (0xAC00, 0xD800), (0xE000, 0xE010)),
+    *((0xF900, 0xFB50), (0xFE00, 0x10000), (0x1D150, 0x1D250), (0x1F1E0, 0x1F200), (0x1F300, 0x1F700)),
+    *((0x2F800, 0x2FA20), (0xE0000, 0xE0200), (0x10FFF0, 0x110000)),
+)
+"""Where characters have forms, marks, clusters or no meaning."""
+
+
+def wild_texts(seed: int, count: int) -> list[str]:
+    """As random_texts, every third one with characters from anywhere."""
+    rng = random.Random(seed)
+    return [_random_text(rng, 8) if i % 3 else _wild_text(rng) for i in range(count)]
+
+
+def _wild_text(rng: random.Random) -> str:
+    parts = []
+    for _ in range(rng.randrange(1, 8)):
+        first, end = rng.choice(BLOCKS)
+        other, last = rng.choice(BLOCKS)
+        codes = [rng.randrange(first, end) if rng.random() < 0.7 else rng.randrange(other, last) for _ in range(5)]
+        parts.append("".join(map(chr, codes[: rng.randrange(1, 6)])))
+        if rng.random() < 0.3:
+            parts.append(rng.choice(WORDS))
+    return "".join(parts)
+
+
 @functools.cache
 def crossing(size: int = 900) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Tokens and merges of a byte-level BPE that was trained on whole lines: wherever a cut is missing, ids differ."""

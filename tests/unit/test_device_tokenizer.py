@@ -18,9 +18,12 @@ from tokenizers import Tokenizer as Library
 
 from host.errors import DeviceFailure, SourceError
 from host.files.source import Tokenizer
-from host.image.bpe import Unsupported, bpe_section, find_roles, why_no_terminal
+from host.image.bpe import bpe_section
+from host.image.device_text import why_no_terminal
 from host.image.inspect import summary
 from host.image.reader import Image
+from host.image.text.pattern import Unsupported
+from host.image.text.roles import find_roles
 from host.model import load_source
 from host.schema.image import BPE_BYTES, NO_TENSOR, Bpe, BpeFlag, BpeMerge, SectionId, Split
 from host.terminal import printable
@@ -233,17 +236,19 @@ def change(tokenizer: Tokenizer, old: str, new: str) -> Tokenizer:
 def test_tokenizers_of_another_form_are_told(tmp_path: Path) -> None:
     gpt2 = described("gpt2")
     for tokenizer, words in (
-        (tiny_tokenizer(), "WordLevel, not BPE"),
-        (change(gpt2, '"add_prefix_space":false', '"add_prefix_space":true'), "pre-tokenizer"),
-        (change(gpt2, '"normalizer":null', '"normalizer":{"type":"Lowercase"}'), "normalizer is Lowercase"),
-        (change(gpt2, '"lstrip":false', '"lstrip":true'), "takes in what stands beside it"),
+        (tiny_tokenizer(), "model WordLevel is none that the device knows"),
+        (change(gpt2, '"normalizer":null', '"normalizer":{"type":"ByteLevel"}'), "normalizer ByteLevel is none"),
         (change(gpt2, '"end_of_word_suffix":null', '"end_of_word_suffix":"$"'), "end_of_word_suffix"),
-        (change(described("llama3"), "{1,3}", "{1,2}"), "pre-tokenizer"),
+        (change(described("llama3"), "(?!\\\\S)", "(?<!\\\\S)"), "what no automaton can do"),
+        (change(described("llama3"), "{1,3}", "{1,3}(?=ab)"), "what no automaton can do"),
+        (change(described("llama3"), "{1,3}", "{1,3}|x*"), "matches where nothing stands"),
     ):
         assert words in (why_no_terminal(tokenizer) or "")
     path = tmp_path / "tiny.hsp"
     tiny_image(path, tiny_llama())
-    assert "  terminal   answers no typed lines: its model is WordLevel, not BPE" in list(summary(Image(path)))
+    assert "  terminal   answers no typed lines: its model WordLevel is none that the device knows" in list(
+        summary(Image(path))
+    )
 
 
 # ---- tables ----

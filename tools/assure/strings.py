@@ -10,21 +10,21 @@ from __future__ import annotations
 
 import importlib.util
 import tempfile
-import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from host.files.source import Tokenizer
-from host.image.bpe import why_no_terminal
+from host.image.device_text import why_no_terminal
 from host.tokens.gguf_tokenizer import gguf_tokenizer
 from host.tokens.splits import GPT2, SPLITS, Split
 from host.tokens.tokenizer import codec_of
 from tests.support.device_tokenizer import Device, image_source
 from tests.support.native import Native
-from tests.support.strings import ByteReference, PieceReference, gguf_bytes, gguf_pieces, random_texts
-from tests.support.texts import described, trained
+from tests.support.strings import ByteReference, PieceReference, gguf_bytes, gguf_pieces, wild_texts
+from tests.support.texts import trained
 from tests.support.tiny import tiny_image
+from tests.support.token_families import FAMILIES, MORE, described
 from tools.assure.common import Missing, Row
 
 COUNT = 2000
@@ -40,7 +40,6 @@ class Kind:
     name: str
     tokenizer: Tokenizer
     reference: Callable[[str], list[int]]
-    nfc: bool = False
 
 
 def _made(metadata: dict[str, object]) -> Tokenizer:
@@ -54,16 +53,17 @@ def _byte_kind(split: Split) -> Kind:
     patterns = ([r"\p{N}"] if split.digits else []) + list(split.patterns or [GPT2])
     reference = ByteReference(metadata, patterns, split.whole_words, split.nfc)
     more = f" and {len(split.names) - 1} more names" if len(split.names) > 1 else ""
-    return Kind(f"GGUF {split.names[0]}{more}", _made(metadata), reference.encode, split.nfc)
+    return Kind(f"GGUF {split.names[0]}{more}", _made(metadata), reference.encode)
 
 
 def kinds() -> Iterator[Kind]:
     """Every kind that is supported."""
-    for name in ("gpt2", "smollm", "llama3", "qwen2", "sentencepiece"):
-        library = trained(name)
+    libraries = {name: trained(name) for name in ("gpt2", "smollm", "llama3", "qwen2", "sentencepiece")}
+    libraries |= {name: make() for name, make in (FAMILIES | MORE).items() if not name.startswith("split ")}
+    for name, library in libraries.items():
         yield Kind(
             f"tokenizer.json {name}",
-            described(name),
+            described(library),
             lambda text, library=library: list(library.encode(text, add_special_tokens=False).ids),  # type: ignore[misc]
         )
     yield from map(_byte_kind, SPLITS)
@@ -86,11 +86,10 @@ def measure(kind: Kind, texts: list[str], folder: Path) -> Row:
         tiny_image(folder / "tiny.hsp", image_source(kind.tokenizer))
         device, tried = Device(Native(1), folder / "tiny.hsp"), 0
         for ids, text in zip(ours, texts, strict=True):
-            typed = unicodedata.normalize("NFC", text) if kind.nfc else text
-            if len(typed.encode()) <= MAX_BYTES:
+            if len(text.encode()) <= MAX_BYTES:
                 tried += 1
-                device_wrong += device.encode(typed) != ids
-        words = f"device {device_wrong} of {tried:,}" + (" (composed to NFC before)" if kind.nfc else "")
+                device_wrong += device.encode(text) != ids
+        words = f"device {device_wrong} of {tried:,}"
     measured = f"differ: host {wrong} of {len(texts):,}; {words}"
     return Row(f"strings: {kind.name}", measured, "0", not wrong and not device_wrong)
 
@@ -99,6 +98,6 @@ def rows(_full: bool) -> list[Row]:
     """One row a kind. Raises Missing without the module that the references cut with."""
     if importlib.util.find_spec("regex") is None:
         raise Missing("regex is not installed: pip install 'hartspeak[reference]' brings it")
-    texts = random_texts(SEED, COUNT)
+    texts = wild_texts(SEED, COUNT)
     with tempfile.TemporaryDirectory() as folder:
         return [measure(kind, texts, Path(folder)) for kind in kinds()]
