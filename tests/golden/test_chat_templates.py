@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pytest
 
+from host.errors import SourceError
 from host.model import Source
 from host.tokens.chat_template import ChatTemplate
+from tests.support.chat_templates import FAMILIES
 
 SPECIAL = {"bos_token": "<s>", "eos_token": "</s>"}
 TALK = [
@@ -66,10 +70,14 @@ TEMPLATES = {
 }
 
 
-def by_transformers(template: str, special: dict[str, str]) -> str:
+def by_transformers(
+    template: str, special: dict[str, str], talk: Sequence[Mapping[str, str]] = TALK, prompt: bool = True
+) -> str:
     from transformers.utils.chat_template_utils import render_jinja_template
 
-    rendered, _ = render_jinja_template([TALK], chat_template=template, add_generation_prompt=True, **special)
+    rendered, _ = render_jinja_template(
+        [talk], tools=None, documents=None, chat_template=template, add_generation_prompt=prompt, **special
+    )
     return str(rendered[0])
 
 
@@ -77,6 +85,37 @@ def by_transformers(template: str, special: dict[str, str]) -> str:
 def test_styles_of_templates(style: str) -> None:
     template = TEMPLATES[style]
     assert ChatTemplate(template, SPECIAL).render(TALK) == by_transformers(template, SPECIAL)
+
+
+TALKS = {
+    "one question": TALK[1:2],
+    "with a system": TALK[:2],
+    "two turns": TALK[1:],
+    "two turns with a system": TALK,
+    "an answer at the end": TALK[1:3],
+    "a thought": [TALK[1], {"role": "assistant", "content": "<think>\nhm\n</think>\n\nYes."}, TALK[3]],
+    "two questions at once": [TALK[1], TALK[3]],
+    "an unknown role": [{"role": "critic", "content": "Bad."}],
+}
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_every_familys_template_renders_or_refuses_as_in_transformers(family: str) -> None:
+    from jinja2.exceptions import TemplateError
+
+    template, refused = FAMILIES[family], 0
+    ours = ChatTemplate(template, SPECIAL)
+    for talk in TALKS.values():
+        for prompt in (True, False):
+            try:
+                wanted = by_transformers(template, SPECIAL, talk, prompt)
+            except TemplateError as error:
+                refused += 1
+                with pytest.raises(SourceError, match=str(error)):
+                    ours.render(talk, prompt)
+            else:
+                assert ours.render(talk, prompt) == wanted
+    assert (refused > 0) == ("raise_exception('" in template or 'raise_exception("Turns' in template)
 
 
 def test_the_template_of_smollm2(smollm2: Source) -> None:
