@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tokenizer in a GGUF's metadata as an equivalent tokenizer.json.
 
-Two models occur: "gpt2", byte-level BPE with ranked merges, and "llama", SentencePiece BPE with scores and byte
-fallback. Both give what llama.cpp gives; the ways of cutting are in splits.py.
+Four models occur: "gpt2", byte-level BPE with ranked merges, and "llama", SentencePiece BPE with scores and byte
+fallback, which give what llama.cpp gives; the ways of cutting are in splits.py. "bert", WordPiece, and "t5", Unigram,
+give what the models' own tokenizer.json gives, which llama.cpp approximates.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 from host.errors import SourceError
 from host.files.fields import Fields, is_unicode
 from host.files.source import Tokenizer
-from host.tokens.splits import BY_NAME, byte_level, sentence_piece
+from host.tokens.splits import BY_NAME, SPACE, byte_level, sentence_piece, unigram, word_piece
 from host.tokens.tokenizer import Codec, stop_ids
 from host.words import shown
 
@@ -129,27 +130,66 @@ def _sentence_piece(fields: Fields, tokens: list[str], kinds: list[int]) -> tupl
     return sentence_piece(_index(tokens, fields.where), merges, tokens[unknown], prefixed), ranks
 
 
+def _word_piece(fields: Fields, tokens: list[str], kinds: list[int]) -> dict[str, Any]:
+    """BERT's WordPiece. The file writes what begins a word with U+2581 before it, and what goes on without ##.
+
+    Nothing in the file says whether texts become lower case: they do where no token has a capital letter.
+    """
+    normal = [token if kind == NORMAL else None for token, kind in zip(tokens, kinds, strict=True)]
+    written = [
+        token if shown is None else shown.removeprefix(SPACE) if shown.startswith(SPACE) else f"##{shown}"
+        for token, shown in zip(tokens, normal, strict=True)
+    ]
+    unknown = fields.integer("tokenizer.ggml.unknown_token_id", 100, low=0, high=len(tokens) - 1)
+    lower = not any(token != token.lower() for token in normal if token)
+    return word_piece(_index(written, fields.where), written[unknown], lower)
+
+
+def _unigram(fields: Fields, tokens: list[str]) -> dict[str, Any]:
+    """SentencePiece's Unigram, with its own table of normalization where the file has it."""
+    scores = _numbers(fields, "tokenizer.ggml.scores", len(tokens), 0.0)
+    if not all(math.isfinite(score) for score in scores):
+        raise SourceError(f"{fields.where}: tokenizer.ggml.scores holds what is no number; the file is damaged")
+    table = fields.values.get("tokenizer.ggml.precompiled_charsmap") or []
+    if not isinstance(table, list) or not all(isinstance(each, int) and -128 <= each < 256 for each in table):
+        raise SourceError(f"{fields.where}: tokenizer.ggml.precompiled_charsmap holds no bytes; the file is damaged")
+    unknown = fields.integer("tokenizer.ggml.unknown_token_id", 2, low=0, high=len(tokens) - 1)
+    prefixed = fields.flag("tokenizer.ggml.add_space_prefix", True)
+    words = fields.flag("tokenizer.ggml.remove_extra_whitespaces", False)
+    vocab = list(zip(tokens, map(float, scores), strict=True))
+    return unigram(vocab, unknown, bytes(each & 255 for each in table), prefixed, words)
+
+
 def gguf_tokenizer(metadata: Mapping[str, Any], where: str) -> Tokenizer | None:
     """The tokenizer in a GGUF's metadata; None when there is none. Raises SourceError when it cannot be rebuilt."""
     fields = Fields(metadata, where)
     if not fields.has("tokenizer.ggml.model"):
         return None
-    model = fields.choice("tokenizer.ggml.model", ("gpt2", "llama"))
+    model = fields.choice("tokenizer.ggml.model", ("gpt2", "llama", "bert", "t5"))
     tokens = [token or f"[EMPTY_{i}]" for i, token in enumerate(_texts(fields, "tokenizer.ggml.tokens"))]
     kinds = _numbers(fields, "tokenizer.ggml.token_type", len(tokens), NORMAL)
     kinds = [CONTROL if token in CONTROL_WORDS else kind for token, kind in zip(tokens, kinds, strict=True)]
     ranks = None
+    begins = model in ("llama", "bert")
     if model == "gpt2":
         facts = _byte_level(fields, tokens)
-    else:
+        begins = BY_NAME[fields.text("tokenizer.ggml.pre", "default")].bos
+    elif model == "llama":
         facts, ranks = _sentence_piece(fields, tokens, kinds)
+    elif model == "bert":
+        facts = _word_piece(fields, tokens, kinds)
+    else:
+        facts = _unigram(fields, tokens)
     _add_special(facts, tokens, kinds)
     text = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
-    return _finish(fields, Codec(text, f"{where}: what its vocabulary and merges make", ranks), text, ranks, tokens)
+    codec = Codec(text, f"{where}: what its vocabulary and merges make", ranks)
+    return _finish(fields, codec, text, ranks, tokens, begins)
 
 
-def _finish(fields: Fields, codec: Codec, text: str, ranks: list[int] | None, tokens: list[str]) -> Tokenizer:
-    """Ids and texts of the special tokens, stop ids, chat template."""
+def _finish(
+    fields: Fields, codec: Codec, text: str, ranks: list[int] | None, tokens: list[str], begins: bool
+) -> Tokenizer:
+    """Ids and texts of the special tokens, stop ids, chat template. ``begins``: texts start with bos by default."""
     pieces = ranks is not None
     ids = {name: index for name, index in SENTENCE_PIECE_IDS.items() if pieces and index < len(tokens)}
     for ours, theirs in SPECIAL.items():
@@ -158,7 +198,6 @@ def _finish(fields: Fields, codec: Codec, text: str, ranks: list[int] | None, to
             ids[ours] = fields.integer(key, low=0, high=len(tokens) - 1)
     ends = [ids.get("eos"), *(fields.values.get(f"tokenizer.ggml.{end}_token_id") for end in ("eot", "eom"))]
     template = fields.text("tokenizer.chat_template") if fields.has("tokenizer.chat_template") else None
-    begins = pieces or BY_NAME[fields.text("tokenizer.ggml.pre", "default")].bos
     return Tokenizer(
         json=text,
         bos=ids.get("bos"),

@@ -8,6 +8,7 @@ llama-cpp-python 0.3.36). Names whose rules need more than patterns (afmoe, kimi
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -167,4 +168,43 @@ def sentence_piece(
         _bpe(vocab, merges, unk_token=unknown, fuse_unk=True, byte_fallback=True),
         normalizer={"type": "Sequence", "normalizers": [*first, replace]},
         decoder={"type": "Sequence", "decoders": [back, {"type": "ByteFallback"}, {"type": "Fuse"}, *last]},
+    )
+
+
+def word_piece(vocab: Mapping[str, int], unknown: str, lowercase: bool) -> dict[str, Any]:
+    """tokenizer.json of BERT's WordPiece."""
+    model = {"type": "WordPiece", "unk_token": unknown, "continuing_subword_prefix": "##"}
+    normalizer = {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True}
+    return _facts(
+        {"model": model | {"max_input_chars_per_word": 100, "vocab": dict(vocab)}},
+        normalizer=normalizer | {"strip_accents": None, "lowercase": lowercase},
+        pre_tokenizer={"type": "BertPreTokenizer"},
+        decoder={"type": "WordPiece", "prefix": "##", "cleanup": True},
+    )
+
+
+def unigram(
+    vocab: Sequence[tuple[str, float]], unknown: int, charsmap: bytes, prefixed: bool, words: bool
+) -> dict[str, Any]:
+    """tokenizer.json of a SentencePiece Unigram: T5's, XLM-R's.
+
+    charsmap: SentencePiece's table of normalization. ``prefixed``: a text gets a space before it. ``words``: white
+    space counts as one space, and as none at the ends.
+    """
+    scheme = "always" if prefixed else "never"
+    metaspace = {"type": "Metaspace", "replacement": SPACE, "prepend_scheme": scheme, "split": True}
+    steps = [{"type": "WhitespaceSplit"}, metaspace]
+    table = {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(charsmap).decode()}
+    return _facts(
+        {
+            "model": {
+                "type": "Unigram",
+                "unk_id": unknown,
+                "vocab": [list(each) for each in vocab],
+                "byte_fallback": False,
+            }
+        },
+        normalizer=table if charsmap else None,
+        pre_tokenizer={"type": "Sequence", "pretokenizers": steps} if words else metaspace,
+        decoder=metaspace,
     )
