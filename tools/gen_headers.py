@@ -203,8 +203,13 @@ def formats_header() -> str:
     for machine in sorted({name for one in families().values() for name in one.machines}):
         chosen = [f'{one.name}, {processor_bits(one.features)}, "{one.words}"' for one in families_of(machine)]
         lines += listed(f"KERNELS_OF_{machine.upper()}", "family, features of a processor, in words", chosen)
-    packed = [f"{one.name.upper()}, swar_packed_{one.name}" for one in groups if one.name in kernel_formats("swar")]
-    lines += listed("KERNELS_PACKED", "FORMAT, version", packed)
+    packed = [
+        f"{one.name.upper()}, {layout.name}, swar_packed_{one.name}{SWAR_LAYOUTS[layout.name.lower()]}"
+        for one in groups
+        for layout in one.layouts
+        if layout.name.lower() in SWAR_LAYOUTS and one.name in kernel_formats("swar")
+    ]
+    lines += listed("KERNELS_PACKED", "FORMAT, LAYOUT, version", packed)
     return "\n".join([*lines, "", "#endif", ""])
 
 
@@ -229,11 +234,15 @@ def kernel_formats(family: str) -> set[str]:
     return {name for file in files for name in file.stem.split("_")[1:]}
 
 
+SWAR_LAYOUTS = {"swar": "", "lean": "_lean"}
+"""The layouts of the SWAR kernels, and what their functions' names end in."""
+
+
 def group_kernel(family: str, name: str, layout: str) -> str:
     """The function for a format and layout: of the kernels for this order where the family has them, else portable."""
-    readers = {"swar": ["swar"], "rvv": readers_of(family)}.get(layout, [])
+    readers = ["swar"] if layout in SWAR_LAYOUTS else readers_of(family) if layout == "rvv" else []
     found = next((reader for reader in readers if reader != "scalar" and name in kernel_formats(reader)), None)
-    return f"{found}_linear_{name}" if found else f"scalar_linear_{name}_{layout}"
+    return f"{found}_linear_{name}{SWAR_LAYOUTS.get(layout, '')}" if found else f"scalar_linear_{name}_{layout}"
 
 
 def float_kernel(family: str, name: str) -> str:

@@ -42,9 +42,9 @@ VLENB_CSR = 0xC22
 RA, SP = 1, 2
 
 PORT = r"port_\w+|set_baud|machine_instret|machine_cycles|no_counter|fail|slot_\w+"
-KERNEL = r"(rvv|scalar|swar_linear|table)_\w+|linear(_\w+)?|pack_block"
+KERNEL = r"(rvv|scalar|swar_linear|table)_\w+|linear(_\w+)?|pack_block(_lean)?"
 COMPUTE = r"op_\w+|attend_chunk|block_values|unit_open|find_maxima|measure_blocks|choice_\w+"
-INNER = r"swar_\w+|rvv_\w+|linear\w*|run"
+INNER = r"swar_\w+|rvv_\w+|linear\w*|run(_lean)?"
 SELECTOR, UPDATE = r"selector_\w+|put_record", r"update_\w+|(read|write)_copy|fetch|store|begin"
 POINTERS = [
     ("read_op|image_read_ops", r"decode_\w+"),
@@ -60,8 +60,8 @@ POINTERS = [
     ("op_linear", KERNEL),
     (COMPUTE, r"(rvv|scalar)_(?!linear)\w+"),
     ("rvv_activate", "silu|gelu_(tanh|erf)|relu|hyperbolic_tangent"),
-    ("swar_linear(_packed)?", rf"run(_({'|'.join(format_names())}))?"),
-    ("swar_run_(single|loops)|run", r"swar_\w+_(single|two|four|eight|sums\d)"),
+    ("swar_linear(_packed)?", rf"run(_({'|'.join(format_names())}|lean))?"),
+    ("swar_run_(single|loops)|run(_lean)?", r"swar_\w+_(single|two|four|eight|sums\d)"),
     (SELECTOR, "(read|write)_copy|work_(read|write)"),
     (UPDATE, r"sector_\w+"),
     ("bare_probe", "ask_vector|try_counters"),

@@ -42,10 +42,10 @@
 #define TABLE(family) const struct kernel_table kernels
 #endif
 
-/* Rows are packed for the layout SWAR alone, whichever family runs. */
+/* Rows are packed for the layouts of the SWAR kernels alone, whichever family runs. */
 static inline const struct kernel_packed *table_packed(uint32_t format, uint32_t layout)
 {
-    return layout == IMAGE_LAYOUT_SWAR ? swar_packed(format) : 0;
+    return swar_packed(format, layout);
 }
 
 #endif

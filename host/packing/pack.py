@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from host.bench.bound import Bound, decode_bound, planned
+from host.bench.bound import Bound, board_layout, decode_bound, planned
 from host.boards import Board, board_names, load_board
 from host.choices import choices
 from host.compiler.compile import (
@@ -32,7 +32,7 @@ from host.packing.fit import Asked, Room, alternatives
 from host.schema.formats import formats
 from host.schema.formats.f32 import F32
 from host.schema.formats.q8 import Q8
-from host.schema.image import SECTION_ALIGN, Layout, Overflow
+from host.schema.image import SECTION_ALIGN, Overflow
 from host.schema.limits import LIMIT_SESSIONS
 from host.words import shown
 
@@ -101,7 +101,7 @@ class Packing:
             "weights": options.weights.name,
             "output_weights": options.output_format.name,
             "kv": KV_NAMES[options.kv],
-            "layout": options.layout.name.lower(),
+            "layout": options.layout.order.name.lower(),
             "context": compiled.context,
             "sessions": options.sessions,
             "ops": len(compiled.lowered.ops),
@@ -185,7 +185,7 @@ class Packing:
             "weights": options.weights.name,
             "output_weights": options.output_format.name,
             "kv": KV_NAMES[options.kv],
-            "layout": options.layout.name.lower(),
+            "layout": options.layout.order.name.lower(),
             "board": self.board.name,
             "options": {
                 "context": self.compiled.context,
@@ -242,13 +242,14 @@ def _options(request: PackRequest, source: Source, board: Board) -> Options:
     chosen = _choose("--weights", weights, formats())
     kv = request.kv or recipe.get("kv") or ("f32" if chosen is F32 else "int8")
     output = request.output_weights
-    layout: Layout = _choose("--layout", request.layout or board.layout(), LAYOUTS)
+    order = request.layout or board.layout()
+    _choose("--layout", order, LAYOUTS)
     overflow = {"stop": Overflow.STOP, "slide": Overflow.SLIDE}
     return Options(
         weights=chosen,
         output_weights=_choose("--output-weights", output, formats()) if output else None,
         kv=_choose("--kv", kv, KV_FORMATS),
-        layout=layout,
+        layout=board_layout(board, order),
         context=context,
         sessions=sessions,
         max_rows=request.rows,

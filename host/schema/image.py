@@ -108,6 +108,13 @@ class Layout(enum.IntEnum):
     PLAIN = 0
     RVV = 1
     SWAR = 2
+    LEAN = 3
+    """SWAR without what spares arithmetic: fewer bytes."""
+
+    @property
+    def order(self) -> Layout:
+        """The layout whose kernels read this one, which every format for them has."""
+        return Layout.SWAR if self is Layout.LEAN else self
 
 
 class Split(enum.IntEnum):

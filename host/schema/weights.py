@@ -114,8 +114,8 @@ class WeightFormat(ABC):
         return None
 
     def layout_for(self, preferred: Layout) -> Layout:
-        """The order of a matrix for kernels that read ``preferred`` best."""
-        return preferred if preferred in self.layouts else self.layouts[0]
+        """The order of a matrix for what reads ``preferred`` best: that, else its kernels' own, else the first."""
+        return next((one for one in (preferred, preferred.order) if one in self.layouts), self.layouts[0])
 
     def tensor_bytes(self, layout: Layout, rows: int, cols: int) -> int:
         """Bytes of a tensor in WEIGHTS."""

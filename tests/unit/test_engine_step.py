@@ -348,8 +348,9 @@ def test_logits_that_no_op_writes_are_refused(native: Native, llama: Path) -> No
     assert BY_NUMBER[failure.value.number].name == "IMAGE_PLAN"
 
 
-@pytest.mark.parametrize("weights", formats().values(), ids=str)
-@pytest.mark.parametrize("layout", [Layout.RVV, Layout.SWAR])
+@pytest.mark.parametrize(
+    ("weights", "layout"), [(fmt, layout) for fmt in formats().values() for layout in fmt.layouts if layout]
+)
 def test_weights_of_any_bytes_are_survived(
     native: Native, tmp_path: Path, weights: WeightFormat, layout: Layout
 ) -> None:

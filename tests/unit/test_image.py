@@ -116,8 +116,9 @@ def test_contents_come_back(image: Path) -> None:
     assert (norm[0] == source.tensors["model.norm.weight"].float32()).all()
 
 
-@pytest.mark.parametrize("weights", formats().values(), ids=str)
-@pytest.mark.parametrize("layout", [Layout.RVV, Layout.SWAR])
+@pytest.mark.parametrize(
+    ("weights", "layout"), [(fmt, layout) for fmt in formats().values() for layout in fmt.layouts if layout]
+)
 def test_tensors_come_back(tmp_path: Path, weights: WeightFormat, layout: Layout) -> None:
     source = tiny_llama(tie_word_embeddings=False)
     tiny_image(tmp_path / "i", source, Options(weights=weights, layout=layout, without=("fold_norms",)))
@@ -295,6 +296,16 @@ def test_kernels_of_the_board_choose_the_layout(folder: Path) -> None:
 
     assert layout(board="visionfive2") == "swar"
     assert layout(board="visionfive2", layout="rvv") == "rvv"
+
+
+@pytest.mark.parametrize(("board", "weights", "layout"), [
+    ("visionfive2", "q8", Layout.LEAN), ("visionfive2", "q4", Layout.SWAR), ("milkv-duos", "q8", Layout.SWAR),
+    ("p550", "q8", Layout.SWAR), ("bpi-f3", "q8", Layout.RVV),
+])  # fmt: skip
+def test_harts_that_wait_for_memory_get_fewer_bytes(folder: Path, board: str, weights: str, layout: Layout) -> None:
+    """Four U74 do, one C906 has more to compute; of a P550 nobody knows."""
+    prepared = prepare(PackRequest(str(folder), board=board, weights=weights))
+    assert {t.layout for t in prepared.compiled.lowered.tensors if t.format.name == weights} == {layout}
 
 
 def test_what_does_not_fit_is_refused_before_writing(

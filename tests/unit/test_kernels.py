@@ -24,14 +24,19 @@ from tests.support import reference
 from tests.support.native import Native, family_problem
 from tests.support.ops import F32, KernelQ8a, QuantizedRows, Weight, aligned
 from tools.bench.bare import BARE, CASES, LINUX_AARCH64, bare_toolchain, compile_kernels, run_spike
-from tools.gen_headers import kernel_formats
+from tools.gen_headers import SWAR_LAYOUTS, kernel_formats
 from tools.scons.toolchain import choose
 
 GROUPS = [one for one in formats().values() if isinstance(one, GroupFormat)]
 FLOATS = [one for one in formats().values() if isinstance(one, FloatFormat)]
-PACKED = [one for one in GROUPS if one.name in kernel_formats("swar")]
+PACKED = [
+    (one, layout, SWAR_LAYOUTS[layout.name.lower()])
+    for one in GROUPS
+    for layout in one.layouts
+    if layout.name.lower() in SWAR_LAYOUTS and one.name in kernel_formats("swar")
+]
 QUANTIZED = [(f"scalar_linear_{one}_{layout.name.lower()}", one, layout) for one in GROUPS for layout in one.layouts]
-QUANTIZED += [(f"swar_linear_{one}", one, Layout.SWAR) for one in PACKED]
+QUANTIZED += [(f"swar_linear_{one}{end}", one, layout) for one, layout, end in PACKED]
 HERE = [one.name for one in load_board("native").chosen if one.features and not family_problem(one.name)]
 """Families that this machine runs, beyond the reference."""
 QUANTIZED += [
@@ -119,8 +124,8 @@ class KernelPacked(ctypes.Structure):
 
 
 @pytest.mark.parametrize("seed", range(12))
-@pytest.mark.parametrize("fmt", PACKED, ids=str)
-def test_packed_linear(native: Native, fmt: GroupFormat, seed: int) -> None:
+@pytest.mark.parametrize(("fmt", "layout"), [(fmt, layout) for fmt, layout, _ in PACKED])
+def test_packed_linear(native: Native, fmt: GroupFormat, layout: Layout, seed: int) -> None:
     """Random shapes and values, extremes and subnormals among them; the rows are packed in two parts."""
     rng = np.random.default_rng(seed)
     groups, count = int(rng.integers(1, 10)), int(rng.integers(1, 9))
@@ -140,11 +145,11 @@ def test_packed_linear(native: Native, fmt: GroupFormat, seed: int) -> None:
         )
     )
     native.lib.swar_packed.restype = ctypes.POINTER(KernelPacked)
-    version = native.lib.swar_packed(fmt.id).contents
+    version = native.lib.swar_packed(fmt.id, layout).contents
     block, half = aligned(version.record * count * groups), groups // 2
     version.pack(inputs, count, 0, half, block.ctypes.data)
     version.pack(inputs, count, half, groups, block.ctypes.data + half * count * version.record)
-    acc, weight = np.full((count, 64), np.nan, np.float32), Weight.packed(w, fmt, Layout.SWAR, *w.q.shape)
+    acc, weight = np.full((count, 64), np.nan, np.float32), Weight.packed(w, fmt, layout, *w.q.shape)
     version.linear(ctypes.byref(weight.struct), block.ctypes.data, count, row0, row1, acc.ctypes.data, 64)
     same(acc[:, : row1 - row0], reference.linear_quantized(w, x)[:, row0:row1])
     assert np.isnan(acc[:, row1 - row0 :]).all()

@@ -56,8 +56,7 @@ def test_bf16_rounds_to_nearest_even() -> None:
     assert to_bf16(bits.view(np.float32)).tolist() == [0x3F80, 0x3F82, 0x3F81, 0x3F80]
 
 
-@pytest.mark.parametrize("layout", [Layout.RVV, Layout.SWAR])
-@pytest.mark.parametrize("fmt", [Q8, Q4, Q4M], ids=str)
+@pytest.mark.parametrize(("fmt", "layout"), [(fmt, layout) for fmt in (Q8, Q4, Q4M) for layout in fmt.layouts])
 def test_bits_lie_where_the_document_says(fmt: GroupFormat, layout: Layout) -> None:
     rows, cols = 70, 72  # a second tile with 6 rows, a third group with 8 columns
     quantized = fmt.quantize(random_rows(rows, cols))
@@ -79,7 +78,7 @@ def test_bits_lie_where_the_document_says(fmt: GroupFormat, layout: Layout) -> N
         r, real = row % 64, row < rows and group * 32 + k < cols
         if fmt is Q8:
             q = data[at + (k * 64 + r if layout == Layout.RVV else r * 32 + k)]
-            q = q - 128 if layout == Layout.SWAR else (q ^ 128) - 128
+            q = (q ^ 128) - 128 if layout == Layout.RVV else q - 128
         elif layout == Layout.RVV:
             q = (data[at + k // 2 * 64 + r] >> 4 * (k % 2) & 15) - 8
         else:
@@ -88,6 +87,8 @@ def test_bits_lie_where_the_document_says(fmt: GroupFormat, layout: Layout) -> N
         assert q == (quantized.q[row, group * 32 + k] if real else 0)
         scale = int.from_bytes(data[at + values + 2 * r :][:2], "little")
         assert scale == (quantized.scales[row, group] if row < rows else 0)
+        if layout == Layout.LEAN:
+            assert record == values + 128
         tail = int.from_bytes(data[at + values + 128 + 2 * r :][:2], "little", signed=fmt is Q8)
         if quantized.minima is not None:
             assert tail == (quantized.minima[row, group] if row < rows else 0)

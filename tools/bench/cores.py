@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from host.bench.bound import board_layout
 from host.boards import load_board
 from host.errors import TargetError, UsageError
 from host.kernels import families
@@ -147,20 +148,20 @@ def settings(core: Core, model: str, vlen: int, harts: int) -> dict[str, Any]:
 def c_initializer(case: Case, layout: Layout) -> str:
     """The case as cycles.c's ``struct run_case``."""
     fmt = formats()[case.kernel]
-    numbers = [fmt.id, fmt.record_bytes(layout), case.columns, case.inputs, case.outputs]
+    layout = fmt.layout_for(layout)
+    numbers = [fmt.id, layout, fmt.record_bytes(layout), case.columns, case.inputs, case.outputs]
     return f'{{"{case.kernel}",{",".join(map(str, numbers))}}}'
 
 
 def build(folder: Path, core: Core, family: str, harts: int, cases: list[Case]) -> Path:
     """The program of cycles.c for these cases, compiled as the board's firmware is."""
     board = load_board(core.board)
-    layout = Layout[families()[family].layout.upper()]
+    layout = board_layout(board, families()[family].layout)
     flags = [
         f"-DCASES={','.join(c_initializer(case, layout) for case in cases)}",
         f"-DHARTS={harts}",
         f"-DNORM_WIDTH={GELU_WIDTH}",
     ]
-    flags += [f"-DLAYOUT=IMAGE_LAYOUT_{layout.name}"]
     flags += [f"-DWEIGHT_BYTES={sum(c.columns * c.outputs * 2 for c in cases)}"]
     return compile_kernels(folder / f"{core.name}-{harts}.elf", family, choose("zig", board, family), SOURCES, flags)
 

@@ -7,7 +7,7 @@
  *
  * "read" is a loop of plain 64-bit loads, the memory speed that the core can see at all; "barrier"
  * is a call of an empty function on all harts, its barrier included; "norm" and "gelu" stand for
- * the ops that are not linear, on hart 0. CASES, HARTS, LAYOUT, NORM_WIDTH and the bytes of all
+ * the ops that are not linear, on hart 0. CASES, HARTS, NORM_WIDTH and the bytes of all
  * cases' weights are given when it is compiled.
  */
 
@@ -30,7 +30,7 @@
 
 struct run_case {
     const char *name;
-    uint32_t format, record; /* bytes of a tile's group */
+    uint32_t format, layout, record; /* bytes of a tile's group */
     uint32_t cols, inputs, outputs;
 };
 
@@ -133,7 +133,7 @@ static uint64_t make_op(const struct run_case *c)
     struct op_linear linear = {
         .src_q8a = {rows.values[0], sizeof rows.values[0], c->cols, c->cols + 4 * groups},
         .dst = {rows.dst[0], MAX_OUTPUTS},
-        .weight = {weights + used, c->format, LAYOUT, c->outputs, c->cols, c->record,
+        .weight = {weights + used, c->format, c->layout, c->outputs, c->cols, c->record,
                    (uint64_t)c->record * groups},
         .src_format = IMAGE_FORMAT_Q8A,
         .k = c->cols,

@@ -22,11 +22,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from host.bench.bound import board_layout
 from host.bench.measure import OpShare, Plan, measure
 from host.bench.traffic import op_group
+from host.boards import load_board
 from host.errors import HostError, UsageError
 from host.image.reader import Image
 from host.ir.program import Traffic
+from host.schema.formats import formats
 from host.schema.image import Activation, Format
 from host.talk.opening import open_model
 from tools.bench.bare import group_formats
@@ -232,7 +235,14 @@ def gpt2_images(core: Core) -> list[Path]:
     """GPT-2 124M's shapes in 4 and in 8 bits, kept for the next time."""
     folder = work_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    return [gpt2_image(core.board, bits, folder / f"gpt2-random.{core.board}.{bits}.hsp") for bits in ("q4", "q8")]
+    board = load_board(core.board)
+    names = {
+        bits: formats()[bits].layout_for(board_layout(board, board.layout())).name.lower() for bits in ("q4", "q8")
+    }
+    return [
+        gpt2_image(core.board, bits, folder / f"gpt2-random.{core.board}.{bits}.{name}.hsp")
+        for bits, name in names.items()
+    ]
 
 
 if __name__ == "__main__":

@@ -111,10 +111,10 @@ void swar_linear(swar_run run, uint32_t bytes, const struct kernel_packed *packe
     }
 }
 
-const struct kernel_packed *swar_packed(uint32_t format)
+const struct kernel_packed *swar_packed(uint32_t format, uint32_t layout)
 {
-#define CHOOSE(FORMAT, version)                                                                    \
-    if (format == IMAGE_FORMAT_##FORMAT)                                                           \
+#define CHOOSE(FORMAT, LAYOUT, version)                                                            \
+    if (format == IMAGE_FORMAT_##FORMAT && layout == IMAGE_LAYOUT_##LAYOUT)                        \
         return &version;
     KERNELS_PACKED(CHOOSE)
     return 0;

@@ -10,7 +10,7 @@
 #include "kernels/load.h"
 #include "kernels/swar/swar.h"
 
-#define SWAR_DECLARE(FORMAT, version) extern const struct kernel_packed version;
+#define SWAR_DECLARE(FORMAT, LAYOUT, version) extern const struct kernel_packed version;
 KERNELS_PACKED(SWAR_DECLARE)
 
 /* Weight rows of one tile, from some group on. */

@@ -189,6 +189,189 @@
     each_accumulator fsw
     restore
 
+/* ---- 16 weight rows without sums, one input row: arguments the same ----
+ *
+ * The input's 16 factors fill the registers: a row's sum begins with what a floating-point register
+ * keeps, and becomes a float during the next row.
+ */
+
+#undef record
+#undef three
+#undef two
+#undef high
+#undef start
+#undef pa
+#undef pb
+#undef pc
+#undef qa
+#undef qb
+#undef qc
+#undef even
+#undef odd
+#undef pair
+
+#define LEAN_START 128 /* of struct lean */
+#define LEAN_SCALE 136
+
+#define x12     a2
+#define x13     a3
+#define x14     a4
+#define x15     a5
+#define sum     a6
+#define mask    a7 /* bytes 0 and 4 */
+#define p0      t0
+#define p1      t1
+#define p2      t2
+#define p3      t3
+#define q0      t4
+#define q1      t5
+#define q2      t6
+#define q3      ra
+#define record  fs0 /* these two are integers */
+#define start   fs1
+#define seven   ft10
+#define sodd    ft11
+
+/* Multiplies and adds the word in p0 to p3, loads the one after the next to p0, and unpacks the
+ * next one, which lies in q0. `row` and `part` say which; `last` is the accumulator of the row
+ * before, `before` and `scale` the scales of that row and of this one. */
+    .macro lean p0, p1, p2, p3, q0, q1, q2, q3, y0, y1, y2, y3, row, part, last, before, scale
+    mul \p0, \p0, \y0
+    srli \q1, \q0, 8
+    mul \p1, \p1, \y1
+    .if \part == 1
+    slli \q2, \q2, 16
+    fmv.w.x \scale, \q2
+    .endif
+    srli \q2, \q0, 16
+    mul \p2, \p2, \y2
+    .if \row && \part == 0
+    srai sum, sum, 32
+    .endif
+    srli \q3, \q0, 24
+    mul \p3, \p3, \y3
+    and \q1, \q1, mask
+    .if \part == 0
+    .if \row
+    fcvt.s.w fsum, sum
+    .endif
+    fmv.x.d sum, start
+    .endif
+    .if \part == 1
+    fmul.s \scale, \scale, sx
+    .endif
+    and \q2, \q2, mask
+    add sum, sum, \p0
+    .if 4 * \row + \part < 62
+    ld \p0, 32 * \row + 8 * \part + 16(values)
+    .endif
+    add sum, sum, \p1
+    and \q3, \q3, mask
+    add sum, sum, \p2
+    .if \part == 0
+    lh \p2, 2 * \row(scales)
+    .endif
+    add sum, sum, \p3
+    .if \row && \part == 1
+    fmadd.s \last, fsum, \before, \last
+    .endif
+    .endm
+
+    .macro lean_row row, last, before, scale
+    lean p0, p1, p2, p3, q0, q1, q2, q3, x0, x1, x2, x3, \row, 0, \last, \before, \scale
+    lean q0, q1, q2, q3, p0, p1, p2, p3, x4, x5, x6, x7, \row, 1, \last, \before, \scale
+    lean p0, p1, p2, p3, q0, q1, q2, q3, x8, x9, x10, x11, \row, 2, \last, \before, \scale
+    lean q0, q1, q2, q3, p0, p1, p2, p3, x12, x13, x14, x15, \row, 3, \last, \before, \scale
+    .endm
+
+    function swar_q8_lean_single
+    save
+    each_accumulator flw
+    sd a3, LOCAL0(sp)
+    sd a4, LOCAL1(sp)
+    mul a5, a5, a4
+    add a5, a5, a3
+    sd a5, LOCAL2(sp)
+    sd a6, LOCAL3(sp)
+    fmv.d.x record, a2
+    li mask, 0x000000FF000000FF
+1:
+    ld p1, LOCAL0(sp)
+    ld p0, 0(values)
+    ld q0, 8(values)
+    ld p2, LEAN_START(p1)
+    ld x0, 0(p1)
+    ld x1, 8(p1)
+    ld x2, 16(p1)
+    ld x3, 24(p1)
+    ld x4, 32(p1)
+    ld x5, 40(p1)
+    ld x6, 48(p1)
+    ld x7, 56(p1)
+    ld x8, 64(p1)
+    fmv.d.x start, p2
+    ld x9, 72(p1)
+    ld x10, 80(p1)
+    ld x11, 88(p1)
+    ld x12, 96(p1)
+    ld x13, 104(p1)
+    ld x14, 112(p1)
+    ld x15, 120(p1)
+    flw sx, LEAN_SCALE(p1)
+    ld p2, LOCAL1(sp)
+    ld p3, LOCAL2(sp)
+    fmv.x.d q1, record
+    add p1, p1, p2
+    sd p1, LOCAL0(sp)
+    xor p3, p3, p1
+    snez p3, p3
+    neg p3, p3
+    and q1, q1, p3
+    fmv.d.x record, q1
+    add q2, values, q1
+    lw zero, 0(q2)
+    lw zero, 64(q2)
+    lw zero, 128(q2)
+    lw zero, 192(q2)
+    lw zero, 256(q2)
+    lw zero, 320(q2)
+    lw zero, 384(q2)
+    lw zero, 448(q2)
+    add q2, scales, q1
+    lw zero, 0(q2)
+    srli p1, p0, 8
+    srli p2, p0, 16
+    and p1, p1, mask
+    srli p3, p0, 24
+    and p2, p2, mask
+    and p3, p3, mask
+    lean_row 0, fa0, sodd, seven
+    lean_row 1, fa0, seven, sodd
+    lean_row 2, fa1, sodd, seven
+    lean_row 3, fa2, seven, sodd
+    lean_row 4, fa3, sodd, seven
+    lean_row 5, fa4, seven, sodd
+    lean_row 6, fa5, sodd, seven
+    lean_row 7, fa6, seven, sodd
+    lean_row 8, fa7, sodd, seven
+    lean_row 9, ft0, seven, sodd
+    lean_row 10, ft1, sodd, seven
+    lean_row 11, ft2, seven, sodd
+    lean_row 12, ft3, sodd, seven
+    lean_row 13, ft4, seven, sodd
+    lean_row 14, ft5, sodd, seven
+    lean_row 15, ft6, seven, sodd
+    srai sum, sum, 32
+    fmv.x.d p1, record
+    fcvt.s.w fsum, sum
+    add values, values, p1
+    add scales, scales, p1
+    fmadd.s ft7, fsum, sodd, ft7
+    bnez p1, 1b
+    ld a6, LOCAL3(sp)
+    each_accumulator fsw
+    restore
+
 /* ---- 4 weight rows at a time, several input rows ----
  *
  * void f(const uint8_t *values, const uint64_t *in, uint64_t *sums, uint64_t *sums_end)
@@ -202,12 +385,14 @@
 #undef x0
 #undef x1
 #undef x2
-#undef pa
-#undef pb
-#undef pc
-#undef qa
-#undef qb
-#undef qc
+#undef p0
+#undef p1
+#undef p2
+#undef p3
+#undef q0
+#undef q1
+#undef q2
+#undef q3
 
 #define values a0
 #define in     a1

@@ -2,7 +2,7 @@
 """q8: integers of 8 bits, -127..127, with one scale a group.
 
 RVV: [32 columns][64 rows] int8. SWAR: a row is 32 bytes q + 128 in the order of columns; behind the scales 64 int16
-sums of q, which take the 128 out of a product.
+sums of q, which take the 128 out of a product. LEAN: the same without the sums.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ Q8 = _Q8(
     error=0.007,
     low=-127,
     high=127,
+    layouts=(Layout.RVV, Layout.SWAR, Layout.LEAN),
     suits=("Q8_0",),
     twin=Twin("Q8_0", floats=1, read=read_q8_0, fits=fits_q8_0),
 )
