@@ -35,7 +35,6 @@ VEC_INLINE vec linear_bytes(vec weights);
 #define LINEAR_QUADS  (KERNEL_GROUP / 4)
 #define LINEAR_ROWS   KERNEL_BLOCK
 #define LINEAR_AHEAD  2048u /* bytes of weights that are asked for before they are needed */
-#define LINEAR_LINE   64u
 
 struct linear_sums {
     vec rows[4];
@@ -136,6 +135,15 @@ VEC_INLINE struct linear_sums linear_starts(enum linear_kind kind, int32_t sum)
     return (struct linear_sums){{start, start, start, start}};
 }
 
+/* Asks for the lines that are so many bytes behind those of quads 2i and 2i + 1: a core alone asks
+ * too late. Beyond the weight's end that does no harm. */
+VEC_INLINE void linear_ask(enum linear_kind kind, const uint8_t *values, size_t i)
+{
+    size_t lines = kind == LINEAR_NIBBLES ? 4 : 8;
+    for (size_t line = 0; line < lines; line++)
+        __builtin_prefetch(values + LINEAR_AHEAD + (i * lines + line) * KERNEL_TILE);
+}
+
 /* ---- one input row ---- */
 
 VEC_INLINE void linear_one_group(enum linear_kind kind, const struct linear_group *group,
@@ -148,6 +156,8 @@ VEC_INLINE void linear_one_group(enum linear_kind kind, const struct linear_grou
     KERNEL_UNROLL(2)
     for (size_t i = 0; i < LINEAR_QUADS / 2; i++) {
         vec quads[2][4];
+        if (strip == 0)
+            linear_ask(kind, group->values, i);
         linear_unpack(kind, group->values + strip * LINEAR_STRIP, i, quads);
         for (size_t q = 0; q < 2; q++) {
             vec in = vec_set32(input.quads[2 * i + q]);
@@ -172,8 +182,11 @@ struct linear_unpacked {
 VEC_INLINE void linear_unpack_group(enum linear_kind kind, const struct linear_group *group,
                                     size_t strip, struct linear_unpacked *to)
 {
-    for (size_t i = 0; i < LINEAR_QUADS / 2; i++)
+    for (size_t i = 0; i < LINEAR_QUADS / 2; i++) {
+        if (strip == 0)
+            linear_ask(kind, group->values, i);
         linear_unpack(kind, group->values + strip * LINEAR_STRIP, i, to->quads + 2 * i);
+    }
     to->scales = linear_read_bf16(group->scales + strip * 2 * LINEAR_STRIP);
     if (group->minima)
         to->minima = linear_read_bf16(group->minima + strip * 2 * LINEAR_STRIP);
@@ -222,13 +235,6 @@ VEC_INLINE void linear_block_group(enum linear_kind kind, const struct linear_gr
 
 /* ---- all ---- */
 
-/* Asks for a record that is needed later; beyond the weight's end that does no harm. */
-VEC_INLINE void linear_ask(const uint8_t *record, uint32_t bytes)
-{
-    for (uint32_t i = 0; i < bytes; i += LINEAR_LINE)
-        __builtin_prefetch(record + LINEAR_AHEAD + i);
-}
-
 /* Rows [row0, row1) of a strip that begins at row `first`, in their own order. */
 VEC_INLINE void linear_store(const struct linear_floats *total, uint32_t first, uint32_t row0,
                              uint32_t row1, float *acc)
@@ -255,7 +261,6 @@ VEC_INLINE void linear_strips(enum linear_kind kind, const struct kernel_weight 
         struct linear_group group = {record, record + value_bytes, NULL};
         if (minimum)
             group.minima = group.scales + 2 * KERNEL_TILE;
-        linear_ask(record, w->record);
         for (size_t s = strip0; s < strip1; s++)
             if (one)
                 linear_one_group(kind, &group, x, g, s, total[s]);
