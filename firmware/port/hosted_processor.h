@@ -21,7 +21,7 @@
 #define PROCESSOR_BASE       PROCESSOR_V3
 #define PROCESSOR_BASE_WORDS "x86-64-v3 (AVX2, FMA)"
 #else
-#define PROCESSOR_DOTPROD    (1u << 0) /* AArch64's SDOT and UDOT */
+#define PROCESSOR_DOTPROD (1u << 0) /* AArch64's SDOT and UDOT */
 
 #define PROCESSOR_BASE       0u
 #define PROCESSOR_BASE_WORDS ""
