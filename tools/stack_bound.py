@@ -43,7 +43,7 @@ RA, SP = 1, 2
 
 PORT = r"port_\w+|set_baud|machine_instret|machine_cycles|no_counter|fail|slot_\w+"
 KERNEL = r"(rvv|scalar|swar_linear|table)_\w+|linear(_\w+)?|pack_block(_lean)?"
-COMPUTE = r"op_\w+|attend_chunk|block_values|unit_open|find_maxima|measure_blocks|choice_\w+"
+COMPUTE = r"op_\w+|attend_\w+|values_f32|unit_open|cut_rows|find_maxima|measure_blocks|choice_\w+"
 INNER = r"swar_\w+|rvv_\w+|linear\w*|run(_lean)?"
 SELECTOR, UPDATE = r"selector_\w+|put_record", r"update_\w+|(read|write)_copy|fetch|store|begin"
 POINTERS = [
@@ -58,7 +58,7 @@ POINTERS = [
     ("tokenizer_run_steps", "run_step"),
     ("obey_line|terminal_obey|device_run", "ask|reset|say_(help|stats|unknown)"),
     ("op_linear", KERNEL),
-    (COMPUTE, r"(rvv|scalar)_(?!linear)\w+"),
+    (COMPUTE, r"(rvv|scalar)_(?!linear)\w+|swar_(pack_queries|score_i8|weigh_i8|values_i8)"),
     ("rvv_activate", "silu|gelu_(tanh|erf)|relu|hyperbolic_tangent"),
     ("swar_linear(_packed)?", rf"run(_({'|'.join(format_names())}|lean))?"),
     ("swar_run_(single|loops)|run(_lean)?", r"swar_\w+_(single|two|four|eight|sums\d)"),

@@ -11,8 +11,12 @@
  *
  * Greatest errors against float64 (tests/unit/test_functions.py holds them to this):
  *   math_exp      1.1 ulp; below -103.98 gives 0, above 88.73 +inf, subnormal results rounded once;
- * NaN gives +inf math_tanh     1.4 ulp math_erf      1.1 ulp math_sincos   1.6 ulp for |x| to 1e6,
- * near multiples of pi/2 too; beyond 4e6 the angle is clamped
+ *                 NaN gives +inf
+ *   math_exp2     2.0 ulp for x in -126..0; below anything under 2^-126, from -127 on 0, as for NaN
+ *   math_tanh     1.4 ulp
+ *   math_erf      1.1 ulp
+ *   math_sincos   1.6 ulp for |x| to 1e6, near multiples of pi/2 too; beyond 4e6 the angle is
+ *                 clamped
  *
  * The bits of a NaN that an operation makes are the target's own (x86 sets its sign, RISC-V does
  * not): no function lets them decide anything, and what is compared goes through math_canonical().
@@ -114,6 +118,33 @@ static inline float math_exp(float x)
     x = x > -104.0f ? x : -104.0f;
     float p = math_exp_parts(x, &n);
     return math_scale(p, n);
+}
+
+#define MATH_LOG2_E 0x1.715476p+0f
+
+/* 2^r is 1 and these, for r in -1/2..1/2. */
+#define MATH_EXP2_1 0x1.62e42ap-1f
+#define MATH_EXP2_2 0x1.ebf9c2p-3f
+#define MATH_EXP2_3 0x1.c6b6dap-5f
+#define MATH_EXP2_4 0x1.3ce8b2p-7f
+#define MATH_EXP2_5 0x1.5bd97cp-10f
+
+/* 2^x for x up to 0, whose exponent is added as an integer: what attention weighs with. */
+static inline float math_exp2(float x)
+{
+#if defined(__riscv)
+    x = __builtin_fmaxf(x, -127.0f);
+#else
+    x = x > -127.0f ? x : -127.0f;
+#endif
+    float n = x + 12582912.0f; /* the integer in its lowest bits */
+    float r = x - (n - 12582912.0f);
+    float p = math_fma(MATH_EXP2_5, r, MATH_EXP2_4);
+    p = math_fma(p, r, MATH_EXP2_3);
+    p = math_fma(p, r, MATH_EXP2_2);
+    p = math_fma(p, r, MATH_EXP2_1);
+    p = math_fma(p, r, 1.0f);
+    return math_from_bits(math_to_bits(p) + (math_to_bits(n) << 23));
 }
 
 static inline float math_tanh(float x)

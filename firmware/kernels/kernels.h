@@ -59,8 +59,21 @@ struct kernel_packed {
 typedef void kernel_linear_f32(const struct kernel_weight *w, const float *const *x, uint32_t count,
                                uint32_t row0, uint32_t row1, float *acc, uint32_t acc_stride);
 
-/* Query heads of one KV head that attention kernels take together. */
-#define KERNEL_HEADS 3u
+/* Queries of one KV head that attention kernels take together: its query heads, of one row or of
+ * several. */
+#define KERNEL_QUERIES 18u
+
+/* Words of 64 bits that hold so many queries, or the weights of so many, in a family's own order.
+ */
+#define KERNEL_QUERY_WORDS(queries, head_dim) (((queries) + 2u) / 3u * (head_dim))
+#define KERNEL_WEIGHT_WORDS(queries)          (((queries) + 2u) / 3u * IMAGE_PAGE_TOKENS)
+
+/* Weights of a block are integers; this is what they add up to, but for their rounding. */
+#define KERNEL_WEIGHT_SUM 8192.0f
+
+/* A sum of weights that is at least this, and finite, is made integers of; any other gives zeros.
+ */
+#define KERNEL_WEIGHT_LEAST 0x1p-100f
 
 struct kernel_table {
     const char *name; /* of the family, which is its folder's */
@@ -101,27 +114,38 @@ struct kernel_table {
     uint64_t (*measure)(const float *x, const float *w, uint32_t n, float cut, uint32_t *count);
     uint32_t (*find)(const float *x, uint32_t n, float low, float high, uint32_t *indices);
 
-    /* Attention over one page of 64 positions and one KV head (ops/kv_page.h), for `heads` query
-     * heads that share it, 1 to KERNEL_HEADS. Scores and weights of a head stand 64 apart, its
-     * accumulators acc_stride. head_dim is a multiple of 8, at least 8; count is 1 to 64.
+    /* Attention over one page of 64 positions and one KV head (ops/kv_page.h), for `queries`
+     * queries of that head, 1 to KERNEL_QUERIES. Scores of a query stand 64 apart, its accumulators
+     * acc_stride. head_dim is a multiple of 8, at least 8; count is 1 to 64. Scores and scales have
+     * room for whole threes of queries; of a page all 64 positions may be read, and as many bytes
+     * behind them as one of them has.
      *
      * quantize_head: values with one scale, which is returned, to to[i * step].
+     * pack_queries: q, int8 [queries][head_dim], in the order in which score_i8 reads it.
      * score_i8: out[h][j] = (float)(q[h] . key j) * (scales[h] * key_scales[j]) for j in [0,
-     * count); q is [heads][head_dim], k [head_dim][64], so lanes are positions.
+     * count), and anything from there up to 64; k is [head_dim][64], so lanes are positions.
      * softmax: max[h] is raised to the greatest of x[h][j], j in [0, count), NaN passed over; then
-     * w = exp(x[h][j] - max[h]), sum[h] is the sum of w in 32 lanes, and x[h][j] = w * scales[j];
-     * scales NULL: x[h][j] = w.
-     * axpy_i8: acc[h][d] = fma(p[h][j], v[j][d], acc[h][d]), j ascending in [0, count); v is
-     * [count][head_dim].
+     * x[h][j] = w = exp2(x[h][j] - max[h]), and sum[h] is the sum of w in 32 lanes.
+     * weigh_i8: max and sum likewise; then t = w * scales[j], 0 where that is not above 0; total is
+     * the sum of t in 32 lanes, factors[h] = total / KERNEL_WEIGHT_SUM, and the weights are t *
+     * (KERNEL_WEIGHT_SUM / total), rounded to integers, in the order in which values_i8 reads them;
+     * x[h] is scratch, all 64 of it.
+     * values_i8: isum = the sum of weight[h][j] * v[j][d], j in [0, count); acc[h][d] =
+     * fma((float)isum, factors[h], acc[h][d] * keep[h]); v is [64][head_dim].
      * dot_f32: out[j] = q . key j in 32 lanes, for j in [0, count); k is [count][head_dim].
-     * axpy_f32: as axpy_i8 for one head. */
-    void (*score_i8)(const int8_t *q, const float *scales, uint32_t heads, const int8_t *k,
-                     const float *key_scales, uint32_t head_dim, uint32_t count, float *out);
-    void (*softmax)(float *x, uint32_t heads, uint32_t count, const float *scales, float *max,
-                    float *sum);
-    void (*axpy_i8)(const float *p, uint32_t heads, const int8_t *v, uint32_t head_dim,
-                    uint32_t count, float *acc, uint32_t acc_stride);
+     * axpy_f32: acc[d] = fma(p[j], v[j][d], acc[d]), j ascending in [0, count); v is
+     * [count][head_dim]. */
+    uint32_t queries; /* most that it pays to take together */
     float (*quantize_head)(const float *x, uint32_t head_dim, int8_t *to, uint32_t step);
+    void (*pack_queries)(const int8_t *q, uint32_t queries, uint32_t head_dim, void *packed);
+    void (*score_i8)(const void *packed, const float *scales, uint32_t queries, const int8_t *k,
+                     const float *key_scales, uint32_t head_dim, uint32_t count, float *out);
+    void (*softmax)(float *x, uint32_t queries, uint32_t count, float *max, float *sum);
+    void (*weigh_i8)(float *x, uint32_t queries, uint32_t count, const float *scales, float *max,
+                     float *sum, void *weights, float *factors);
+    void (*values_i8)(const void *weights, const float *factors, const float *keep,
+                      uint32_t queries, const int8_t *v, uint32_t head_dim, uint32_t count,
+                      float *acc, uint32_t acc_stride);
     void (*dot_f32)(const float *q, const float *k, uint32_t head_dim, uint32_t count, float *out);
     void (*axpy_f32)(const float *p, const float *v, uint32_t head_dim, uint32_t count, float *acc);
 };

@@ -50,4 +50,10 @@ static inline int32_t quantize_value(float x, float inverse)
     return QUANTIZE_ROUND(QUANTIZE_MIN(x * inverse, 127.0f));
 }
 
+/* Whether a block's weights of this sum are made integers of. */
+static inline int kernel_weighable(float total)
+{
+    return total >= KERNEL_WEIGHT_LEAST && total < __builtin_inff();
+}
+
 #endif

@@ -11,7 +11,7 @@ import pytest
 from host.schema.image import PAGE_TOKENS, PARTIAL_TOKENS, Format, align
 from tests.support.native import Native
 from tests.support.ops import F32, FLOAT, PTR, U32, Cache, OpF32, Rows, make_step, run_op, same, struct
-from tests.support.reference import dot, exp, f32, fma, quantize_one, tanh, total
+from tests.support.reference import LOG2_E, dot, exp2, f32, fma, integer_weights, quantize_one, tanh, total
 
 KV_STORE = struct("KvStore", k=OpF32, v=OpF32, state=U32)
 ATTENTION = struct(
@@ -50,6 +50,22 @@ def _scores(q: F32, keys: F32, kv8: bool, scale: np.float32) -> F32:
     return np.array(out, f32)
 
 
+def _add_kv8(p: F32, values: F32, block: int, acc: F32) -> F32:
+    """acc and the values of one block, whose weights p, [64], are 0 where they are masked."""
+    quantized = [quantize_one(v) for v in values[block : block + PAGE_TOKENS]]
+    scales = np.zeros(PAGE_TOKENS, f32)
+    scales[: len(quantized)] = [scale for _, scale in quantized]
+    weights, factor = integer_weights(p, scales)
+    isum = weights[: len(quantized)] @ np.stack([v for v, _ in quantized]).astype(np.int32)
+    return fma(isum.astype(f32), factor, acc)
+
+
+def _add_f32(p: F32, values: F32, seen: list[int], acc: F32) -> F32:
+    for i in seen:
+        acc = fma(p[i % PAGE_TOKENS], values[i], acc)
+    return acc
+
+
 def attention(q: F32, keys: F32, values: F32, mask: Mask, kv8: bool, scale: float, softcap: float = 0.0) -> F32:
     """One query head against keys and values [position + 1][head_dim] as they were before the cache."""
     result: tuple[np.float32, np.float32, F32] | None = None
@@ -59,17 +75,15 @@ def attention(q: F32, keys: F32, values: F32, mask: Mask, kv8: bool, scale: floa
             seen = [p for p in range(block, block + PAGE_TOKENS) if mask.sees(p)]
             if not seen:
                 continue
-            s = _scores(q, keys[seen], kv8, f32(scale))
+            s = _scores(q, keys[seen], kv8, f32(scale) if softcap else f32(scale) * LOG2_E)
             if softcap:
-                s = f32(softcap) * tanh(s / f32(softcap))
+                s = f32(softcap) * tanh(s / f32(softcap)) * LOG2_E
             largest = max(m, s.max())
-            keep = exp(m - largest) if m > -np.inf else f32(0)
+            keep = f32(1) if m == largest else exp2(m - largest)
             p = np.zeros(PAGE_TOKENS, f32)
-            p[[i - block for i in seen]] = exp(s - largest)
+            p[[i - block for i in seen]] = exp2(s - largest)
             lsum, acc, m = f32(fma(lsum, keep, total(p))), acc * keep, largest
-            for i in seen:
-                v, vs = quantize_one(values[i]) if kv8 else (values[i], f32(1))
-                acc = fma(p[i - block] * vs, v.astype(f32), acc)
+            acc = _add_kv8(p, values, block, acc) if kv8 else _add_f32(p, values, seen, acc)
         if m == -np.inf:
             continue
         if result is None:
@@ -77,7 +91,7 @@ def attention(q: F32, keys: F32, values: F32, mask: Mask, kv8: bool, scale: floa
             continue
         m1, l1, acc1 = result
         largest = max(m1, m)
-        c1, c2 = exp(m1 - largest), exp(m - largest)
+        c1, c2 = exp2(m1 - largest), exp2(m - largest)
         result = largest, f32(fma(l1, c1, lsum * c2)), fma(acc1, c1, acc * c2)
     assert result is not None
     return result[2] * (f32(1) / result[1])

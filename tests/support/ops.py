@@ -236,6 +236,10 @@ def run_op(native: Native, name: str, step: Any, body: Any, domain: Domain = Dom
 # ---- numbers ----
 
 
+def pointer(array: np.ndarray) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
+
+
 def same(a: np.ndarray, b: np.ndarray) -> None:
     np.testing.assert_array_equal(np.ascontiguousarray(a).view(np.uint32), np.ascontiguousarray(b).view(np.uint32))
 

@@ -70,6 +70,21 @@ def exp(x: npt.ArrayLike) -> F32:
         return (p * exp2_int(i >> 1)) * exp2_int(i - (i >> 1))
 
 
+LOG2_E = hexf("0x1.715476p+0")
+
+
+@np.errstate(invalid="ignore")
+def exp2(x: npt.ArrayLike) -> F32:
+    """For x up to 0; the exponent is added as an integer."""
+    x = np.asarray(x, f32)
+    x = np.where(x > -127, x, f32(-127))
+    n = rint(x)
+    p = polynomial(
+        x - n, "0x1.5bd97cp-10", "0x1.3ce8b2p-7", "0x1.c6b6dap-5", "0x1.ebf9c2p-3", "0x1.62e42ap-1", "0x1p+0"
+    )
+    return (p.view(np.int32) + n.astype(np.int32) * (1 << 23)).view(f32)
+
+
 def tanh(x: npt.ArrayLike) -> F32:
     x = np.asarray(x, f32)
     a, s = np.abs(x), x * x
@@ -201,6 +216,23 @@ class Q8A:
                 q.values[r, g * GROUP : g * GROUP + len(part)] = values
                 q.sums[r, g] = values.sum(dtype=np.int32)
         return q
+
+
+# ---- attention ----
+
+WEIGHT_SUM = f32(8192)
+
+
+@np.errstate(invalid="ignore", over="ignore")
+def integer_weights(p: F32, scales: F32) -> tuple[I32, np.float32]:
+    """The weights of a block, [n], times the values' scales as integers, and what these are to be multiplied by."""
+    t = p * scales
+    t = np.where(t > 0, t, f32(0))
+    whole = total(t)
+    factor = f32(whole / WEIGHT_SUM)
+    if not f32(2.0**-100) <= whole < np.inf:
+        return np.zeros(len(t), np.int32), factor
+    return rint(t * (WEIGHT_SUM / whole)).astype(np.int32), factor
 
 
 # ---- linear ----

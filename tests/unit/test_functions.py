@@ -18,6 +18,8 @@ def ulps(found: F32, exact: np.ndarray) -> float:
 def test_functions_are_as_accurate_as_math_h_says() -> None:
     x = np.clip(spread(103), None, np.float32(88.7))
     assert ulps(reference.exp(x), np.exp(x.astype(np.float64))) < 1.1
+    x = -np.abs(spread(126))
+    assert ulps(reference.exp2(x), np.exp2(x.astype(np.float64))) < 2.0
     x = spread(20)
     assert ulps(reference.tanh(x), np.tanh(x.astype(np.float64))) < 1.4
     x = spread(6, 20_000)
@@ -42,3 +44,10 @@ def test_exp_never_falls() -> None:
     x = bits.astype(np.uint32).view(np.float32)
     assert (np.diff(x, axis=1) > 0).all()
     assert (np.diff(reference.exp(x), axis=1) >= 0).all()
+
+
+def test_exp2_at_its_ends() -> None:
+    x = np.array([0, -1, -126, -126.5, -127, -200, -np.inf, np.nan], np.float32)
+    found = reference.exp2(x)
+    np.testing.assert_array_equal(found[[0, 1, 2, 4, 5, 6, 7]], np.array([1, 0.5, 2.0**-126, 0, 0, 0, 0], np.float32))
+    assert 0 <= found[3] < 2.0**-126

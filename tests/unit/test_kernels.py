@@ -22,7 +22,7 @@ from host.targets.abilities import missing_program
 from host.targets.simulators import qemu_user_command
 from tests.support import reference
 from tests.support.native import Native, family_problem
-from tests.support.ops import F32, KernelQ8a, QuantizedRows, Weight, aligned
+from tests.support.ops import F32, KernelQ8a, QuantizedRows, Weight, aligned, pointer
 from tools.bench.bare import BARE, CASES, LINUX_AARCH64, bare_toolchain, compile_kernels, run_spike
 from tools.gen_headers import SWAR_LAYOUTS, kernel_formats
 from tools.scons.toolchain import choose
@@ -50,10 +50,6 @@ KINDS = ["random", "largest", "smallest", "equal", "zero", "tiny"]
 
 def same(a: np.ndarray, b: np.ndarray) -> None:
     np.testing.assert_array_equal(np.ascontiguousarray(a).view(np.uint32), np.ascontiguousarray(b).view(np.uint32))
-
-
-def pointer(array: np.ndarray) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)
 
 
 def integers(rng: np.random.Generator, kind: str, low: int, high: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -208,53 +204,6 @@ def test_sums(native: Native, n: int) -> None:
         assert lib.scalar_sum_squares(pointer, ctypes.c_float(mean), n) == reference.dot(d, d)
 
 
-@pytest.mark.parametrize("head_dim", [8, 24, 64, 128])
-@pytest.mark.parametrize("heads", [1, 2, 3])
-@pytest.mark.parametrize("kind", ["random", "largest", "smallest"])
-def test_int8_attention(native: Native, head_dim: int, heads: int, kind: str) -> None:
-    rng = np.random.default_rng(head_dim)
-    q = integers(rng, kind, -127, 127, (heads, head_dim))
-    keys = aligned(64 * head_dim).view(np.int8).reshape(head_dim, 64)
-    keys[:] = integers(rng, kind, -127, 127, keys.shape)
-    dots = q.astype(np.int32) @ keys.astype(np.int32)
-    for name in ("scalar_dot_i8", "swar_dot_i8"):
-        out = np.zeros((heads, 64), np.int32)
-        getattr(native.lib, name)(pointer(q), heads, pointer(keys), head_dim, 64, pointer(out))
-        np.testing.assert_array_equal(out, dots)
-    scales, key_scales = (rng.uniform(0, 1, n).astype(np.float32) for n in (heads, 64))
-    scores = np.full((heads, 64), np.nan, np.float32)
-    arguments = pointer(q), pointer(scales), heads, pointer(keys), pointer(key_scales), head_dim, 50
-    native.lib.scalar_score_i8(*arguments, pointer(scores))
-    same(scores[:, :50], (dots.astype(np.float32) * (scales[:, None] * key_scales))[:, :50])
-    values = integers(rng, kind, -127, 127, (50, head_dim))
-    p, acc = rng.uniform(size=(heads, 64)).astype(np.float32), rng.normal(size=(heads, 300)).astype(np.float32)
-    weighted = acc.copy()
-    for h in range(heads):
-        for j in range(50):
-            weighted[h, :head_dim] = reference.fma(p[h, j], values[j].astype(np.float32), weighted[h, :head_dim])
-    native.lib.scalar_axpy_i8(pointer(p), heads, pointer(values), head_dim, 50, pointer(acc), 300)
-    same(acc, weighted)
-
-
-@pytest.mark.parametrize("n", [1, 31, 32, 33, 64])
-@pytest.mark.parametrize("scaled", [False, True])
-def test_softmax(native: Native, n: int, scaled: bool) -> None:
-    rng = np.random.default_rng(n)
-    x = (rng.normal(size=(3, 64)) * 30).astype(np.float32)
-    x[:, 1] = -np.inf
-    scales = rng.normal(size=64).astype(np.float32)
-    found, sums, largest = x.copy(), np.zeros(3, np.float32), np.array([-np.inf, -200, 200], np.float32)
-    expected = np.maximum(largest, x[:, :n].max(axis=1))
-    native.lib.scalar_softmax(
-        pointer(found), 3, n, pointer(scales) if scaled else None, pointer(largest), pointer(sums)
-    )
-    same(largest, expected)
-    weights = reference.exp(x[:, :n] - largest[:, None])
-    same(sums, np.array([reference.total(row) for row in weights], np.float32))
-    same(found[:, :n], weights * scales[:n] if scaled else weights)
-    same(found[:, n:], x[:, n:])
-
-
 @pytest.mark.parametrize("head_dim", [8, 24, 128])
 def test_quantize_head(native: Native, head_dim: int) -> None:
     native.lib.scalar_quantize_head.restype = ctypes.c_float
@@ -283,21 +232,6 @@ def test_argmax(native: Native, n: int) -> None:
             x[-1] = np.inf
         expected = 0 if np.isnan(x).all() or kind == "none" else int(np.nanargmax(x))
         assert native.lib.scalar_argmax(pointer(x), n) == expected
-
-
-@pytest.mark.parametrize("head_dim", [8, 40, 64])
-def test_float_attention(native: Native, head_dim: int) -> None:
-    rng = np.random.default_rng(head_dim)
-    q, p, acc = (rng.normal(size=n).astype(np.float32) for n in (head_dim, 7, head_dim))
-    kv, out = rng.normal(size=(7, head_dim)).astype(np.float32), np.zeros(7, np.float32)
-    expected = acc.copy()
-    for j in range(7):
-        expected = reference.fma(p[j], kv[j], expected)
-    pq, pp, pa, pk, po = (ctypes.c_void_p(a.ctypes.data) for a in (q, p, acc, kv, out))
-    native.lib.scalar_dot_f32(pq, pk, head_dim, 7, po)
-    native.lib.scalar_axpy_f32(pp, pk, head_dim, 7, pa)
-    same(out, np.array([reference.dot(q, k) for k in kv], np.float32))
-    same(acc, expected)
 
 
 # ---- bare metal ----

@@ -7,6 +7,8 @@
 
 #include <riscv_vector.h>
 
+#include "common/math.h"
+
 #define RVV_INLINE static inline __attribute__((always_inline))
 
 /* For M registers a value: q * x + c for a vector q and a constant c; 2^n for n in -126..127; exp
@@ -51,6 +53,23 @@
 
 RVV_EXP(m4)
 RVV_EXP(m8)
+
+/* The integer of a sum with 2^23 + 2^22 stands in its lowest bits, as in math_exp2(). */
+RVV_INLINE vfloat32m8_t rvv_exp2(vfloat32m8_t x, size_t vl)
+{
+    x = __riscv_vfmax_vf_f32m8(x, -127.0f, vl);
+    vfloat32m8_t n = __riscv_vfadd_vf_f32m8(x, 12582912.0f, vl);
+    vfloat32m8_t r = __riscv_vfsub_vv_f32m8(x, __riscv_vfsub_vf_f32m8(n, 12582912.0f, vl), vl);
+    vfloat32m8_t p = __riscv_vfmv_v_f_f32m8(MATH_EXP2_4, vl);
+    p = __riscv_vfmacc_vf_f32m8(p, MATH_EXP2_5, r, vl);
+    p = rvv_horner_m8(p, r, MATH_EXP2_3, vl);
+    p = rvv_horner_m8(p, r, MATH_EXP2_2, vl);
+    p = rvv_horner_m8(p, r, MATH_EXP2_1, vl);
+    p = rvv_horner_m8(p, r, 1.0f, vl);
+    vint32m8_t bits = __riscv_vsll_vx_i32m8(__riscv_vreinterpret_v_f32m8_i32m8(n), 23, vl);
+    bits = __riscv_vadd_vv_i32m8(bits, __riscv_vreinterpret_v_f32m8_i32m8(p), vl);
+    return __riscv_vreinterpret_v_i32m8_f32m8(bits);
+}
 
 /* large with the sign of x where |x| is at least `limit`, else small, as for NaN. */
 RVV_INLINE vfloat32m4_t rvv_branch(vfloat32m4_t x, vfloat32m4_t a, float limit, vfloat32m4_t small,

@@ -24,12 +24,15 @@ uint64_t rvv_measure(const float *x, const float *w, uint32_t n, float cut, uint
 uint32_t rvv_find(const float *x, uint32_t n, float low, float high, uint32_t *indices);
 
 float rvv_quantize_head(const float *x, uint32_t head_dim, int8_t *to, uint32_t step);
-void rvv_score_i8(const int8_t *q, const float *scales, uint32_t heads, const int8_t *k,
+void rvv_pack_queries(const int8_t *q, uint32_t queries, uint32_t head_dim, void *packed);
+void rvv_score_i8(const void *packed, const float *scales, uint32_t queries, const int8_t *k,
                   const float *key_scales, uint32_t head_dim, uint32_t count, float *out);
-void rvv_softmax(float *x, uint32_t heads, uint32_t count, const float *scales, float *max,
-                 float *sum);
-void rvv_axpy_i8(const float *p, uint32_t heads, const int8_t *v, uint32_t head_dim, uint32_t count,
-                 float *acc, uint32_t acc_stride);
+void rvv_softmax(float *x, uint32_t queries, uint32_t count, float *max, float *sum);
+void rvv_weigh_i8(float *x, uint32_t queries, uint32_t count, const float *scales, float *max,
+                  float *sum, void *weights, float *factors);
+void rvv_values_i8(const void *weights, const float *factors, const float *keep, uint32_t queries,
+                   const int8_t *v, uint32_t head_dim, uint32_t count, float *acc,
+                   uint32_t acc_stride);
 void rvv_dot_f32(const float *q, const float *k, uint32_t head_dim, uint32_t count, float *out);
 void rvv_axpy_f32(const float *p, const float *v, uint32_t head_dim, uint32_t count, float *acc);
 

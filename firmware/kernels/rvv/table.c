@@ -22,9 +22,12 @@ TABLE(rvv) = {
     .measure = rvv_measure,
     .find = rvv_find,
     .quantize_head = rvv_quantize_head,
+    .queries = KERNEL_QUERIES,
+    .pack_queries = rvv_pack_queries,
     .score_i8 = rvv_score_i8,
     .softmax = rvv_softmax,
-    .axpy_i8 = rvv_axpy_i8,
+    .weigh_i8 = rvv_weigh_i8,
+    .values_i8 = rvv_values_i8,
     .dot_f32 = rvv_dot_f32,
     .axpy_f32 = rvv_axpy_f32,
 };

@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Scores and values of one page and one KV head. */
+/* Scores and values of one page and one KV head: the rule as it reads, in loops that compilers make
+ * vectors of. Queries are packed as int8 [queries][head_dim], weights as int16 [queries][64]. */
 
 #include "common/math.h"
 #include "kernels/load.h"
 #include "kernels/quantize.h"
 #include "kernels/scalar/scalar.h"
-#include "kernels/swar/swar.h"
 
-#define CHUNK     8u /* dimensions whose accumulators stay in registers */
-#define MAX_WIDTH 16u
-
-#define INLINE static inline __attribute__((always_inline))
+#define CHUNK 8u  /* dimensions whose accumulators stay in registers */
+#define WIDE  32u /* the same, where compilers make vectors of them */
 
 float scalar_quantize_head(const float *x, uint32_t head_dim, int8_t *to, uint32_t step)
 {
@@ -24,96 +22,99 @@ float scalar_quantize_head(const float *x, uint32_t head_dim, int8_t *to, uint32
 
 /* ---- scores ---- */
 
-void scalar_dot_i8(const int8_t *q, uint32_t heads, const int8_t *k, uint32_t head_dim,
-                   uint32_t count, int32_t *out)
+void scalar_pack_queries(const int8_t *q, uint32_t queries, uint32_t head_dim, void *packed)
 {
-    (void)count;
-    for (uint32_t h = 0; h < heads; h++, q += head_dim, out += KERNEL_TILE) {
-        int32_t sums[KERNEL_TILE] = {0};
-        const int8_t *key = k;
-        for (uint32_t d = 0; d < head_dim; d += 2, key += 2 * KERNEL_TILE)
-            for (uint32_t j = 0; j < KERNEL_TILE; j++)
-                sums[j] += (int16_t)(key[j] * q[d] + key[j + KERNEL_TILE] * q[d + 1]);
-        __builtin_memcpy(out, sums, sizeof sums);
-    }
+    __builtin_memcpy(packed, q, (size_t)queries * head_dim);
 }
 
-/* On a core with vectors the plain loop becomes one; without, two positions share a multiply. */
-#if defined(__riscv)
-#define DOT swar_dot_i8
-#else
-#define DOT scalar_dot_i8
-#endif
+/* Sums of two products fit 16 bits. */
+static void dot_i8(const int8_t *q, const int8_t *key, uint32_t head_dim, int32_t *out)
+{
+    int32_t sums[KERNEL_TILE] = {0};
+    for (uint32_t d = 0; d < head_dim; d += 2, key += 2 * KERNEL_TILE)
+        for (uint32_t j = 0; j < KERNEL_TILE; j++)
+            sums[j] += (int16_t)(key[j] * q[d] + key[j + KERNEL_TILE] * q[d + 1]);
+    __builtin_memcpy(out, sums, sizeof sums);
+}
 
-void scalar_score_i8(const int8_t *q, const float *scales, uint32_t heads, const int8_t *k,
+void scalar_score_i8(const void *packed, const float *scales, uint32_t queries, const int8_t *k,
                      const float *key_scales, uint32_t head_dim, uint32_t count, float *out)
 {
-    int32_t dots[KERNEL_HEADS][KERNEL_TILE];
-    DOT(q, heads, k, head_dim, count, dots[0]);
-    for (size_t h = 0; h < heads; h++) {
-        KERNEL_UNROLL(4)
-        for (size_t j = 0; j < count; j++)
-            out[h * KERNEL_TILE + j] = (float)dots[h][j] * (scales[h] * key_scales[j]);
+    const int8_t *q = packed;
+    for (uint32_t h = 0; h < queries; h++, q += head_dim, out += KERNEL_TILE) {
+        int32_t dots[KERNEL_TILE];
+        dot_i8(q, k, head_dim, dots);
+        for (uint32_t j = 0; j < count; j++)
+            out[j] = (float)dots[j] * (scales[h] * key_scales[j]);
     }
 }
 
 /* ---- weights ---- */
 
-void scalar_softmax(float *x, uint32_t heads, uint32_t count, const float *scales, float *max,
-                    float *sum)
+void scalar_softmax(float *x, uint32_t queries, uint32_t count, float *max, float *sum)
 {
-    for (uint32_t h = 0; h < heads; h++, x += KERNEL_TILE) {
+    for (uint32_t h = 0; h < queries; h++, x += KERNEL_TILE) {
         float most = max[h];
-        KERNEL_UNROLL(4)
-        for (size_t j = 0; j < count; j++)
+        for (uint32_t j = 0; j < count; j++)
             most = QUANTIZE_MAX(x[j], most);
-        for (size_t j = 0; j < count; j++)
-            x[j] = math_exp(x[j] - most);
+        for (uint32_t j = 0; j < count; j++)
+            x[j] = math_exp2(x[j] - most);
         max[h] = most;
         sum[h] = scalar_sum(x, count);
-        if (!scales)
-            continue;
-        KERNEL_UNROLL(4)
-        for (size_t j = 0; j < count; j++)
-            x[j] *= scales[j];
+    }
+}
+
+void scalar_weigh_i8(float *x, uint32_t queries, uint32_t count, const float *scales, float *max,
+                     float *sum, void *weights, float *factors)
+{
+    int16_t *to = weights;
+    scalar_softmax(x, queries, count, max, sum);
+    for (uint32_t h = 0; h < queries; h++, x += KERNEL_TILE, to += KERNEL_TILE) {
+        for (uint32_t j = 0; j < count; j++)
+            x[j] = QUANTIZE_MAX(x[j] * scales[j], 0.0f);
+        float total = scalar_sum(x, count);
+        factors[h] = total / KERNEL_WEIGHT_SUM;
+        if (kernel_weighable(total)) {
+            float inverse = KERNEL_WEIGHT_SUM / total;
+            for (uint32_t j = 0; j < count; j++)
+                to[j] = (int16_t)QUANTIZE_ROUND(x[j] * inverse);
+        } else {
+            __builtin_memset(to, 0, KERNEL_TILE * sizeof *to);
+        }
     }
 }
 
 /* ---- values ---- */
 
-/* `width` dimensions of `heads` heads, whose accumulators stay in registers; both are constants. */
-INLINE void axpy_i8(const float *p, const float *end, const int8_t *v, size_t head_dim,
-                    size_t width, size_t heads, float *acc, size_t acc_stride)
+/* `width` dimensions, a constant. */
+static inline __attribute__((always_inline)) void values_i8(const int16_t *w, const int8_t *v,
+                                                            size_t head_dim, uint32_t count,
+                                                            size_t width, float factor, float keep,
+                                                            float *acc)
 {
-    float sums[KERNEL_HEADS][MAX_WIDTH];
-    for (size_t h = 0; h < heads; h++)
-        __builtin_memcpy(sums[h], acc + h * acc_stride, width * sizeof(float));
-    KERNEL_UNROLL(2)
-    for (; p != end; p++, v += head_dim)
-        for (size_t i = 0; i < width; i++) {
-            float value = (float)v[i];
-            for (size_t h = 0; h < heads; h++)
-                sums[h][i] = __builtin_fmaf(p[h * KERNEL_TILE], value, sums[h][i]);
-        }
-    for (size_t h = 0; h < heads; h++)
-        __builtin_memcpy(acc + h * acc_stride, sums[h], width * sizeof(float));
+    int32_t sums[WIDE] = {0};
+    for (uint32_t j = 0; j < count; j++, v += head_dim)
+        for (size_t d = 0; d < width; d++)
+            sums[d] += w[j] * v[d];
+    for (size_t d = 0; d < width; d++)
+        acc[d] = __builtin_fmaf((float)sums[d], factor, acc[d] * keep);
 }
 
-void scalar_axpy_i8(const float *p, uint32_t heads, const int8_t *v, uint32_t head_dim,
-                    uint32_t count, float *acc, uint32_t acc_stride)
+void scalar_values_i8(const void *weights, const float *factors, const float *keep,
+                      uint32_t queries, const int8_t *v, uint32_t head_dim, uint32_t count,
+                      float *acc, uint32_t acc_stride)
 {
-    const float *end = p + count;
-    size_t d = 0;
-    for (; heads == 1 && d + MAX_WIDTH <= head_dim; d += MAX_WIDTH)
-        axpy_i8(p, end, v + d, head_dim, MAX_WIDTH, 1, acc + d, acc_stride);
-    for (; d < head_dim; d += CHUNK)
-        if (heads == 1)
-            axpy_i8(p, end, v + d, head_dim, CHUNK, 1, acc + d, acc_stride);
-        else if (heads == 2)
-            axpy_i8(p, end, v + d, head_dim, CHUNK, 2, acc + d, acc_stride);
-        else
-            axpy_i8(p, end, v + d, head_dim, CHUNK, 3, acc + d, acc_stride);
+    const int16_t *w = weights;
+    for (uint32_t h = 0; h < queries; h++, w += KERNEL_TILE, acc += acc_stride) {
+        uint32_t d = 0;
+        for (; d + WIDE <= head_dim; d += WIDE)
+            values_i8(w, v + d, head_dim, count, WIDE, factors[h], keep[h], acc + d);
+        for (; d < head_dim; d += CHUNK)
+            values_i8(w, v + d, head_dim, count, CHUNK, factors[h], keep[h], acc + d);
+    }
 }
+
+/* ---- floats ---- */
 
 void scalar_dot_f32(const float *q, const float *k, uint32_t head_dim, uint32_t count, float *out)
 {

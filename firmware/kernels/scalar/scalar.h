@@ -31,29 +31,31 @@ void scalar_weigh(const float *x, uint32_t n, float best, float factor, float *w
 uint64_t scalar_measure(const float *x, const float *w, uint32_t n, float cut, uint32_t *count);
 uint32_t scalar_find(const float *x, uint32_t n, float low, float high, uint32_t *indices);
 
-/* As swar_dot_i8 (kernels/swar/swar.h). */
-void scalar_dot_i8(const int8_t *q, uint32_t heads, const int8_t *k, uint32_t head_dim,
-                   uint32_t count, int32_t *out);
-
 float scalar_quantize_head(const float *x, uint32_t head_dim, int8_t *to, uint32_t step);
-void scalar_score_i8(const int8_t *q, const float *scales, uint32_t heads, const int8_t *k,
+void scalar_pack_queries(const int8_t *q, uint32_t queries, uint32_t head_dim, void *packed);
+void scalar_score_i8(const void *packed, const float *scales, uint32_t queries, const int8_t *k,
                      const float *key_scales, uint32_t head_dim, uint32_t count, float *out);
-void scalar_softmax(float *x, uint32_t heads, uint32_t count, const float *scales, float *max,
-                    float *sum);
-void scalar_axpy_i8(const float *p, uint32_t heads, const int8_t *v, uint32_t head_dim,
-                    uint32_t count, float *acc, uint32_t acc_stride);
+void scalar_softmax(float *x, uint32_t queries, uint32_t count, float *max, float *sum);
+void scalar_weigh_i8(float *x, uint32_t queries, uint32_t count, const float *scales, float *max,
+                     float *sum, void *weights, float *factors);
+void scalar_values_i8(const void *weights, const float *factors, const float *keep,
+                      uint32_t queries, const int8_t *v, uint32_t head_dim, uint32_t count,
+                      float *acc, uint32_t acc_stride);
 void scalar_dot_f32(const float *q, const float *k, uint32_t head_dim, uint32_t count, float *out);
 void scalar_axpy_f32(const float *p, const float *v, uint32_t head_dim, uint32_t count, float *acc);
 
 /* The part of a table in which a family has nothing of its own; where it quantizes by itself, the
- * rest of it. */
+ * rest of it, and that without what int8 keys and values take. */
 #define SCALAR_QUANTIZERS .quantize = scalar_quantize, .quantize_head = scalar_quantize_head
-#define SCALAR_REST                                                                                \
+#define SCALAR_ATTENTION                                                                           \
+    .queries = KERNEL_QUERIES, .pack_queries = scalar_pack_queries, .score_i8 = scalar_score_i8,   \
+    .weigh_i8 = scalar_weigh_i8, .values_i8 = scalar_values_i8
+#define SCALAR_ROWS                                                                                \
     .sum = scalar_sum, .sum_squares = scalar_sum_squares, .normalize = scalar_normalize,           \
     .activate = scalar_activate, .argmax = scalar_argmax, .weigh = scalar_weigh,                   \
-    .measure = scalar_measure, .find = scalar_find, .score_i8 = scalar_score_i8,                   \
-    .softmax = scalar_softmax, .axpy_i8 = scalar_axpy_i8, .dot_f32 = scalar_dot_f32,               \
-    .axpy_f32 = scalar_axpy_f32
+    .measure = scalar_measure, .find = scalar_find, .softmax = scalar_softmax,                     \
+    .dot_f32 = scalar_dot_f32, .axpy_f32 = scalar_axpy_f32
+#define SCALAR_REST      SCALAR_ROWS, SCALAR_ATTENTION
 #define SCALAR_FUNCTIONS SCALAR_QUANTIZERS, SCALAR_REST
 
 #endif

@@ -10,5 +10,11 @@ TABLE(scalar) = {
     .linear_q8a = table_linear_q8a,
     .linear_f32 = table_linear_f32,
     .packed = table_packed,
-    SCALAR_FUNCTIONS,
+#if defined(__riscv)
+    SCALAR_QUANTIZERS,
+    SCALAR_ROWS,
+    SWAR_ATTENTION,
+#else
+    SCALAR_FUNCTIONS, /* compilers make vectors of it */
+#endif
 };

@@ -371,43 +371,84 @@ static void test_quantize_head(uint32_t head_dim, enum values kind)
     line_end(checksum(data.page, sizeof data.page) ^ checksum(&scale, sizeof scale), t1 - t0);
 }
 
-/* `heads` query heads; their weights are behind one another in data.floats. */
-static void test_attention_i8(uint32_t heads, uint32_t head_dim, uint32_t count, enum values kind)
+/* `queries` queries of one KV head; their weights are made of what is in data.floats. */
+static void test_attention_i8(uint32_t queries, uint32_t head_dim, uint32_t count, enum values kind)
 {
-    static float scores[KERNEL_HEADS][KERNEL_TILE], sums[KERNEL_HEADS][MAX_HEAD_DIM + 3];
-    static const float scales[KERNEL_HEADS] = {0.01f, 3.0f, 0x1p-126f};
-    seed = 777 + head_dim + count + heads;
-    fill_activations(MAX_GROUPS, kind);
-    fill_floats(KERNEL_HEADS * KERNEL_TILE, kind);
+    static float scores[KERNEL_QUERIES][KERNEL_TILE], sums[KERNEL_QUERIES][MAX_HEAD_DIM + 3];
+    static uint64_t packed[KERNEL_QUERY_WORDS(KERNEL_QUERIES, MAX_HEAD_DIM)];
+    static uint64_t weights[KERNEL_WEIGHT_WORDS(KERNEL_QUERIES)];
+    static int8_t q[KERNEL_QUERIES * MAX_HEAD_DIM];
+    static float scales[KERNEL_TILE], max[KERNEL_QUERIES], sum[KERNEL_QUERIES];
+    static float factors[KERNEL_QUERIES], keep[KERNEL_QUERIES];
+    seed = 777 + head_dim + count + queries;
+    for (uint32_t i = 0; i < queries * head_dim; i++)
+        q[i] = (int8_t)pick(kind, 127);
     for (uint32_t i = 0; i < KERNEL_TILE * head_dim; i++)
         data.page[i] = (int8_t)pick(kind, 127);
+    for (uint32_t i = 0; i < KERNEL_TILE; i++)
+        scales[i] = kind == TINY ? 0x1p-126f * (float)i : 0.5f + 0.5f * next_float();
+    for (uint32_t h = 0; h < queries; h++) {
+        factors[h] = h % 3 ? 0.01f * (float)h : 0x1p-126f;
+        keep[h] = h % 4 ? 1.0f - 0.01f * (float)h : 0.0f;
+        max[h] = h % 3 == 0 ? -__builtin_inff() : h % 3 == 1 ? 50.0f : 0.0f;
+        sum[h] = 0.0f;
+    }
     uint64_t t0 = port->instret();
-    kernels.score_i8(data.values[0], scales, heads, data.page, data.scales[0], head_dim, count,
-                     scores[0]);
+    kernels.pack_queries(q, queries, head_dim, packed);
     uint64_t t1 = port->instret();
+    line_attention("pack_queries", queries, head_dim, count, kind);
+    line_end(0, t1 - t0);
+    t0 = port->instret();
+    kernels.score_i8(packed, factors, queries, data.page, scales, head_dim, count, scores[0]);
+    t1 = port->instret();
     uint64_t hash = 0;
-    for (uint32_t h = 0; h < heads; h++)
+    for (uint32_t h = 0; h < queries; h++)
         hash = 31 * hash + checksum(scores[h], count * sizeof(float));
-    line_attention("score_i8", heads, head_dim, count, kind);
+    line_attention("score_i8", queries, head_dim, count, kind);
     line_end(hash, t1 - t0);
-    float max[KERNEL_HEADS] = {-__builtin_inff(), 50.0f, 0.0f}, sum[KERNEL_HEADS] = {0};
-    float *x = data.floats[0];
-    x[count / 2] = kind == LARGEST ? -__builtin_inff() : x[count / 2];
+    for (uint32_t h = 0; h < queries; h++) {
+        fill_floats(KERNEL_TILE, kind);
+        __builtin_memcpy(scores[h], data.floats[0], sizeof scores[h]);
+        if (kind == LARGEST)
+            scores[h][count / 2] = h == 1 ? __builtin_nanf("") : -__builtin_inff();
+    }
+    /* A query of which all is masked, one whose sum is too great, and one of which it is no number.
+     */
+    for (uint32_t j = 0; kind == SMALLEST && j < KERNEL_TILE; j++)
+        scores[0][j] = -__builtin_inff(), scales[j] = j == count / 2 ? __builtin_inff() : scales[j];
     t0 = port->instret();
-    kernels.softmax(x, heads, count, kind == EQUAL ? 0 : data.scales[0], max, sum);
+    kernels.weigh_i8(scores[0], queries, count, scales, max, sum, weights, factors);
     t1 = port->instret();
-    hash = checksum(max, sizeof max) ^ checksum(sum, sizeof sum);
-    for (uint32_t h = 0; h < heads; h++)
-        hash = 31 * hash + checksum(x + h * KERNEL_TILE, count * sizeof(float));
-    line_attention("softmax", heads, head_dim, count, kind);
-    line_end(hash, t1 - t0);
-    for (uint32_t i = 0; i < KERNEL_HEADS * (MAX_HEAD_DIM + 3); i++)
+    line_attention("weigh_i8", queries, head_dim, count, kind);
+    line_end(checksum(max, queries * sizeof *max) ^ 3 * checksum(sum, queries * sizeof *sum) ^
+                 5 * checksum(factors, queries * sizeof *factors),
+             t1 - t0);
+    for (uint32_t i = 0; i < KERNEL_QUERIES * (MAX_HEAD_DIM + 3); i++)
         sums[0][i] = next_float();
+    for (uint32_t h = 0; h < queries; h++)
+        factors[h] = factors[h] < 1e30f ? factors[h] : 1.0f;
     t0 = port->instret();
-    kernels.axpy_i8(data.floats[0], heads, data.page, head_dim, count, sums[0], MAX_HEAD_DIM + 3);
+    kernels.values_i8(weights, factors, keep, queries, data.page, head_dim, count, sums[0],
+                      MAX_HEAD_DIM + 3);
     t1 = port->instret();
-    line_attention("axpy_i8", heads, head_dim, count, kind);
+    line_attention("values_i8", queries, head_dim, count, kind);
     line_end(checksum(sums, sizeof sums), t1 - t0);
+}
+
+static void test_softmax(uint32_t queries, uint32_t count, enum values kind)
+{
+    float x[3][KERNEL_TILE], max[3] = {-__builtin_inff(), 50.0f, 0.0f}, sum[3] = {0};
+    seed = 888 + count;
+    for (uint32_t h = 0; h < queries; h++) {
+        fill_floats(KERNEL_TILE, kind);
+        __builtin_memcpy(x[h], data.floats[0], sizeof x[h]);
+    }
+    kernels.softmax(x[0], queries, count, max, sum);
+    uint64_t hash = checksum(max, sizeof max) ^ checksum(sum, sizeof sum);
+    for (uint32_t h = 0; h < queries; h++)
+        hash = 31 * hash + checksum(x[h], count * sizeof(float));
+    line_attention("softmax", queries, 0, count, kind);
+    line_end(hash, 0);
 }
 
 static void test_attention_f32(uint32_t head_dim, uint32_t count)
@@ -433,8 +474,14 @@ static void test_functions(float low, float step, uint32_t n)
     for (uint32_t i = 0; i < n; i++) {
         float x = low + step * (float)i, s, c;
         math_sincos(x, &s, &c);
-        float y[] = {
-            math_exp(x), math_tanh(x), math_silu(x), math_gelu_tanh(x), math_gelu_erf(x), s, c};
+        float y[] = {math_exp(x),
+                     math_exp2(-math_abs(x)),
+                     math_tanh(x),
+                     math_silu(x),
+                     math_gelu_tanh(x),
+                     math_gelu_erf(x),
+                     s,
+                     c};
         hash = hash * 31 + checksum(y, sizeof y);
     }
     line_word("functions");
@@ -454,8 +501,9 @@ void test_run(const struct test_port *to)
     static const uint32_t heads[][2] = {{8, 1}, {24, 63}, {64, 64}, {128, 33}, {256, 64}};
     for (uint32_t i = 0; i < sizeof heads / sizeof *heads; i++) {
         for (uint32_t kind = 0; kind < (heads[i][0] < 64 ? VALUES : 1); kind++) {
-            for (uint32_t h = 1; h <= KERNEL_HEADS; h++)
-                test_attention_i8(h, heads[i][0], heads[i][1], kind);
+            for (uint32_t q = 1; q <= KERNEL_QUERIES; q += q < 4 || kind == RANDOM ? 1 : 4)
+                test_attention_i8(q, heads[i][0], heads[i][1], kind);
+            test_softmax(3, heads[i][1], kind);
             test_quantize_head(heads[i][0], kind);
         }
         test_attention_f32(heads[i][0], heads[i][1]);
