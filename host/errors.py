@@ -98,6 +98,12 @@ DEVICE_ERRORS: tuple[DeviceError, ...] = (
     DeviceError(72, "LOADED", "a model is loaded where the image is to be written", "unload it first"),
     DeviceError(73, "RANGE", "the bytes lie outside of what there is", "ask for its size first"),
     DeviceError(74, "BAUD", "the UART cannot make this rate within 2 %", "choose one of those that host boards shows"),
+    DeviceError(
+        75,
+        "OUTPUT",
+        "the model does not make what was asked for",
+        "host run and host eval are for models that write, host embed and host classify for encoders",
+    ),
     # 96..: the port
     DeviceError(96, "HART", "a hart did not start", "check the board's hart list"),
     DeviceError(97, "IO", "the port could not read or write", "check the device or file"),

@@ -21,7 +21,7 @@
 
 /* Rows of one step: the row array, and the linear op's table of row pointers. */
 #define LIMIT_ROWS       512u
-#define LIMIT_LOGIT_ROWS 64u
+#define LIMIT_LOGIT_ROWS 512u
 
 /* Input rows of a linear op as scalar kernels multiply with them, 2.5 to 3.5 bytes an element; rows
  * that do not fit are packed again for every tile. */

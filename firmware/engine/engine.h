@@ -25,7 +25,8 @@ struct tokenizer;
 
 struct engine_row {
     uint32_t session;
-    uint32_t position; /* the session's length plus the rows of it that stand before this one */
+    uint32_t position; /* the session's length, of a whole sequence 0, plus the rows of it that
+                          stand before this one */
     uint32_t token;
     uint32_t want_logits; /* at most max_logit_rows of a step */
 };
@@ -38,8 +39,11 @@ struct engine_info {
     uint32_t max_logit_rows;
     uint32_t sessions;
     uint32_t layers;
-    uint32_t overflow; /* IMAGE_OVERFLOW_* */
-    uint32_t bos;      /* IMAGE_NO_TENSOR: none */
+    uint32_t overflow;     /* IMAGE_OVERFLOW_* */
+    uint32_t output_kind;  /* IMAGE_OUTPUT_KIND_* */
+    uint32_t output_width; /* floats of a result */
+    uint32_t whole;        /* a step takes whole sequences: sessions are empty before it */
+    uint32_t bos;          /* IMAGE_NO_TENSOR: none */
     uint32_t stop_count;
     uint32_t stop_ids[8];
     uint64_t image_bytes;
@@ -95,12 +99,13 @@ int engine_tokenizer_error(struct engine *engine);
 void engine_set_poll(struct engine *engine, int (*poll)(void *context), void *context);
 
 /* Runs the rows. Rows of one session stand in ascending positions. On success each session's length
- * has grown by its rows. Returns 0, E_ROWS, E_SESSION, E_POSITION, E_TOKEN, E_CONTEXT_FULL,
+ * has grown by its rows; a model that reads whole sequences wants them empty before the next step.
+ * Returns 0, E_ROWS, E_SESSION, E_POSITION, E_TOKEN, E_CONTEXT_FULL,
  * E_NOT_READY or E_CANCELLED; on an error nothing has changed. */
 int engine_step(struct engine *engine, const struct engine_row *rows, uint32_t count);
 
-/* Logits of the i-th row that wanted them in the last step: vocab floats, valid until the next
- * step. NULL where there is no such row, or the last step failed. */
+/* Logits, or another result, of the i-th row that wanted them in the last step: output_width
+ * floats, valid until the next step. NULL where there is no such row, or the last step failed. */
 float *engine_logits(const struct engine *engine, uint32_t i);
 
 uint32_t engine_length(const struct engine *engine, uint32_t session);

@@ -72,6 +72,9 @@ static void fill_info(struct engine *engine)
     info->sessions = engine->plan.sessions;
     info->layers = image_plan_layers(p);
     info->overflow = engine->plan.overflow;
+    info->output_kind = engine->plan.output_kind;
+    info->output_width = engine->plan.output_width;
+    info->whole = engine->plan.whole;
     info->bos = image_plan_bos(p);
     info->stop_count = image_plan_stop_count(p);
     for (uint32_t i = 0; i < info->stop_count; i++)

@@ -68,6 +68,8 @@ static int check_row(const struct engine *engine, const struct engine_row *row)
 
     if (row->session >= engine->plan.sessions)
         return E_SESSION;
+    if (engine->plan.whole && engine->sessions.all[row->session].length)
+        return E_POSITION;
     if (row->position != engine->sessions.all[row->session].length + engine->added[row->session])
         return E_POSITION;
     if (row->position >= limit)

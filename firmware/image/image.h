@@ -36,6 +36,9 @@ struct image_plan {
     uint32_t tensor_count;
     uint32_t state_count;
     uint32_t op_count;
+    uint32_t output_kind;   /* IMAGE_OUTPUT_KIND_* */
+    uint32_t output_width;  /* floats of a result; of LOGITS the vocabulary */
+    uint32_t whole;         /* a step is one whole sequence of each session that is in it */
     uint64_t logits_offset; /* bytes in the arena */
     uint32_t logits_stride; /* floats */
     uint64_t arena_bytes;

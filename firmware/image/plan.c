@@ -17,9 +17,9 @@ static int check_limits(const uint8_t *p)
 /* What only a newer writer sets: a plan that an older firmware would misread. */
 static int check_known(const uint8_t *p, uint64_t size)
 {
-    if (image_plan_output_kind(p) != IMAGE_OUTPUT_KIND_LOGITS || image_plan_output_whole_step(p) ||
-        image_plan_overflow(p) > IMAGE_OVERFLOW_SLIDE || image_plan_flags(p) ||
-        !image_is_zero(p, IMAGE_PLAN_SIZE, size))
+    if (image_plan_output_kind(p) - 1u >= IMAGE_OUTPUT_KIND_LABELS ||
+        image_plan_output_whole_step(p) > 1u || image_plan_overflow(p) > IMAGE_OVERFLOW_SLIDE ||
+        image_plan_flags(p) || !image_is_zero(p, IMAGE_PLAN_SIZE, size))
         return E_IMAGE_NEW;
     return 0;
 }
@@ -40,7 +40,9 @@ static int check_numbers(const uint8_t *p)
     for (uint32_t i = 0; i < IMAGE_MAX_STOP_IDS; i++)
         if (image_plan_stop_ids(p, i) >= (i < image_plan_stop_count(p) ? vocab : 1))
             return E_IMAGE_PLAN;
-    return image_plan_output_width(p) == vocab ? 0 : E_IMAGE_PLAN;
+    if (image_plan_output_kind(p) == IMAGE_OUTPUT_KIND_LOGITS)
+        return image_plan_output_width(p) == vocab ? 0 : E_IMAGE_PLAN;
+    return image_plan_output_width(p) - 1u < LIMIT_WIDTH ? 0 : E_IMAGE_PLAN;
 }
 
 /* The tables that the plan counts are exactly as long. */
@@ -66,7 +68,7 @@ static int check_tables(const struct image *image, const uint8_t *p, uint64_t *d
 
 static int check_logits(const struct image_plan *plan)
 {
-    uint64_t row = (uint64_t)plan->vocab * 4, stride = (uint64_t)plan->logits_stride * 4;
+    uint64_t row = (uint64_t)plan->output_width * 4, stride = (uint64_t)plan->logits_stride * 4;
     uint64_t all = (plan->max_logit_rows - 1) * stride + row;
 
     if (plan->arena_bytes % IMAGE_ARENA_UNIT || stride < row)
@@ -101,6 +103,9 @@ int image_read_plan(const struct image *image, struct image_plan *plan, uint64_t
     plan->tensor_count = image_plan_tensor_count(p);
     plan->state_count = image_plan_state_count(p);
     plan->op_count = image_plan_op_count(p);
+    plan->output_kind = image_plan_output_kind(p);
+    plan->output_width = image_plan_output_width(p);
+    plan->whole = image_plan_output_whole_step(p);
     plan->logits_offset = (uint64_t)image_plan_output_offset(p) * IMAGE_ARENA_UNIT;
     plan->logits_stride = image_plan_output_stride(p) * (IMAGE_ARENA_UNIT / 4);
     plan->arena_bytes = image_plan_arena_bytes(p);

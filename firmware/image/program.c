@@ -67,7 +67,7 @@ static int check_logits(const struct image_plan *plan, const struct flow *flow)
 {
     struct flow_extent logits = {.first = plan->logits_offset,
                                  .stride = (uint64_t)plan->logits_stride * 4,
-                                 .width = (uint64_t)plan->vocab * 4,
+                                 .width = (uint64_t)plan->output_width * 4,
                                  .rows = plan->max_logit_rows,
                                  .domain = IMAGE_DOMAIN_LOGIT_ROWS,
                                  .elements = FLOW_FLOATS};

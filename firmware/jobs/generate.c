@@ -3,7 +3,12 @@
 
 #include "jobs/pending.h"
 
-struct run_rows generate_rows(const struct run *run)
+int generate_ready(struct run *run)
+{
+    return run->job.sink->ready(run->job.context);
+}
+
+struct run_rows generate_rows(struct run *run)
 {
     const struct job *job = &run->job;
     uint32_t left = pending_count(job->session), most = job->model->max_rows;

@@ -8,7 +8,10 @@
 #include "jobs/run.h"
 
 /* What the run evaluates next. */
-struct run_rows generate_rows(const struct run *run);
+struct run_rows generate_rows(struct run *run);
+
+/* Whether who hears of the run can take another token. */
+int generate_ready(struct run *run);
 
 /* The rows were evaluated: makes the next token where nothing else is pending. */
 void generate_take(struct run *run);

@@ -2,8 +2,8 @@
 #ifndef JOBS_JOB_H
 #define JOBS_JOB_H
 
-/* What is to be done with the pending tokens of a session: a GENERATE or SCORE, and who hears of
- * it. */
+/* What is to be done with the pending tokens of a session: a GENERATE, SCORE or ENCODE, and who
+ * hears of it. */
 
 #include <stdint.h>
 
@@ -28,7 +28,7 @@ struct sink {
 };
 
 struct job {
-    uint32_t type;    /* WIRE_TYPE_GENERATE or _SCORE */
+    uint32_t type;    /* WIRE_TYPE_GENERATE, _SCORE or _ENCODE */
     uint32_t request; /* of the host that asked for it; 0: no host did */
     struct engine *engine;
     const struct engine_info *model;

@@ -6,6 +6,7 @@
 
 #include "common/limits.h"
 #include "gen/errors.h"
+#include "jobs/encode.h"
 #include "jobs/generate.h"
 #include "jobs/pending.h"
 #include "jobs/score.h"
@@ -75,19 +76,25 @@ void schedule_detach(void)
 
 /* ---- one step ---- */
 
-static int is_score(const struct run *run)
-{
-    return run->job.type == WIRE_TYPE_SCORE;
-}
+/* What a type of job does between two steps. */
+static const struct work {
+    uint32_t type;
+    int (*ready)(struct run *run); /* sends what is left; whether a step may follow */
+    struct run_rows (*rows)(struct run *run);
+    void (*take)(struct run *run);
+    int (*is_over)(const struct run *run);
+} works[] = {
+    {WIRE_TYPE_GENERATE, generate_ready, generate_rows, generate_take, generate_is_over},
+    {WIRE_TYPE_SCORE, score_pump, score_rows, score_take, score_is_over},
+    {WIRE_TYPE_ENCODE, encode_pump, encode_rows, encode_take, encode_is_over},
+};
 
-static int is_ready(struct run *run)
+static const struct work *work_of(const struct run *run)
 {
-    return is_score(run) ? score_pump(run) : run->job.sink->ready(run->job.context);
-}
-
-static int is_over(const struct run *run)
-{
-    return is_score(run) ? score_is_over(run) : generate_is_over(run);
+    uint32_t i = 0;
+    while (works[i].type != run->job.type)
+        i++;
+    return &works[i];
 }
 
 static void put_rows(const struct run *run, struct run_rows part)
@@ -99,19 +106,16 @@ static void put_rows(const struct run *run, struct run_rows part)
 }
 
 /* Where it fails, all is still pending. */
-static int step(struct run *run)
+static int step(struct run *run, const struct work *work)
 {
-    struct run_rows part = is_score(run) ? score_rows(run) : generate_rows(run);
+    struct run_rows part = work->rows(run);
     put_rows(run, part);
     int error = engine_step(run->job.engine, rows, part.count);
     if (error)
         return error;
     pending_drop(run->job.session, part.count);
     run->evaluated += part.count;
-    if (is_score(run))
-        score_take(run);
-    else
-        generate_take(run);
+    work->take(run);
     return 0;
 }
 
@@ -121,13 +125,14 @@ int schedule_step(void)
     int error = 0;
     if (!schedule.runs)
         return 0;
+    const struct work *work = work_of(run);
     if (run->cancelled)
         error = E_CANCELLED;
-    else if (!is_ready(run))
+    else if (!work->ready(run))
         return 0;
-    else if (!is_over(run))
-        error = step(run);
-    if (error || is_over(run)) {
+    else if (!work->is_over(run))
+        error = step(run, work);
+    if (error || work->is_over(run)) {
         run_end(run, error);
         schedule.runs = 0;
     }

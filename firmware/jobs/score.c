@@ -43,18 +43,25 @@ static void put_record(uint8_t *record, const struct run *run, const float *logi
         record, run->job.flags & WIRE_RUN_FLAG_DIGEST ? run_digest(logits, vocab) : 0);
 }
 
-static void send_logits(const struct run *run, const float *logits, uint32_t position,
-                        uint32_t first)
+uint32_t score_messages(const struct run *run)
 {
-    uint32_t left = run->job.model->vocab - first;
+    return (run->job.model->output_width + WIRE_MAX_LOGITS - 1u) / WIRE_MAX_LOGITS;
+}
+
+int score_send_part(const struct run *run, const float *values, uint32_t position, uint32_t part)
+{
+    uint32_t first = part * WIRE_MAX_LOGITS, left = run->job.model->output_width - first;
+    if (!link_room())
+        return 0;
     uint32_t count = left < WIRE_MAX_LOGITS ? left : WIRE_MAX_LOGITS;
     wire_logits_set_request(message, run->job.request);
     wire_logits_set_position(message, position);
     wire_logits_set_first(message, first);
     wire_logits_set_count(message, count);
     for (uint32_t i = 0; i < count; i++)
-        le_put_f32(message + WIRE_LOGITS_SIZE + 4u * i, math_canonical(logits[first + i]));
+        le_put_f32(message + WIRE_LOGITS_SIZE + 4u * i, math_canonical(values[first + i]));
     link_send(WIRE_TYPE_LOGITS, WIRE_CHANNEL_STREAM, message, WIRE_LOGITS_SIZE + 4u * count);
+    return 1;
 }
 
 static void send_scores(const struct run *run)
@@ -74,9 +81,7 @@ static void send_scores(const struct run *run)
 /* Messages that a row's logits take. */
 static uint32_t logits_messages(const struct run *run)
 {
-    if (!(run->job.flags & WIRE_RUN_FLAG_LOGITS))
-        return 0;
-    return (run->job.model->vocab + WIRE_MAX_LOGITS - 1u) / WIRE_MAX_LOGITS;
+    return run->job.flags & WIRE_RUN_FLAG_LOGITS ? score_messages(run) : 0;
 }
 
 /* The SCORES first, then LOGITS row by row. */
@@ -88,8 +93,9 @@ static void send_next(struct run *run)
         send_scores(run);
         return;
     }
-    uint32_t row = (at - 1u) / messages, first = (at - 1u) % messages * WIRE_MAX_LOGITS;
-    send_logits(run, engine_logits(run->job.engine, row), scores->position + row, first);
+    uint32_t row = (at - 1u) / messages;
+    (void)score_send_part(run, engine_logits(run->job.engine, row), scores->position + row,
+                          (at - 1u) % messages);
 }
 
 int score_pump(struct run *run)

@@ -18,4 +18,9 @@ int score_pump(struct run *run);
 
 int score_is_over(const struct run *run);
 
+/* Messages that a row of logits, or another result, takes; and sending one of them, where the link
+ * has room. Returns whether it had. */
+uint32_t score_messages(const struct run *run);
+int score_send_part(const struct run *run, const float *values, uint32_t position, uint32_t part);
+
 #endif

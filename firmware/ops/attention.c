@@ -76,7 +76,7 @@ static void values_f32(const struct unit *u, uint32_t first, uint8_t *page, uint
 {
     uint32_t head_dim = u->state->head_dim;
     struct span spans[2];
-    block_spans(u->state, u->row->position + query / u->heads, first, spans);
+    block_spans(u, u->row->position + query / u->heads, first, spans);
     for (uint32_t i = 0; i < 2; i++)
         if (spans[i].begin < spans[i].end)
             kernels.axpy_f32(weights + spans[i].begin,
@@ -118,7 +118,7 @@ static void attend_block_f32(const struct unit *u, uint32_t first, uint32_t coun
 static void attend_chunk(const struct unit *u, uint32_t chunk, float *records)
 {
     struct online all;
-    uint32_t last = u->row->position + u->rows - 1, first = chunk * PARTIAL_TOKENS;
+    uint32_t last = seen_last(u, u->row->position + u->rows - 1), first = chunk * PARTIAL_TOKENS;
     for (uint32_t h = 0; h < u->queries; h++) {
         all.max[h] = -__builtin_inff();
         all.sum[h] = 0.0f;
@@ -168,7 +168,8 @@ static void finish(const struct unit *u, float *total, float *dst)
 static void attend_unit(struct unit *u)
 {
     float *totals = u->cut->totals, *results = u->cut->results;
-    uint32_t first = u->row->position, last = first + u->rows - 1;
+    uint32_t first = seen_first(u, u->row->position);
+    uint32_t last = seen_last(u, u->row->position + u->rows - 1);
     unit_open(u);
     uint32_t chunk = chunk_next(u->state, first, 0);
     attend_chunk(u, chunk, totals);
@@ -191,8 +192,9 @@ static float *partials(const struct unit *u, uint32_t i)
 static uint32_t attend_partials(const struct cut *c, uint32_t hart, uint32_t harts)
 {
     uint32_t position = c->step->rows[0].position, count = 0;
-    for (uint32_t chunk = chunk_next(c->state, position, 0); chunk <= position / PARTIAL_TOKENS;
-         chunk = chunk_next(c->state, position, chunk + 1), count++)
+    uint32_t first = window_start(c->state, position);
+    for (uint32_t chunk = chunk_next(c->state, first, 0); chunk <= position / PARTIAL_TOKENS;
+         chunk = chunk_next(c->state, first, chunk + 1), count++)
         for (uint32_t i = 0; i < c->units; i++)
             if ((count * c->units + i) % harts == hart) {
                 struct unit u = unit_find(c, 0, 1, i);
@@ -219,14 +221,16 @@ static void merge_partials(const struct cut *c, uint32_t count, uint32_t hart, u
 /* Whether the row sees positions of more than one partial result. */
 static int has_partials(const struct step_state *s, uint32_t position)
 {
-    return chunk_next(s, position, chunk_next(s, position, 0) + 1) <= position / PARTIAL_TOKENS;
+    uint32_t first = window_start(s, position);
+    return chunk_next(s, first, chunk_next(s, first, 0) + 1) <= position / PARTIAL_TOKENS;
 }
 
 static void op_attention(const struct op *op, const struct step *step, uint32_t hart,
                          uint32_t harts)
 {
     struct cut c = cut_rows(op_body(op), step, hart, harts);
-    if (step->row_count == 1 && harts > 1 && has_partials(c.state, step->rows[0].position)) {
+    if (!c.op->whole && step->row_count == 1 && harts > 1 &&
+        has_partials(c.state, step->rows[0].position)) {
         uint32_t count = attend_partials(&c, hart, harts);
         pool_barrier(step->pool, hart);
         merge_partials(&c, count, hart, harts);
@@ -274,12 +278,17 @@ static int decode_attention(struct reader *r, const uint8_t *p, struct op *op)
     struct op_attention o = {.state = image_op_attention_state(p),
                              .heads = image_op_attention_heads(p),
                              .scale = image_op_attention_scale(p),
-                             .softcap = image_op_attention_softcap(p)};
+                             .softcap = image_op_attention_softcap(p),
+                             .whole = image_op_attention_whole(p),
+                             .reach = image_op_attention_reach(p)};
     const struct step_state *state;
 
-    if (op->domain != IMAGE_DOMAIN_ROWS || reader_read_state(r, o.state, &state) ||
-        reader_check_width(o.heads) || o.heads % state->kv_heads ||
-        reader_check_float(o.scale, 1e-6f, 1e6f) || reader_check_float(o.softcap, 0.0f, 1e6f))
+    if (o.whole > 1 || (o.reach && !o.whole) || op->domain != IMAGE_DOMAIN_ROWS ||
+        reader_read_state(r, o.state, &state) || reader_check_width(o.heads) ||
+        o.heads % state->kv_heads || reader_check_float(o.scale, 1e-6f, 1e6f) ||
+        reader_check_float(o.softcap, 0.0f, 1e6f))
+        return E_IMAGE_OP;
+    if (o.whole && (!r->plan->whole || state->window))
         return E_IMAGE_OP;
     if (o.heads / state->kv_heads > LIMIT_GROUP_HEADS)
         return E_IMAGE_LIMIT;
@@ -289,4 +298,4 @@ static int decode_attention(struct reader *r, const uint8_t *p, struct op *op)
 }
 
 const struct op_kind op_kind_attention = {
-    .version = 1, .decode = decode_attention, .run = op_attention};
+    .version = 2, .decode = decode_attention, .run = op_attention};

@@ -25,7 +25,9 @@ struct OP_BODY op_attention {
     uint32_t state;
     uint32_t heads; /* a multiple of kv_heads, at most LIMIT_GROUP_HEADS times */
     float scale;
-    float softcap; /* 0: none */
+    float softcap;  /* 0: none */
+    uint32_t whole; /* a row sees all of its sequence, which is in this step */
+    uint32_t reach; /* whole: positions so far away at most; 0: all */
 };
 _Static_assert(sizeof(struct op_attention) <= OP_BODY_BYTES, "see op.h");
 
@@ -51,6 +53,7 @@ struct unit {
     uint32_t kv_head;
     uint32_t head;                /* the first one */
     uint32_t index;               /* of the first row */
+    uint32_t last;                /* whole: position of the sequence's last row */
     uint32_t stride;              /* floats from record to record */
     float scales[KERNEL_QUERIES]; /* what a raw dot product is multiplied by */
 };
@@ -140,6 +143,10 @@ static inline struct unit unit_find(const struct cut *c, uint32_t row, uint32_t 
     u.kv_head = index / c->parts;
     u.head = u.kv_head * group + first;
     u.index = row;
+    u.last = u.row[rows - 1].position;
+    for (uint32_t i = row + rows; c->op->whole && i < c->step->row_count; i++)
+        if (c->step->rows[i].session == u.row->session)
+            u.last = c->step->rows[i].position;
     u.stride = c->op->partial_record;
     return u;
 }
@@ -176,11 +183,28 @@ static inline uint32_t window_start(const struct step_state *s, uint32_t positio
     return s->window && position >= s->window ? position - s->window + 1 : 0;
 }
 
-/* The first partial result from `chunk` on of which the row sees any position; it exists if it is
- * not beyond the row's own. */
-static inline uint32_t chunk_next(const struct step_state *s, uint32_t position, uint32_t chunk)
+/* The first position behind the sinks, and the last one, that the unit's row at `position` sees. */
+static inline uint32_t seen_first(const struct unit *u, uint32_t position)
 {
-    uint32_t first = window_start(s, position) / PARTIAL_TOKENS;
+    uint32_t reach = u->cut->op->reach;
+    if (!u->cut->op->whole)
+        return window_start(u->state, position);
+    return reach && position > reach ? position - reach : 0;
+}
+
+static inline uint32_t seen_last(const struct unit *u, uint32_t position)
+{
+    uint32_t reach = u->cut->op->reach;
+    if (!u->cut->op->whole)
+        return position;
+    return reach && u->last - position > reach ? position + reach : u->last;
+}
+
+/* The first partial result from `chunk` on of which a row that sees positions from `first` on sees
+ * any; it exists if it is not beyond the last that the row sees. */
+static inline uint32_t chunk_next(const struct step_state *s, uint32_t first, uint32_t chunk)
+{
+    first /= PARTIAL_TOKENS;
     if (chunk >= first || (uint64_t)chunk * PARTIAL_TOKENS < s->sinks)
         return chunk;
     return first;
@@ -190,16 +214,16 @@ struct span {
     uint32_t begin, end; /* slots of a page */
 };
 
-/* The slots of the block at `first` that a position sees: sinks, then the window's. Either may be
- * empty. */
-static inline void block_spans(const struct step_state *s, uint32_t position, uint32_t first,
+/* The slots of the block at `first` that the unit's row at `position` sees: sinks, then what is
+ * behind them. Either may be empty. */
+static inline void block_spans(const struct unit *u, uint32_t position, uint32_t first,
                                struct span spans[2])
 {
-    uint32_t end = position < first                    ? 0
-                   : position - first < KV_PAGE_TOKENS ? position - first + 1
-                                                       : KV_PAGE_TOKENS;
-    uint32_t start = window_start(s, position);
-    uint32_t sinks = s->sinks > first ? s->sinks - first : 0;
+    uint32_t last = seen_last(u, position), start = seen_first(u, position);
+    uint32_t end = last < first                    ? 0
+                   : last - first < KV_PAGE_TOKENS ? last - first + 1
+                                                   : KV_PAGE_TOKENS;
+    uint32_t sinks = u->state->sinks > first ? u->state->sinks - first : 0;
     uint32_t begin = start > first ? start - first : 0;
     spans[0] = (struct span){0, sinks < end ? sinks : end};
     begin = begin > spans[0].end ? begin : spans[0].end;
@@ -209,19 +233,19 @@ static inline void block_spans(const struct step_state *s, uint32_t position, ui
 /* Of the block at `first`: whether any row sees any position of it. */
 static inline int block_seen(const struct unit *u, uint32_t first)
 {
-    return first < u->state->sinks ||
-           window_start(u->state, u->row->position) < first + KV_PAGE_TOKENS;
+    return first < u->state->sinks || seen_first(u, u->row->position) < first + KV_PAGE_TOKENS;
 }
 
 /* -inf for what rows do not see, of the first `count` slots. */
 static inline void block_mask(const struct unit *u, uint32_t first, uint32_t count, scores x)
 {
     uint32_t last = u->row->position + u->rows - 1;
-    if (first + KV_PAGE_TOKENS <= u->row->position + 1 && window_start(u->state, last) <= first)
+    if (first + KV_PAGE_TOKENS <= seen_last(u, u->row->position) + 1 &&
+        seen_first(u, last) <= first)
         return;
     for (uint32_t h = 0; h < u->queries; h++) {
         struct span spans[2];
-        block_spans(u->state, u->row->position + h / u->heads, first, spans);
+        block_spans(u, u->row->position + h / u->heads, first, spans);
         for (uint32_t j = spans[0].end; j < spans[1].begin; j++)
             x[h][j] = -__builtin_inff();
         for (uint32_t j = spans[1].end; j < count; j++)

@@ -67,6 +67,7 @@ static const struct request requests[] = {
     {WIRE_TYPE_PROMPT, 0, NULL, sessions_receive_prompt},
     {WIRE_TYPE_GENERATE, 0, NULL, runs_receive_generate},
     {WIRE_TYPE_SCORE, 0, NULL, runs_receive_score},
+    {WIRE_TYPE_ENCODE, 0, NULL, runs_receive_encode},
     {WIRE_TYPE_TRUNCATE, 0, NULL, sessions_receive_truncate},
     {WIRE_TYPE_CANCEL, 1, runs_receive_cancel, NULL},
     {WIRE_TYPE_STATS, 1, stats_receive, NULL},

@@ -2,6 +2,7 @@
 #include "serve/runs.h"
 
 #include "gen/errors.h"
+#include "gen/image_format.h"
 #include "gen/wire.h"
 #include "jobs/pending.h"
 #include "jobs/schedule.h"
@@ -15,6 +16,10 @@ static int job_check(struct serve *serve, const struct job *job, uint32_t flags,
     *detail = job->session;
     if (error)
         return error;
+    *detail = job->model->output_kind;
+    if ((job->type == WIRE_TYPE_ENCODE) == (*detail == IMAGE_OUTPUT_KIND_LOGITS))
+        return E_OUTPUT;
+    *detail = job->session;
     if (!pending_count(job->session))
         return E_ROWS;
     *detail = job->flags;
@@ -84,6 +89,21 @@ void runs_receive_score(struct serve *serve, const struct frame *frame,
                       .flags = wire_score_flags(p)};
     uint64_t detail;
     int error = job_check(serve, &job, WIRE_RUN_FLAG_DIGEST | WIRE_RUN_FLAG_LOGITS, &detail);
+    start(&job, error, detail);
+}
+
+/* Likewise. */
+void runs_receive_encode(struct serve *serve, const struct frame *frame,
+                         const struct engine_info *model)
+{
+    const uint8_t *p = frame->payload;
+    struct job job = {.type = WIRE_TYPE_ENCODE,
+                      .request = wire_encode_request(p),
+                      .engine = serve->engine,
+                      .model = model,
+                      .session = wire_encode_session(p)};
+    uint64_t detail;
+    int error = job_check(serve, &job, 0, &detail);
     start(&job, error, detail);
 }
 

@@ -275,7 +275,9 @@ static void ask(struct terminal *terminal, const struct engine_info *model)
     struct tokenizer *t = engine_tokenizer(terminal->engine);
     const struct typed *line = &terminal->line;
     int error = engine_tokenizer_error(terminal->engine);
-    if (error == E_IMAGE_NEW)
+    if (model->output_kind != IMAGE_OUTPUT_KIND_LOGITS)
+        say(terminal, "this model writes no text: ask it by host embed or host classify");
+    else if (error == E_IMAGE_NEW)
         say(terminal, "these tables to tokenize with are newer than this firmware: build it again "
                       "from a newer version, or use host chat");
     else if (error)

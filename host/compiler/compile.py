@@ -16,7 +16,7 @@ from host.ir.graph import Graph
 from host.ir.lowering import PlanOptions
 from host.schema.formats.q4m import Q4M
 from host.schema.formats.q8 import Q8
-from host.schema.image import MAX_STOP_IDS, NO_TENSOR, Format, Layout, OutputKind, Overflow, runtime_bytes
+from host.schema.image import MAX_STOP_IDS, NO_TENSOR, Format, Layout, Overflow, runtime_bytes
 from host.schema.limits import (
     LIMIT_CONTEXT,
     LIMIT_LOGIT_ROWS,
@@ -118,11 +118,12 @@ def compile_graph(graph: Graph, tokenizer: Tokenizer | None, options: Options) -
     for node in graph.nodes:
         node.choose_formats(options.weights, options.output_format)
     run_passes(graph, options.without)
+    rows, wanted = _rows(graph, options, context)
     fixed = PlanOptions(
         context=context,
         sessions=options.sessions,
-        max_rows=min(options.max_rows, context),
-        max_logit_rows=min(options.max_logit_rows, options.max_rows, context),
+        max_rows=rows,
+        max_logit_rows=wanted,
         kv_format=options.kv,
         overflow=options.overflow,
         sinks=options.sinks,
@@ -136,6 +137,13 @@ def compile_graph(graph: Graph, tokenizer: Tokenizer | None, options: Options) -
     compiled = Compiled({}, lowered, graph, options, context)
     compiled.plan.update(_plan(tokenizer, compiled, fixed))
     return compiled
+
+
+def _rows(graph: Graph, options: Options, context: int) -> tuple[int, int]:
+    """Rows of a step, and of those that want a result."""
+    if graph.whole:
+        return context, 1 if graph.one_result else context
+    return min(options.max_rows, context), min(options.max_logit_rows, options.max_rows, context)
 
 
 def _plan(tokenizer: Tokenizer | None, compiled: Compiled, fixed: PlanOptions) -> dict[str, int | list[int]]:
@@ -157,9 +165,9 @@ def _plan(tokenizer: Tokenizer | None, compiled: Compiled, fixed: PlanOptions) -
         "tensor_count": len(lowered.tensors),
         "state_count": len(lowered.states),
         "op_count": len(lowered.ops),
-        "output_kind": OutputKind.LOGITS,
-        "output_width": graph.vocab,
-        "output_whole_step": 0,
+        "output_kind": graph.output,
+        "output_width": graph.logits.width if graph.logits else 0,
+        "output_whole_step": int(graph.whole),
         "output_offset": lowered.logits_offset,
         "output_stride": lowered.logits_stride,
         "arena_bytes": lowered.arena_bytes,
@@ -201,7 +209,9 @@ def _check_options(graph: Graph, options: Options) -> int:
     slide = options.overflow == Overflow.SLIDE
     if slide and graph.learned_positions:
         raise UsageError("this model has learned positions, so its context cannot slide; use --overflow stop")
-    most = min(graph.max_context, LIMIT_CONTEXT)
+    most = min(graph.max_context, LIMIT_ROWS if graph.whole else LIMIT_CONTEXT)
+    if slide and graph.whole:
+        raise UsageError("this model reads a whole text at once, so its context cannot slide; use --overflow stop")
     context = options.context if options.context is not None else min(most, graph.usual_context or most)
     if not 1 <= context <= most:
         raise UsageError(f"--context {context} is outside this model's 1 to {most} positions")

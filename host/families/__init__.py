@@ -33,11 +33,12 @@ def families() -> Mapping[str, Family]:
 
 
 def family_of(name: Any, where: str) -> tuple[str, Family]:
-    """The family of a model_type. SourceError lists those that there are."""
+    """The family of a model_type, whose hyphens are underscores here. SourceError lists those that there are."""
     known = families()
-    if not isinstance(name, str) or name not in known:
+    ours = name.replace("-", "_") if isinstance(name, str) else ""
+    if ours not in known:
         raise SourceError(_unknown(name, where))
-    return name, known[name]
+    return ours, known[ours]
 
 
 def gguf_family_of(name: Any, where: str) -> tuple[str, Family]:

@@ -60,6 +60,7 @@ def read(fields: Fields) -> Decoder:
 
 FAMILY = Family(
     read=read,
+    refused=("Falcon-RW: ALiBi in place of a rotation",),
     gguf=MODEL_ARCH.FALCON,
     gguf_keys={
         "layer_norm_eps": "layer_norm_epsilon",

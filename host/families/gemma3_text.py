@@ -71,4 +71,10 @@ def read(fields: Fields) -> Decoder:
     )
 
 
-FAMILY = Family(read=read, gguf=MODEL_ARCH.GEMMA3, gguf_values={"whole_norm_weights": True}, base="model.")
+FAMILY = Family(
+    read=read,
+    refused=("the part that reads pictures: give the language model alone",),
+    gguf=MODEL_ARCH.GEMMA3,
+    gguf_values={"whole_norm_weights": True},
+    base="model.",
+)

@@ -30,6 +30,8 @@ def read(fields: Fields) -> Decoder:
 
 FAMILY = Family(
     read=read,
+    compared=("SmolLM2-135M-Instruct in transformers, whole",),
+    refused=("scalings of RoPE that depend on the length of the text (dynamic beyond the context of the model)",),
     gguf=MODEL_ARCH.LLAMA,
     gguf_biases={"attention_bias": "blk.0.attn_q.bias", "mlp_bias": "blk.0.ffn_gate.bias"},
     gguf_pairs=True,

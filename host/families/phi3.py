@@ -35,4 +35,12 @@ def read(fields: Fields) -> Decoder:
     )
 
 
-FAMILY = Family(read=read, gguf=MODEL_ARCH.PHI3, base="model.")
+FAMILY = Family(
+    read=read,
+    refused=(
+        "mixtures of experts (Phi-3.5-MoE)",
+        "vision models",
+    ),
+    gguf=MODEL_ARCH.PHI3,
+    base="model.",
+)

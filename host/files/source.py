@@ -104,3 +104,5 @@ class Source:
     """How the recipe wants it packed (weights, kv, context, sessions); empty without a recipe."""
     notes: list[str] = field(default_factory=list)
     """What was decided about the file that its user should know, a line each."""
+    about: dict[str, Any] = field(default_factory=dict)
+    """What an image's manifest says beside that: names of labels, prompts."""

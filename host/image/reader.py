@@ -260,9 +260,9 @@ class Image:
             raise self._fail(f"the plan has {len(data)} bytes, at least {Plan.sizeof()} are expected")
         plan: dict[str, Any] = plain(Plan.parse(data))
         plan["output_kind"] = self._enum(OutputKind, plan["output_kind"], "the plan")
-        if plan["output_whole_step"] or plan["flags"] or any(data[Plan.sizeof() :]):
+        if plan["output_whole_step"] > 1 or plan["flags"] or any(data[Plan.sizeof() :]):
             raise self._newer("the plan has fields that are not known here")
-        if plan["output_width"] != plan["vocab"]:
+        if plan["output_kind"] == OutputKind.LOGITS and plan["output_width"] != plan["vocab"]:
             raise self._fail(f"the plan has logits of {plan['output_width']} tokens, and {plan['vocab']} in all")
         plan["overflow"] = self._enum(Overflow, plan["overflow"], "the plan")
         return plan

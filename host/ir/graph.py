@@ -15,6 +15,7 @@ from typing import ClassVar
 from host.errors import SourceError
 from host.ir.lowering import Fields, KvSpec, Lowering
 from host.ir.value import Value
+from host.schema.image import OutputKind
 from host.schema.weights import WeightFormat
 
 
@@ -93,6 +94,11 @@ class Graph:
     max_context: int
     learned_positions: bool
     usual_context: int = 0
+    output: OutputKind = OutputKind.LOGITS
+    whole: bool = False
+    """Whether a step is one whole sequence, each of whose rows sees all others: an encoder's."""
+    one_result: bool = False
+    """Whether a sequence has one result: one row is wanted."""
     nodes: list[Node] = field(default_factory=list)
     states: list[KvSpec] = field(default_factory=list)
     logits: Value | None = None

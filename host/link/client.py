@@ -14,6 +14,7 @@ from host.link.attach import Attachment
 from host.link.baud import set_baud
 from host.link.connection import Connection
 from host.link.device import KnownDevice
+from host.link.encoding import Encoding
 from host.link.generation import Generation
 from host.link.ledger import Ledger
 from host.link.line import Item, Line
@@ -138,6 +139,10 @@ class Client:
     ) -> Scoring:
         """Evaluate what is pending with all its logits: an iterator of one row a token."""
         return self._runs.score(session, digest, logits, progress)
+
+    def encode(self, tokens: Sequence[int], results: int, width: int, session: int = 0) -> Encoding:
+        """Have an encoder read a text: an iterator of so many results, f32 [width] each. The session is emptied."""
+        return self._runs.encode(tokens, results, width, session)
 
     def cancel(self) -> Done | None:
         """End what this client has running and wait until it has ended. Returns how; None when nothing ran."""

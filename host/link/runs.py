@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prompts, and the runs that evaluate them: GENERATE, SCORE and RESUME."""
+"""Prompts, and the runs that evaluate them: GENERATE, SCORE, ENCODE and RESUME."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 from host.errors import DeviceFailure, TargetError
+from host.link.encoding import Encoding
 from host.link.generation import Continuation, Generation
 from host.link.records import Done, SamplerParams
 from host.link.run import Running
@@ -103,6 +104,14 @@ class Runs:
         request = self._connection.send(Type.SCORE, requests.Score, session=session, flags=flags)
         vocab = self._connection.device.info.vocab if logits else 0
         return Scoring(self._running, request, session, progress, vocab)
+
+    def encode(self, tokens: Sequence[int], results: int, width: int, session: int = 0) -> Encoding:
+        """Have an encoder read a text."""
+        self._sessions.truncate(0, session)
+        for first in range(0, len(tokens), MAX_PROMPT_TOKENS):
+            self._sessions.append(tokens[first : first + MAX_PROMPT_TOKENS], session)
+        request = self._connection.send(Type.ENCODE, requests.Encode, session=session)
+        return Encoding(self._running, request, session, results, width)
 
     def cancel(self) -> Done | None:
         """End what runs and wait until it has ended. Returns how; None when nothing ran."""

@@ -15,6 +15,7 @@ from host.digest import sha256_file
 from host.errors import SourceError
 from host.families import decoder_of, family_of, gguf_family_of
 from host.families.parts.decoder import Decoder
+from host.families.parts.encoder import HEAD_KEY, LENGTH_KEY
 from host.families.parts.gguf_config import gguf_config
 from host.families.parts.keys import check_rest
 from host.families.parts.names import canonical_gguf, canonical_safetensors
@@ -26,6 +27,7 @@ from host.files.safetensors import check_dtypes, open_safetensors, open_sharded
 from host.files.source import Source, Tokenizer
 from host.files.tensor import StoredTensor
 from host.foreign import open_regular, words
+from host.model.sentence import Sentence, read_sentence
 from host.tokens.gguf_tokenizer import gguf_tokenizer
 from host.tokens.tokenizer import check_vocabulary, load_tokenizer, without_tokenizer
 from host.tokens.vocabulary import drop_beyond
@@ -186,6 +188,9 @@ def _load_safetensors(folder: Path, paths: list[Path], tensors: dict[str, Stored
             f"config.json: the weights are already quantized ({shown(str(method), 40)}); take the original model in "
             "bf16, or a GGUF"
         )
+    sentence = read_sentence(folder)
+    if sentence is not None:
+        raw, tensors = raw | {HEAD_KEY: sentence.head, LENGTH_KEY: sentence.max_length}, tensors | sentence.tensors
     fields = Fields(raw, "config.json")
     said = family.read(fields)
     notes = check_rest(fields, architecture)
@@ -199,7 +204,19 @@ def _load_safetensors(folder: Path, paths: list[Path], tensors: dict[str, Stored
     config = raw | {"tie_word_embeddings": decoder.tied}
     source = Source(architecture, config, {**found}, tokenizer, _shown_name(name, architecture), provenance)
     source.notes += notes
+    source.about = _about(raw, decoder, sentence)
     return _note_window(source, decoder)
+
+
+def _about(config: Mapping[str, Any], decoder: Decoder, sentence: Sentence | None) -> dict[str, Any]:
+    """What the manifest of an encoder says: names of labels and how they exclude each other, prompts."""
+    found: dict[str, Any] = {}
+    if decoder.head and decoder.head.labels:
+        found["labels"] = list(decoder.head.labels)
+        found["problem_type"] = str(config.get("problem_type"))
+    if sentence and sentence.prompts:
+        found["prompts"], found["default_prompt"] = sentence.prompts, sentence.default_prompt
+    return found
 
 
 def _load_gguf(path: Path) -> Source:

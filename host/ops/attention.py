@@ -29,6 +29,8 @@ FIELDS = Struct(
     "heads" / Int32ul,
     "scale" / Float32l,
     "softcap" / Float32l,  # 0: none; else s = softcap * tanh(s / softcap)
+    "whole" / Int32ul,  # 1: a row sees all of its sequence, not only what is before it
+    "reach" / Int32ul,  # whole: those so many places away at most; 0: all
 )
 
 
@@ -45,6 +47,10 @@ class Attention(Node):
     heads: int
     scale: float
     softcap: float = 0.0
+    whole: bool = False
+    """Whether rows see those behind them, too."""
+    reach: int = 0
+    """Of a whole sequence: places on each side that a row sees; 0: all."""
 
     def check_limits(self, states: Sequence[KvSpec]) -> None:
         """Raise SourceError for heads that the kernels do not take."""
@@ -76,7 +82,24 @@ class Attention(Node):
             "heads": self.heads,
             "scale": self.scale,
             "softcap": self.softcap,
+            "whole": int(self.whole),
+            "reach": self.reach,
         }
+
+
+def attention_over_all(
+    b: Builder, name: str, q: Value, k: Value, v: Value, spec: KvSpec, heads: int, scale: float, reach: int = 0
+) -> Value:
+    """Attention of each row over all rows of its sequence, or over those ``reach`` places away at most (0: all).
+
+    Keys and values go through one cache for all layers: each is read within the layer that wrote it.
+    """
+    if not b.graph.states:
+        b.graph.states.append(spec)
+    b.append(KvStore(k, v, 0))
+    dst = b.value(name, q.width)
+    b.append(Attention(q, dst, 0, heads, scale, whole=True, reach=reach))
+    return dst
 
 
 def attention(
@@ -107,4 +130,4 @@ def _cost(program: Program, op: OpEntry, rows: int, start: int) -> Traffic:
     return Traffic(kv_bytes=float(read), macs=float(2 * seen * op.fields["heads"] * state["head_dim"]))
 
 
-OP = Op(8, 1, FIELDS, Attention, _cost)
+OP = Op(8, 2, FIELDS, Attention, _cost)

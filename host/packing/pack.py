@@ -187,6 +187,7 @@ class Packing:
             "kv": KV_NAMES[options.kv],
             "layout": options.layout.order.name.lower(),
             "board": self.board.name,
+            **self.source.about,
             "options": {
                 "context": self.compiled.context,
                 "sessions": options.sessions,

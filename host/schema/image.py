@@ -174,6 +174,10 @@ class OutputKind(enum.IntEnum):
 
     LOGITS = 1
     """One f32 a vocabulary entry, of each row whose logits are wanted."""
+    VECTORS = 2
+    """A vector that stands for the whole sequence, or for each of its tokens."""
+    LABELS = 3
+    """One f32 a label, of the whole sequence or of each of its tokens."""
 
 
 class StateKind(enum.IntEnum):

@@ -5,7 +5,7 @@ A test compares the numbers with the header's.
 """
 
 LIMIT_ROWS = 512
-LIMIT_LOGIT_ROWS = 64
+LIMIT_LOGIT_ROWS = 512
 LIMIT_SESSIONS = 64
 LIMIT_STATES = 160
 LIMIT_OPS = 2048

@@ -148,12 +148,9 @@ class Text:
             self.ranked = Ranked(facts["model"], facts["added_tokens"], ranks)
 
     def facts(self) -> dict[str, Any]:
-        """What the parent is told once: special tokens by id, what the post-processor puts before a text, and whether
-        something of training was taken out.
-        """
-        special = {
-            str(i): token.content for i, token in self.library.get_added_tokens_decoder().items() if token.special
-        }
+        """Special tokens by id, what the post-processor puts before a text, whether training's parts were taken out."""
+        added = self.library.get_added_tokens_decoder()
+        special = {str(i): token.content for i, token in added.items() if token.special}
         return {"special": special, "prefix": self._prefix(), "trained": self.trained}
 
     def _prefix(self) -> list[int]:
@@ -163,8 +160,11 @@ class Text:
         count = next((i for i, mask in enumerate(found.special_tokens_mask) if not mask), 0)
         return list(found.ids[:count])
 
-    def encode(self, text: str) -> list[int]:
-        """Ids of a text, nothing added."""
+    def encode(self, text: str, whole: bool) -> list[Any]:
+        """Ids of a text; whole: with what the post-processor puts around it, and a 1 for each of those."""
+        if whole:
+            found = self.library.encode(text, add_special_tokens=True)
+            return [list(found.ids), list(found.special_tokens_mask)]
         if self.ranked is not None:
             normalizer = self.library.normalizer
             return self.ranked.encode(text, normalizer.normalize_str if normalizer else str)
@@ -268,12 +268,12 @@ class Worker:
         """It as the library writes it."""
         return str(self._get(key).library.to_str())
 
-    def encode(self, key: str, text: str) -> list[int]:
-        """Ids of a text."""
+    def encode(self, key: str, text: str, whole: bool = False) -> list[Any]:
+        """See `Text`."""
         tokenizer, kept = self._get(key), sum(self.sizes.values())
         allow_memory(kept, MEMORY_A_CHARACTER * len(text))
         try:
-            return tokenizer.encode(text)  # type: ignore[no-any-return]
+            return list(tokenizer.encode(text, whole))
         finally:
             allow_memory(kept)
 

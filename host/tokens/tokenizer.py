@@ -70,13 +70,23 @@ class Codec:
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, nothing added. Raises UsageError for a text that is no Unicode or too long."""
+        self._check_text(text)
+        return list(self._ask("encode", text=text))
+
+    def encode_whole(self, text: str) -> tuple[list[int], list[bool]]:
+        """Ids of a text with what the tokenizer puts around it, and which they are. Raises as `encode`."""
+        self._check_text(text)
+        ids, special = self._ask("encode", text=text, whole=True)
+        return list(ids), [bool(each) for each in special]
+
+    @staticmethod
+    def _check_text(text: str) -> None:
         if len(text) > MAX_TEXT:
             raise UsageError(
                 f"the text has {len(text)} characters, at most {MAX_TEXT} are tokenized at once; give less of it"
             )
         if not is_unicode(text):
             raise UsageError("the text has bytes that are no UTF-8, so it cannot be tokenized; give it as UTF-8")
-        return list(self._ask("encode", text=text))
 
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
         """The text of ids."""

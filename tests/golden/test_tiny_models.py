@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.support import parity
-from tests.support.family_rows import CASES, rows
+from tests.support.family_rows import CASES, head_of, rows
 from tests.support.native import Native
-from tools.parity import CLOSE, DIVERGENCE, misses
+from tools.parity import CLOSE, COSINE, DIVERGENCE, misses
 
 
 @pytest.mark.parametrize(("family", "variant"), CASES)
@@ -18,13 +18,17 @@ def test_f32_is_the_references(family: str, variant: str, native: Native, tmp_pa
     found = parity.exact(native, family, variant, tmp_path)
     assert found.logits < CLOSE
     assert max(found.layers) < CLOSE
-    assert found.greedy == parity.GREEDY
+    assert found.greedy == (None if head_of(family) else parity.GREEDY)
     assert found.kl < 1e-9
 
 
 @pytest.mark.parametrize("family", list(rows()))
 def test_q8_is_near(family: str, native: Native, tmp_path: Path) -> None:
-    found = parity.quantized(native, family, next(iter(rows()[family].variants)), tmp_path)
+    variant = next(iter(rows()[family].variants))
+    if head_of(family):
+        assert parity.near(native, family, variant, tmp_path) > COSINE
+        return
+    found = parity.quantized(native, family, variant, tmp_path)
     assert found.entropy <= parity.ENTROPY
     assert found.kl < DIVERGENCE
 

@@ -25,6 +25,8 @@ ATTENTION = struct(
     heads=U32,
     scale=FLOAT,
     softcap=FLOAT,
+    whole=U32,
+    reach=U32,
 )
 
 

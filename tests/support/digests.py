@@ -32,7 +32,7 @@ from host.schema.image import Layout, Overflow
 from host.targets import TargetSpec, open_target
 from host.targets.abilities import slowness
 from host.targets.opening import build_firmware
-from tests.support.family_rows import rows, tiny_model
+from tests.support.family_rows import head_of, rows, tiny_model
 from tests.support.model_files import write_folder, write_gguf
 from tests.support.tiny import MemoryTensor, tiny_gpt2, tiny_image, tiny_llama
 
@@ -75,6 +75,8 @@ def chat(first: int) -> Script:
 
 
 USUAL = chat(70)
+TEXTS: Script = ((0, 30, True), (1, 77, True), (0, 200, True))
+"""Whole texts for an encoder."""
 REAL: Script = ((0, 20, False), (1, 6, False), (0, 1, True), (1, 1, True), (0, 1, True))
 """Three rows of a large vocabulary, each of which takes a simulated line seconds."""
 
@@ -149,7 +151,9 @@ def _rows() -> Iterator[tuple[str, Case]]:
     """The other families, each as its row in tests/families has it."""
     for family in rows():
         if family not in SOURCES:
-            yield f"rows/{family}", Case(family, options=options())
+            yield f"rows/{family}", Case(family, options=options(), script=TEXTS if head_of(family) else USUAL)
+    labels = {"architectures": ["BertForTokenClassification"], "num_labels": 5}
+    yield "rows/bert-labels", Case("bert", labels, options(), TEXTS)
 
 
 def _passes() -> Iterator[tuple[str, Case]]:
@@ -265,15 +269,21 @@ def layouts(case: Case, spec: TargetSpec) -> list[Layout]:
     return [Layout.RVV if spec.kernels == "rvv" else Layout.SWAR]
 
 
-def digest(client: Client, script: Script) -> str:
-    """Have a device that was just started run a script."""
+def digest(client: Client, case: Case) -> str:
+    """Have a device that was just started run a case's script."""
     found, sent = hashlib.sha256(), 0
-    for session, count, wanted in script:
+    head = head_of(case.family, **case.config) if case.script is TEXTS else None
+    for session, count, wanted in case.script:
         if count < 0:
             client.truncate(client.length(session) + count, session)
             continue
         tokens = [((sent + i) * 37 + 5) % client.info.vocab for i in range(count)]
         sent += count
+        if head is not None:
+            width = len(head.labels) or rows()[case.family].width
+            for result in client.encode(tokens, 1 if head.pool else count, width, session):
+                found.update(result.astype("<f4").tobytes())
+            continue
         client.prompt(tokens, session)
         if not wanted:
             client.generate(0, session=session).finish()
@@ -290,7 +300,7 @@ def ask(spec: TargetSpec, image: Path, name: str) -> str:
         patience = PATIENCE * max(slowness(spec), 1.0)
         client = Client(target, patience=patience)
         client.connect(timeout=patience)
-        return digest(client, CASES[name].script)
+        return digest(client, CASES[name])
 
 
 class Images:

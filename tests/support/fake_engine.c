@@ -65,7 +65,9 @@ int engine_load(ENGINE, uint64_t *detail)
     int error = -(int)setting("FAKE_LOAD_ERROR", 0);
     if (error)
         return error;
-    info = (struct engine_info){.vocab = setting("FAKE_VOCAB", MAX_VOCAB),
+    info = (struct engine_info){.output_kind = IMAGE_OUTPUT_KIND_LOGITS,
+                                .output_width = setting("FAKE_VOCAB", MAX_VOCAB),
+                                .vocab = setting("FAKE_VOCAB", MAX_VOCAB),
                                 .context = setting("FAKE_CONTEXT", CONTEXT),
                                 .max_rows = ROWS,
                                 .max_logit_rows = LOGITS,

@@ -13,6 +13,7 @@ import numpy as np
 
 from host.families import family_of
 from host.families.parts.build import shapes
+from host.families.parts.decoder import Head
 from host.files.fields import Fields
 from host.files.source import Source
 from tests.support.tiny import Maker, tiny_tokenizer
@@ -25,11 +26,13 @@ class Row:
     """A tiny model of a family, and what of it is compared."""
 
     model: str
-    """The class in transformers, whose config class is named alike."""
+    """The class in transformers; a variant's key "model" names another one."""
     config: Mapping[str, Any]
     """Keys of a tiny model: those of config.json."""
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"plain": {}})
     """By name, keys that make another model of it; each is compared with transformers."""
+    width: int = 64
+    """Of the layers."""
     gguf: Mapping[str, Any] | None = None
     """Metadata of its GGUF beyond the usual, by key without the architecture. None: the family has no GGUFs."""
 
@@ -43,9 +46,19 @@ def rows() -> dict[str, Row]:
 CASES = [(family, variant) for family, row in rows().items() for variant in row.variants]
 
 
+def head_of(family: str, **changes: Any) -> Head | None:
+    """The head of the row's model where it is an encoder."""
+    return family_of(family, "row")[1].read(Fields(_config(family, changes), "row")).head
+
+
+def _config(family: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    row = rows()[family]
+    return {"vocab_size": 131, "architectures": [row.model]} | dict(row.config) | dict(changes)
+
+
 def tiny_model(family: str, seed: int = 1, **changes: Any) -> Source:
     """The row's model with random weights; ``changes`` are config keys. What it has of tensors, the graph asks for."""
-    config = {"vocab_size": 131} | dict(rows()[family].config) | changes
+    config = _config(family, changes)
     make = Maker(seed)
     for name, shape in shapes(family_of(family, "row")[1].read(Fields(config, "row"))).items():
         if len(shape) == 1:
@@ -62,8 +75,9 @@ def torch_model(family: str, variant: str) -> Any:
 
     row = rows()[family]
     torch.manual_seed(11)
-    kind = getattr(transformers, row.model)
-    model = kind(kind.config_class(**{"vocab_size": 257} | dict(row.config) | dict(row.variants[variant])))
+    keys = {"vocab_size": 257, "model": row.model} | dict(row.config) | dict(row.variants[variant])
+    kind = getattr(transformers, keys.pop("model"))
+    model = kind(kind.config_class(**keys))
     with torch.no_grad():
         for name, values in model.named_parameters():
             if values.ndim == 1:

@@ -103,7 +103,8 @@ class Info(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_uint32) for name in ["vocab", "context", "max_rows", "max_logit_rows", "sessions", "layers"]),
-        *((name, ctypes.c_uint32) for name in ["overflow", "bos", "stop_count"]),
+        *((name, ctypes.c_uint32) for name in ["overflow", "output_kind", "output_width", "whole"]),
+        *((name, ctypes.c_uint32) for name in ["bos", "stop_count"]),
         ("stop_ids", ctypes.c_uint32 * 8),
         *((name, ctypes.c_uint64) for name in ["image_bytes", "weight_bytes", "arena_bytes", "runtime_bytes"]),
         ("root", ctypes.c_uint8 * 32),
@@ -270,12 +271,14 @@ class Native:
         self._check(self.lib.engine_step(self.engine, array, len(rows)))
         wanted = sum(1 for row in rows if row[3])
         return (
-            np.stack([self.logits(i) for i in range(wanted)]) if wanted else np.empty((0, self.info.vocab), np.float32)
+            np.stack([self.logits(i) for i in range(wanted)])
+            if wanted
+            else np.empty((0, self.info.output_width), np.float32)
         )
 
     def logits(self, i: int) -> npt.NDArray[np.float32]:
         """A copy of the i-th logits of the last step."""
-        return np.ctypeslib.as_array(self.lib.engine_logits(self.engine, i), (self.info.vocab,)).copy()
+        return np.ctypeslib.as_array(self.lib.engine_logits(self.engine, i), (self.info.output_width,)).copy()
 
     def feed(
         self, tokens: Sequence[int], session: int = 0, chunk: int = 0, every: bool = False

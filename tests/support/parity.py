@@ -42,8 +42,8 @@ class Exact:
     logits: float
     layers: tuple[float, ...]
     """What each layer hands on."""
-    greedy: int
-    """Tokens that agree of ``GREEDY`` decoded greedily, up to the first that does not."""
+    greedy: int | None
+    """Tokens that agree of ``GREEDY`` decoded greedily, up to the first that does not; None of an encoder."""
     kl: float
 
 
@@ -58,8 +58,8 @@ class Quantized:
 
 
 def tokens(count: int) -> list[int]:
-    """The same for all."""
-    return np.random.default_rng(3).integers(0, 257, count).tolist()
+    """The same for all; none is padding to anyone, which has no position."""
+    return np.random.default_rng(3).integers(4, 257, count).tolist()
 
 
 def relative(found: Array, wanted: Array) -> float:
@@ -81,11 +81,14 @@ class Reference:
         return load_source(folder, require_tokenizer=False)
 
     def logits(self, ids: list[int]) -> Array:
-        """[tokens][vocab]"""
+        """[tokens][vocab]; of an encoder [results][width], its vectors being the mean of the rows."""
         import torch
 
         with torch.no_grad():
-            return np.asarray(self.model(torch.tensor([ids])).logits[0].numpy())
+            found = self.model(torch.tensor([ids]))
+        if "logits" not in found:
+            return np.asarray(found.last_hidden_state.mean(dim=1).numpy())
+        return np.asarray(found.logits.reshape(-1, found.logits.shape[-1]).numpy())
 
     def watched(self, ids: list[int], count: int) -> Array:
         """The logits, with what each of ``count`` layers hands on in ``layers``."""
@@ -157,6 +160,11 @@ class Packed:
 
         self.native.set_poll(poll)
         found = []
+        if self.decoder.head is not None:
+            calls, self.rows = 0, len(ids)
+            found.append(self.encode(ids))
+            self.native.set_poll(None)
+            return np.concatenate(found), [np.concatenate(each) for each in rows.values()]
         for first in range(0, len(ids), self.native.info.max_logit_rows):
             calls, self.rows = 0, min(self.native.info.max_logit_rows, len(ids) - first)
             found.append(self.native.step([(0, first + i, ids[first + i], 1) for i in range(self.rows)]))
@@ -172,6 +180,13 @@ class Packed:
         at = place["offset"] * ARENA_UNIT
         rows = self.native.arena[at : at + self.rows * size].view(np.float32).reshape(self.rows, -1)
         return rows[:, : value.width].copy()
+
+    def encode(self, ids: list[int]) -> Array:
+        """What an encoder makes of a text: [results][width]."""
+        self.native.truncate(0)
+        head = self.decoder.head
+        first = len(ids) - 1 if head and head.pool else 0
+        return self.native.step([(0, i, token, int(i >= first)) for i, token in enumerate(ids)])
 
     def greedy(self, prompt: list[int], count: int) -> list[int]:
         """The likeliest tokens behind a prompt."""
@@ -195,11 +210,13 @@ def exact(native: Native, family: str, variant: str, folder: Path) -> Exact:
     wanted = reference.watched(ids, len(ours.decoder.layers))
     found, layers = ours.watched(ids)
     scaled = [layer * np.float32(ours.decoder.residual_scale) for layer in layers]
-    same = ours.greedy(ids[:PROMPT], GREEDY)
+    agreed = None
+    if ours.decoder.head is None:
+        agreed = agree(reference, ids[:PROMPT], ours.greedy(ids[:PROMPT], GREEDY))
     return Exact(
         relative(found, wanted),
         tuple(relative(a, b) for a, b in zip(scaled, reference.layers, strict=True)),
-        agree(reference, ids[:PROMPT], same),
+        agreed,
         divergence(found, wanted),
     )
 
@@ -208,6 +225,15 @@ def agree(reference: Reference, prompt: list[int], ours: list[int]) -> int:
     """How many tokens transformers decodes greedily, too, up to the first that it does not: by one pass over ours."""
     theirs = reference.logits(prompt + ours)[len(prompt) - 1 : -1].argmax(axis=-1).tolist()
     return next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b), len(ours))
+
+
+def near(native: Native, family: str, variant: str, folder: Path) -> float:
+    """The least cosine of an encoder's results in q8 with those of the reference."""
+    reference, ids = Reference(family, variant), tokens(LENGTH)
+    ours = Packed(native, reference.source(folder), folder, Options(weights=Q8, kv=Format.KV8, context=LENGTH))
+    found, wanted = ours.encode(ids).astype(np.float64), reference.logits(ids)
+    lengths = np.linalg.norm(found, axis=-1) * np.linalg.norm(wanted, axis=-1)
+    return float(((found * wanted).sum(axis=-1) / lengths).min())
 
 
 def quantized(native: Native, family: str, variant: str, folder: Path) -> Quantized:

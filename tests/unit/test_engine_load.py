@@ -16,7 +16,7 @@ from host.schema import limits
 from host.schema.formats.q4 import Q4
 from host.schema.formats.q4m import Q4M
 from host.schema.formats.q8 import Q8
-from host.schema.image import NO_TENSOR, Domain, Format, Layout, Overflow, SectionFlag, SectionId, State
+from host.schema.image import NO_TENSOR, Activation, Domain, Format, Layout, Overflow, SectionFlag, SectionId, State
 from tests.support.images import ImageEditor
 from tests.support.native import ROOT, Native
 from tests.support.tiny import tiny_gpt2, tiny_image, tiny_llama
@@ -126,7 +126,7 @@ PLAN: list[tuple[str, Edit]] = [
     ("IMAGE_LIMIT", lambda e: e.plan(vocab=2**32 - 1)),
     ("IMAGE_LIMIT", lambda e: e.plan(context=2**32 - 1)),
     ("IMAGE_LIMIT", lambda e: e.plan(max_rows=513)),
-    ("IMAGE_LIMIT", lambda e: e.plan(max_logit_rows=65)),
+    ("IMAGE_LIMIT", lambda e: e.plan(max_logit_rows=513)),
     ("IMAGE_LIMIT", lambda e: e.plan(sessions=65)),
     ("IMAGE_LIMIT", lambda e: e.plan(op_count=2**31)),
     ("IMAGE_LIMIT", lambda e: e.plan(state_count=161)),
@@ -139,8 +139,8 @@ PLAN: list[tuple[str, Edit]] = [
     ("IMAGE_PLAN", lambda e: e.plan(stop_count=9)),
     ("IMAGE_PLAN", lambda e: e.plan(stop_count=0)),
     ("IMAGE_PLAN", lambda e: e.plan(output_width=64)),
-    ("IMAGE_NEW", lambda e: e.plan(output_kind=2)),
-    ("IMAGE_NEW", lambda e: e.plan(output_whole_step=1)),
+    ("IMAGE_NEW", lambda e: e.plan(output_kind=4)),
+    ("IMAGE_NEW", lambda e: e.plan(output_whole_step=2)),
     ("IMAGE_NEW", lambda e: e.plan(flags=1)),
     ("IMAGE_PLAN", lambda e: e.plan(stop_ids=[131] * 8)),
     ("IMAGE_PLAN", lambda e: e.plan(output_offset=2**32 - 1)),
@@ -228,7 +228,7 @@ OPS: list[tuple[OpId, dict[str, object]]] = [
     (OpId.LINEAR, {"k": 64}),
     (OpId.LINEAR, {"n": 64}),
     (OpId.LINEAR, {"n": BIG}),
-    (OpId.LINEAR, {"activation": 5}),
+    (OpId.LINEAR, {"activation": max(Activation) + 1}),
     (OpId.LINEAR, {"gated": 1}),
     (OpId.LINEAR, {"gated": BIG}),
     (OpId.LINEAR, {"src_format": Format.F32}),
@@ -276,7 +276,7 @@ PLAIN_OPS: list[tuple[OpId, dict[str, object]]] = [
     (OpId.QUANTIZE, {"width": 65}),
     (OpId.QUANTIZE, {"dst": {"offset": BIG}}),
     (OpId.ELTWISE, {"kind": 5}),
-    (OpId.ELTWISE, {"activation": 5}),
+    (OpId.ELTWISE, {"activation": max(Activation) + 1}),
     (OpId.ELTWISE, {"width": BIG}),
     (OpId.ELTWISE, {"a": {"space": 0}}),
     (OpId.ELTWISE, {"b": {"space": 2}}),
@@ -300,7 +300,9 @@ def test_what_is_copied_or_quantized_lies_apart_from_the_result(native: Native, 
     assert refused(native, editor.op(id_, dst={"offset": beside}).sealed()) == ("IMAGE_OP", index)
 
 
-@pytest.mark.parametrize("head", [{"id": 0}, {"id": 11}, {"id": 65535}, {"version": 0}, {"version": 2}, {"domain": 2}])
+@pytest.mark.parametrize(
+    "head", [{"id": 0}, {"id": max(OpId) + 1}, {"id": 65535}, {"version": 0}, {"version": 9}, {"domain": 2}]
+)
 def test_op_head(native: Native, image: bytes, head: dict[str, int]) -> None:
     assert refused(native, ImageEditor(image).op_head(3, **head).sealed()) == ("IMAGE_NEW", 3)
 

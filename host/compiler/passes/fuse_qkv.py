@@ -17,8 +17,12 @@ from host.ops.rope import Rope
 def run(graph: Graph) -> None:
     """Queries, keys and values of one layer from one matrix; the three are views of its result."""
     makers = graph.makers()
-    stores = {node.state: node for node in graph.nodes if isinstance(node, KvStore)}
-    for node in [node for node in graph.nodes if isinstance(node, Attention)]:
+    stores: dict[int, KvStore] = {}
+    for node in list(graph.nodes):
+        if isinstance(node, KvStore):
+            stores[node.state] = node  # layers may share a state: an attention reads what was stored last
+        if not isinstance(node, Attention):
+            continue
         store = stores[node.state]
         found = [_projection(makers, value) for value in (node.q, store.k, store.v)]
         linears = [linear for linear in found if linear is not None]

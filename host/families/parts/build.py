@@ -11,22 +11,26 @@ import numpy as np
 import numpy.typing as npt
 
 from host.errors import SourceError
-from host.families.parts.decoder import Attention, Decoder, HeadNorm, Layer, QkvOrder, Residual
+from host.families.parts.decoder import Attention, Decoder, Head, HeadNorm, Layer, QkvOrder, Residual
 from host.files.source import RawTensor, RowChoice
 from host.ir.builder import Builder
 from host.ir.graph import Graph
 from host.ir.lowering import KvSpec
 from host.ir.value import F32Array, Value, Vector, Weight
-from host.ops.attention import attention
+from host.ops.attention import attention, attention_over_all
 from host.ops.cap import cap
 from host.ops.eltwise import activate, add, multiply
 from host.ops.embed import embed
 from host.ops.gather import gather
 from host.ops.linear import linear
-from host.ops.norm import norm
+from host.ops.norm import NormKind, norm
+from host.ops.pool import pool
 from host.ops.rope import rope
 from host.ops.rope_table import rope_table
+from host.schema.image import Activation
 
+SMALLEST_EPS = 1e-30
+"""What the firmware takes at least."""
 Shapes = dict[str, tuple[int, ...]]
 Rows = npt.NDArray[np.int64]
 
@@ -123,6 +127,36 @@ def qkv_rows(a: Attention) -> dict[str, Rows]:
     return {"q": q.reshape(-1), "k": k.reshape(-1), "v": v.reshape(-1)}
 
 
+@dataclass(frozen=True)
+class Shifted:
+    """A tensor to each of whose rows the first row of another one is added, when it is read."""
+
+    name: str
+    base: Weight
+    row: Weight
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and columns."""
+        return (self.base.rows, self.base.cols)
+
+    def float32(self) -> F32Array:
+        """The sums, f32."""
+        return np.asarray(self.base.float32() + self.row.float32()[0])
+
+    def rows(self, which: RowChoice) -> RawTensor:
+        """These rows of it."""
+        return Shifted(self.name, self.base.take(self.base.name, np.arange(self.base.rows)[which]), self.row)
+
+    def blocks(self) -> None:
+        """Sums are stored nowhere."""
+
+
+def _unit(width: int) -> F32Array:
+    """What brings a row with a root mean square of 1 to length 1."""
+    return np.full(width, width**-0.5, np.float32)
+
+
 def _changed(vector: Vector, offset: float, factor: float) -> Vector:
     """(vector + offset) * factor, in f32."""
     if offset:
@@ -139,6 +173,9 @@ class _Build:
         self.d, self.names, self.tensors = decoder, decoder.names, tensors
         learned = decoder.names.positions is not None
         self.graph = Graph(decoder.vocab, decoder.width, len(decoder.layers), decoder.context, learned, usual)
+        if decoder.head is not None:
+            self.graph.output, self.graph.whole = decoder.head.kind, True
+            self.graph.one_result = bool(decoder.head.pool)
         self.b = Builder(self.graph)
 
     def run(self) -> Graph:
@@ -146,26 +183,52 @@ class _Build:
         d, names = self.d, self.names
         table = self.tensors.weight(names.embedding, d.vocab, d.width)
         x = embed(self.b, table, self.positions(), d.embedding_scale / d.residual_scale)  # [rows][width]
+        x = self.norm("", names.embedding_norm, x)
         for i, layer in enumerate(d.layers):
             x = self.layer(names.layer.format(i), names.label.format(i), layer, x)
+        self.graph.logits = self.logits(table, x) if d.head is None else self.head(d.head, x)
+        return self.graph
+
+    def logits(self, table: Weight, x: Value) -> Value:
+        """Of the rows that want them: [wanted rows][vocab]."""
+        d, names = self.d, self.names
         x = self.stream_norm("", names.final, gather(self.b, x), d.logit_scale)
         head = table if d.tied else self.tensors.weight(names.head, d.vocab, d.width)
         bias = self.tensors.vector(f"{names.head}.bias", d.vocab) if d.head_bias else None
         logits = linear(self.b, "logits", x, head, bias, output=True)
-        self.graph.logits = cap(self.b, "capped_logits", logits, d.logit_cap) if d.logit_cap else logits
-        return self.graph
+        return cap(self.b, "capped_logits", logits, d.logit_cap) if d.logit_cap else logits
+
+    def head(self, head: Head, x: Value) -> Value:
+        """Of sequences, or of their rows: [wanted rows][result]."""
+        x = self.stream_norm("", self.names.final, x)
+        x = pool(self.b, "pooled", x, head.pool) if head.pool else gather(self.b, x)
+        for i, dense in enumerate(head.dense):
+            label = f"head.{i}"
+            x = self.linear(label, dense.name, x, dense.width, dense.bias)
+            if dense.activation != Activation.NONE:
+                x = activate(self.b, f"{label}.act", x, dense.activation)
+            x = self.norm("", dense.norm, x)
+        if not head.unit:
+            return x
+        return norm(self.b, "unit", x, NormKind.RMS, SMALLEST_EPS, Vector("unit.weight", _unit(x.width)))
 
     def positions(self) -> Weight | None:
-        """Learned positions [context][width]."""
+        """Learned positions [context][width], the first token type added."""
         name, first, count = self.names.positions, self.d.position_offset, self.d.context
-        if name is None or not first:
-            return self.tensors.weight(name, count, self.d.width) if name else None
-        return self.tensors.weight(name, first + count, self.d.width, np.arange(first, first + count), name)
+        if name is None:
+            return None
+        kept = np.arange(first, first + count) if first else None
+        found = self.tensors.weight(name, first + count, self.d.width, kept, name)
+        if self.names.token_types is None:
+            return found
+        types = self.tensors.weight(self.names.token_types, self.d.token_types, self.d.width)
+        return Weight(f"{found.name} + {types.name}", (Shifted(f"{found.name} + {types.name}", found, types),))
 
     def layer(self, at: str, label: str, layer: Layer, x: Value) -> Value:
         """Both blocks: [rows][width]."""
         names, residual = self.names, self.d.residual
-        h = x if residual == Residual.POST else self.stream_norm(at, names.before_attention, x)
+        before = names.before_attention if layer.normed else None
+        h = x if residual == Residual.POST else self.stream_norm(at, before, x)
         apart = residual == Residual.PARALLEL and names.before_mlp is not None
         beside = self.stream_norm(at, names.before_mlp, x) if apart else h
         mixed = self.norm(at, names.after_attention, self.attention(at, label, layer, h))
@@ -226,6 +289,10 @@ class _Build:
             table = rope_table(self.b, Vector("rope_frequencies", layer.rope.array(self.context)), layer.rope.scale)
             q = rope(self.b, q, table, a.heads, a.head_dim)
             k = rope(self.b, k, table, a.kv_heads, a.head_dim)
+        if self.graph.whole:  # keys and values are read within the layer that makes them: all layers have one cache
+            spec = KvSpec(a.kv_heads, a.head_dim)
+            mixed = attention_over_all(self.b, f"{label}attention", q, k, v, spec, a.heads, layer.scale, layer.window)
+            return self.linear(f"{label}o", at + self.names.o, mixed, self.d.width, a.o_bias)
         spec = KvSpec(a.kv_heads, a.head_dim, layer.window)
         mixed = attention(self.b, f"{label}attention", q, k, v, spec, a.heads, layer.scale, a.softcap)
         return self.linear(f"{label}o", at + self.names.o, mixed, self.d.width, a.o_bias)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decoders: one record says what one of them computes; build.py makes its graph, for all families.
+"""Transformers: one record says what one of them computes; build.py makes its graph, for all families.
 
     x = embedding_scale * embed(tokens) (+ positions)
     in each layer:
@@ -8,8 +8,9 @@
     logits = cap(logit_scale * head(final(x)))
 
 ``before`` and ``after`` are norms; a family that has no name for one of them has no such norm. `Residual` says where
-families put the sums and norms otherwise. The scales cost nothing on a device: logit_scale goes into the weight of the
-last norm; residual_scale into everything else, for x is kept divided by it, which norms do not see but for their eps.
+families put the sums and norms otherwise; a model with a `Head` is an encoder, whose rows see all of their sequence.
+The scales cost nothing on a device: logit_scale goes into the weight of the last norm; residual_scale into everything
+else, for x is kept divided by it, which norms do not see but for their eps.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from dataclasses import dataclass
 
 from host.families.parts.rope import Rope
 from host.ops.norm import NormKind
-from host.schema.image import Activation
+from host.ops.pool import PoolKind
+from host.schema.image import Activation, OutputKind
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,9 @@ class Names:
     """Learned positions [position_offset + context][width]."""
     layer: str = "model.layers.{}."
     """What stands before all names below but the last two; {} is the layer."""
+    token_types: str | None = None
+    """Rows that tell texts of a pair apart [any][width]; the first one is added to every position."""
+    embedding_norm: str | None = None
     before_attention: str | None = "input_layernorm"
     q: str = "self_attn.q_proj"
     k: str = "self_attn.k_proj"
@@ -123,7 +128,34 @@ class Layer:
     rope: Rope | None
     """None: heads are not rotated."""
     window: int = 0
-    """Positions that a row sees, itself among them; 0: all before it."""
+    """Positions that a row sees, itself among them; 0: all before it. Of an encoder: those on each side; 0: all."""
+    normed: bool = True
+    """Whether there is a norm before the attention."""
+
+
+@dataclass(frozen=True)
+class Dense:
+    """One product of a head: norm(activation(weight x + bias))."""
+
+    name: str
+    width: int
+    activation: Activation = Activation.NONE
+    bias: bool = True
+    norm: str | None = None
+
+
+@dataclass(frozen=True)
+class Head:
+    """What an encoder makes of its rows."""
+
+    kind: OutputKind
+    pool: tuple[PoolKind, ...] = ()
+    """Makes one row of a sequence; (): each row has a result."""
+    dense: tuple[Dense, ...] = ()
+    unit: bool = False
+    """Whether the result is brought to length 1."""
+    labels: tuple[str, ...] = ()
+    """Of LABELS, what each number is for."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +181,10 @@ class Decoder:
     head_bias: bool = False
     usual_context: int = 0
     """What is packed where nobody asks for more, because more costs something; 0: ``context``."""
+    token_types: int = 0
+    """Rows of the tensor of that name."""
+    head: Head | None = None
+    """None: logits of the next token; each row sees those before it."""
     position_offset: int = 0
     """Rows of the learned positions before that of position 0."""
     names: Names = Names()

@@ -23,6 +23,10 @@ class Family:
 
     read: Callable[[Fields], Decoder]
     """The record that a config stands for. SourceError names what is missing, contradictory or not supported."""
+    compared: tuple[str, ...] = ()
+    """Real models that were compared with another program, beside the small random ones that every family has."""
+    refused: tuple[str, ...] = ()
+    """Models of the family that are refused, each with the reason."""
     gguf: MODEL_ARCH | None = None
     """Whose table of names the family's GGUFs follow; its name is their general.architecture. None: there are none."""
     gguf_keys: Mapping[str, str] = field(default_factory=dict)

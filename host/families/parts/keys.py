@@ -55,6 +55,9 @@ A bias is said by its tensor as well: a file that has one where the family has n
 SILENT = {
     *("attention_dropout", "attn_pdrop", "chunk_size_feed_forward", "classifier_dropout", "embd_pdrop"),
     *("gradient_checkpointing", "hidden_dropout", "initializer_range", "mlp_dropout", "resid_pdrop"),
+    *("attention_probs_dropout_prob", "cls_token_id", "deterministic_flash_attn", "hidden_dropout_prob"),
+    *("initializer_cutoff_factor", "qa_dropout", "seq_classif_dropout", "sparse_pred_ignore_index"),
+    *("num_labels", "reference_compile", "sparse_prediction"),
     *("dropout", "embedding_dropout", "init_std", "layerdrop", "residual_dropout"),
     *("add_bos_token", "add_eos_token", "bos_token", "bos_token_id", "decoder_start_token_id", "eos_token"),
     *("eos_token_id", "forced_bos_token_id", "forced_eos_token_id", "max_length", "min_length", "n_ctx", "n_special"),

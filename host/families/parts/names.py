@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import cache
 
@@ -33,6 +33,7 @@ WRAPPERS = {
     "language_model.": "a model of pictures and text",
 }
 """What puts something before all names, and who does."""
+OLD = {".gamma": ".weight", ".beta": ".bias"}
 LAYER = re.compile(r"(?<=\.)\d+(?=\.)")
 Found = Mapping[str, StoredTensor]
 
@@ -55,6 +56,12 @@ def _bare(family: Family, embedding: str, found: Found) -> bool:
     return bool(family.base) and embedding.removeprefix(family.base) in found and embedding not in found
 
 
+def _renewed(name: str, wanted: Collection[str]) -> str:
+    """What very old files call gamma and beta."""
+    new = next((name.removesuffix(old) + late for old, late in OLD.items() if name.endswith(old)), name)
+    return new if new in wanted else name
+
+
 def canonical_safetensors(
     name: str, family: Family, decoder: Decoder, found: Found
 ) -> tuple[dict[str, StoredTensor], Decoder]:
@@ -65,12 +72,13 @@ def canonical_safetensors(
     """
     _check_layers(decoder, len(found))
     embedding, head = f"{decoder.names.embedding}.weight", f"{decoder.names.head}.weight"
+    wanted = shapes(decoder)
     tensors: dict[str, StoredTensor] = {}
     before = family.base if _bare(family, embedding, found) else ""
     for stored_name, tensor in found.items():
         ours = stored_name.removeprefix(family.prefix)
-        ours = ours if ours == head else before + ours
-        if family.ignored.fullmatch(ours):
+        ours = ours if ours == head or ours in wanted else _renewed(before + ours, wanted)
+        if ours not in wanted and family.ignored.fullmatch(ours):
             continue
         if ours in tensors:
             raise SourceError(f"tensor {ours[:80]!r} stands in the file with and without {family.prefix!r}")

@@ -56,9 +56,9 @@ ScoreRecord = Struct(
 )
 
 Logits = Struct(
-    "request" / Int32ul * "the SCORE",
-    "position" / Int32ul * "of the row",
-    "first" / Int32ul * "token id of the first value",
+    "request" / Int32ul * "the SCORE or ENCODE",
+    "position" / Int32ul * "of the row; of ENCODE the number of the result",
+    "first" / Int32ul * "token id, or place in the result, of the first value",
     "count" / Int32ul * "f32 values that follow",
 )
 

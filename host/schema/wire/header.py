@@ -32,6 +32,7 @@ class Type(enum.IntEnum):
     ADOPT = 0x11
     FAIL = 0x12
     FLASH = 0x13
+    ENCODE = 0x14
     ACK = 0x40
     HELLO_REPLY = 0x81
     OK = 0x82

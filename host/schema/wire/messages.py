@@ -45,6 +45,12 @@ MESSAGES: dict[Type, Message] = {
         None,
         "Evaluates what is pending, all logits. Answered by PROGRESS, SCORES, LOGITS and DONE.",
     ),
+    Type.ENCODE: Message(
+        "host",
+        requests.Encode,
+        None,
+        "Has an encoder read what is pending as one text. Answered by LOGITS, its vectors or labels, and DONE.",
+    ),
     Type.TRUNCATE: Message(
         "host", requests.Truncate, None, "Rolls a session back; length 0 empties it. Answered by OK."
     ),
@@ -111,7 +117,7 @@ MESSAGES: dict[Type, Message] = {
         "device", answers.Logits, "f32 logit", "A part of one row's logits; a row's parts come in order."
     ),
     Type.PROGRESS: Message("device", answers.Progress, None, "Sent after each step of a long evaluation. UNNUMBERED."),
-    Type.DONE: Message("device", answers.Done, None, "The end of GENERATE or SCORE."),
+    Type.DONE: Message("device", answers.Done, None, "The end of GENERATE, SCORE or ENCODE."),
     Type.STATS_REPLY: Message("device", answers.StatsReply, answers.OpRecord, "One page of the statistics by op."),
     Type.DATA: Message("device", answers.Data, "u8 byte", "Bytes that READ asked for."),
     Type.STATE_REPLY: Message("device", answers.StateReply, "u32 token", "What a session's state is made of."),

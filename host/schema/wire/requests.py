@@ -81,6 +81,11 @@ Score = Struct(
     "flags" / Int32ul * "RunFlag",
 )
 
+Encode = Struct(
+    "request" / Int32ul * "echoed by every answer",
+    "session" / Int32ul * "session number; it is empty but for what is pending, and empty again afterwards",
+)
+
 Truncate = Struct(
     "request" / Int32ul * "echoed by the answer",
     "session" / Int32ul * "session number",
