@@ -8,7 +8,7 @@ from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 FOLDERS = ("boards", "models", "firmware", "linker")
-MODULES = ("gen_board", "gen_headers", "gen_unicode", "memory_table", "stack_bound")
+MODULES = ("gen_board", "gen_headers", "gen_unicode", "generated", "memory_table", "stack_bound")
 TOOLS = ("__init__.py", *(f"{name}.py" for name in MODULES), "scons/*.py")
 """Of tools/, what the build needs."""
 

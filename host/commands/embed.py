@@ -23,8 +23,8 @@ from host.errors import UsageError
 from host.terminal import Notices
 from host.words import shown
 
-TextOption = Annotated[list[str] | None, typer.Option("--text", help="A text; repeat it for several.")]
-FileOption = Annotated[Path | None, typer.Option("--file", help="A text a line, UTF-8.")]
+TextOption = Annotated[list[str] | None, typer.Option("--text", help="A text; repeat it for several (none).")]
+FileOption = Annotated[Path | None, typer.Option("--file", help="A text a line, UTF-8 (none).")]
 CutOption = Annotated[bool, typer.Option("--cut", help="Leave out what the model cannot read of a long text.")]
 
 
@@ -54,9 +54,11 @@ def register(app: typer.Typer) -> None:
         file: FileOption = None,
         target: TargetOption = "native",
         board: BoardOption = None,
-        prompt: Annotated[str | None, typer.Option(help="Name of the model's prompt to put before each text.")] = None,
+        prompt: Annotated[
+            str | None, typer.Option(help="Name of a prompt to put before each text (the model's own).")
+        ] = None,
         cut: CutOption = False,
-        npy: Annotated[Path | None, typer.Option(help="Write the vectors here, f32 [texts][width].")] = None,
+        npy: Annotated[Path | None, typer.Option(help="Write the vectors here, f32 [texts][width] (none).")] = None,
         json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
         quiet: QuietOption = False,
         log: LogOption = None,

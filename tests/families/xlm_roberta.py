@@ -6,6 +6,6 @@ from tests.support.family_rows import Row
 
 ROW = Row(
     model="XLMRobertaModel",
-    config={**BERT.config},
+    config={**BERT.config, "intermediate_size": 96},
     variants={"vectors": {}, "text-labels": {"model": "XLMRobertaForSequenceClassification"}},
 )

@@ -41,7 +41,7 @@ HOST_GONE = 10.5
 """After so many seconds without a frame the device takes text again."""
 PROMPT = b"\r\n> "
 
-NEEDS_MODEL = {Type.PROMPT, Type.GENERATE, Type.SCORE, Type.TRUNCATE, Type.RESUME, Type.STATE, Type.ADOPT}
+NEEDS_MODEL = {Type.PROMPT, Type.GENERATE, Type.SCORE, Type.ENCODE, Type.TRUNCATE, Type.RESUME, Type.STATE, Type.ADOPT}
 ANSWERS = {
     Type.HELLO: Type.HELLO_REPLY,
     Type.STATS: Type.STATS_REPLY,

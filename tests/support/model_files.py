@@ -98,7 +98,7 @@ def write_gguf(
         if name.endswith("norm.weight"):
             values = values + np.float32(decoder.norm.offset)
         if family.gguf_values.get("sorted_qkv") and "query_key_value" in name:
-            values = values[np.concatenate(list(qkv_rows(decoder.attention).values()))]
+            values = values[np.concatenate([part.order() for part in qkv_rows(decoder.attention).values()])]
         data, data_type = _quantized(values, kind)
         full = name if name.startswith("lm_head") else family.prefix + name
         writer.add_tensor(names.get_name(full, (".weight", ".bias")), data, raw_dtype=data_type)

@@ -223,7 +223,9 @@ def exact(native: Native, family: str, variant: str, folder: Path) -> Exact:
 
 def agree(reference: Reference, prompt: list[int], ours: list[int]) -> int:
     """How many tokens transformers decodes greedily, too, up to the first that it does not: by one pass over ours."""
-    theirs = reference.logits(prompt + ours)[len(prompt) - 1 : -1].argmax(axis=-1).tolist()
+    ids = prompt + ours
+    filled = ids + tokens(LENGTH)[len(ids) :]  # as long as what was packed: LongRoPE goes by the length
+    theirs = reference.logits(filled)[len(prompt) - 1 : len(ids) - 1].argmax(axis=-1).tolist()
     return next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b), len(ours))
 
 

@@ -17,6 +17,7 @@ from host.errors import SourceError
 from host.families import decoder_of, families
 from host.families.parts.build import shapes
 from host.families.parts.decoder import Decoder
+from host.families.parts.encoder import HEAD_KEY, LENGTH_KEY
 from host.families.parts.gguf_config import gguf_config
 from host.families.parts.keys import CHANGES, SILENT, check_rest
 from host.families.parts.rope import Rope, read_rope
@@ -317,7 +318,12 @@ def test_keys_that_nobody_knows_are_told(tmp_path: Path) -> None:
     assert not [note for note in found.notes if "use_cache" in note]
 
 
-GPT2_SIZES = {"n_embd", "n_layer", "n_head", "n_positions", "n_inner", "activation_function", "layer_norm_epsilon"}
+OTHER_SIZES = {
+    *("n_embd", "n_layer", "n_head", "n_positions", "n_inner", "activation_function", "layer_norm_epsilon"),
+    *("activation", "dim", "ffn_dim", "ffn_hidden_size", "hidden_dim", "n_embed", "n_heads", "n_layers"),
+    *("layer_norm_eps", "norm_eps", "norm_epsilon"),
+}
+NOT_IN_CONFIGS = {HEAD_KEY, LENGTH_KEY}
 
 
 def keys_read(read: Callable[[Fields], Decoder], config: Mapping[str, Any]) -> set[str]:
@@ -329,8 +335,8 @@ def keys_read(read: Callable[[Fields], Decoder], config: Mapping[str, Any]) -> s
 def test_a_key_of_one_family_is_refused_by_all_others_or_known_to_say_nothing() -> None:
     """But for sizes, which each family reads under its own names."""
     read = {name: keys_read(families()[name].read, row.config) for name, row in rows().items()}
-    sizes = keys_read(standard, rows()["llama"].config) | GPT2_SIZES
-    constants = {key for family in families().values() for key in family.gguf_values}
+    sizes = keys_read(standard, rows()["llama"].config) | OTHER_SIZES
+    constants = {key for family in families().values() for key in (*family.gguf_values, *family.gguf_biases)}
     for name, own in read.items():
-        others = set().union(*read.values()) - own - sizes - constants
+        others = set().union(*read.values()) - own - sizes - constants - NOT_IN_CONFIGS
         assert sorted(others - CHANGES.keys() - SILENT) == [], name

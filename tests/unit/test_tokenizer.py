@@ -110,7 +110,7 @@ def test_ids_and_template_come_from_the_metadata() -> None:
     ("change", "expected"),
     [
         ({"pre": "klingon"}, "'klingon' is not known"),
-        ({"model": "bert"}, "'bert' is not supported"),
+        ({"model": "rwkv"}, "'rwkv' is not supported"),
         ({"tokens": None}, "tokenizer.ggml.tokens is missing"),
         ({"tokens": ["a", "a"], "token_type": [1, 1]}, "'a' stands in the vocabulary twice"),
         ({"tokens": ["a", "\udcff"], "token_type": [1, 1]}, "not UTF-8"),

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,14 +35,30 @@ Shapes = dict[str, tuple[int, ...]]
 Rows = npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Part:
+    """Some rows of a tensor. ``order`` makes their indices, for tensors that are there alone: configs may lie."""
+
+    count: int
+    order: Callable[[], Rows]
+
+    @staticmethod
+    def span(first: int, count: int) -> Part:
+        """Rows one behind the other."""
+        return Part(count, lambda: np.arange(first, first + count))
+
+
 class Tensors(Protocol):
     """Where a graph's weights come from. ``part``: these rows of the tensor alone, under the name ``label``."""
 
-    def weight(self, name: str, rows: int, cols: int, part: Rows | None = None, label: str = "") -> Weight:
+    def weight(self, name: str, rows: int, cols: int, part: Part | None = None, label: str = "") -> Weight:
         """The tensor ``name``.weight [rows][cols] (outputs, inputs)."""
 
-    def vector(self, name: str, size: int, part: Rows | None = None, label: str = "") -> Vector:
+    def vector(self, name: str, size: int, part: Part | None = None, label: str = "") -> Vector:
         """The tensor ``name`` [size]."""
+
+    def constant(self, name: str, size: int, value: float) -> Vector:
+        """No tensor: ``size`` times the same number."""
 
 
 @dataclass
@@ -60,15 +76,19 @@ class Stored:
             raise SourceError(f"tensor {name} is {list(tensor.shape)} where the config asks for {list(shape)}")
         return tensor
 
-    def weight(self, name: str, rows: int, cols: int, part: Rows | None = None, label: str = "") -> Weight:
+    def weight(self, name: str, rows: int, cols: int, part: Part | None = None, label: str = "") -> Weight:
         """See `Tensors`."""
         found = Weight(f"{name}.weight", (self._find(f"{name}.weight", (rows, cols)),))
-        return found if part is None else found.take(f"{label}.weight", part)
+        return found if part is None else found.take(f"{label}.weight", part.order())
 
-    def vector(self, name: str, size: int, part: Rows | None = None, label: str = "") -> Vector:
+    def vector(self, name: str, size: int, part: Part | None = None, label: str = "") -> Vector:
         """See `Tensors`."""
         values = self._find(name, (size,)).float32()
-        return Vector(name, values) if part is None else Vector(label, values[part])
+        return Vector(name, values) if part is None else Vector(label, values[part.order()])
+
+    def constant(self, name: str, size: int, value: float) -> Vector:
+        """See `Tensors`."""
+        return Vector(name, np.full(size, value, np.float32))
 
 
 @dataclass(frozen=True)
@@ -94,16 +114,21 @@ class Recorder:
 
     shapes: Shapes
 
-    def weight(self, name: str, rows: int, cols: int, part: Rows | None = None, label: str = "") -> Weight:
+    def weight(self, name: str, rows: int, cols: int, part: Part | None = None, label: str = "") -> Weight:
         """See `Tensors`."""
         self.shapes[f"{name}.weight"] = (rows, cols)
-        return Weight(label, (_Absent(name, (rows if part is None else len(part), cols)),))
+        return Weight(label, (_Absent(name, (rows if part is None else part.count, cols)),))
 
-    def vector(self, name: str, size: int, part: Rows | None = None, label: str = "") -> Vector:
+    def vector(self, name: str, size: int, part: Part | None = None, label: str = "") -> Vector:
         """See `Tensors`."""
         del part
         self.shapes[name] = (size,)
         return Vector(label, np.zeros(0, np.float32))
+
+    def constant(self, name: str, size: int, value: float) -> Vector:
+        """See `Tensors`. Nothing is made."""
+        del size, value
+        return Vector(name, np.zeros(0, np.float32))
 
 
 def shapes(decoder: Decoder) -> Shapes:
@@ -118,13 +143,23 @@ def build(decoder: Decoder, tensors: Tensors, context: int | None = None) -> Gra
     return _Build(decoder, tensors, context).run()
 
 
-def qkv_rows(a: Attention) -> dict[str, Rows]:
+def qkv_rows(a: Attention) -> dict[str, Part]:
     """Which rows of one tensor for all three are queries, keys and values ("q", "k", "v"), in the order of heads."""
     group = a.heads // a.kv_heads if a.order == QkvOrder.GROUPS else a.heads
     shared = 1 if a.order == QkvOrder.GROUPS else a.kv_heads
-    rows = np.arange((a.heads + 2 * a.kv_heads) * a.head_dim).reshape(-1, group + 2 * shared, a.head_dim)
-    q, k, v = np.split(rows, (group, group + shared), axis=1)
-    return {"q": q.reshape(-1), "k": k.reshape(-1), "v": v.reshape(-1)}
+
+    def part(first: int, heads: int, all_heads: int) -> Part:
+        def order() -> Rows:
+            rows = np.arange((a.heads + 2 * a.kv_heads) * a.head_dim).reshape(-1, group + 2 * shared, a.head_dim)
+            return np.ascontiguousarray(rows[:, first : first + heads]).reshape(-1)
+
+        return Part(all_heads * a.head_dim, order)
+
+    return {
+        "q": part(0, group, a.heads),
+        "k": part(group, shared, a.kv_heads),
+        "v": part(group + shared, shared, a.kv_heads),
+    }
 
 
 @dataclass(frozen=True)
@@ -150,11 +185,6 @@ class Shifted:
 
     def blocks(self) -> None:
         """Sums are stored nowhere."""
-
-
-def _unit(width: int) -> F32Array:
-    """What brings a row with a root mean square of 1 to length 1."""
-    return np.full(width, width**-0.5, np.float32)
 
 
 def _changed(vector: Vector, offset: float, factor: float) -> Vector:
@@ -210,14 +240,16 @@ class _Build:
             x = self.norm("", dense.norm, x)
         if not head.unit:
             return x
-        return norm(self.b, "unit", x, NormKind.RMS, SMALLEST_EPS, Vector("unit.weight", _unit(x.width)))
+        return norm(
+            self.b, "unit", x, NormKind.RMS, SMALLEST_EPS, self.tensors.constant("unit.weight", x.width, x.width**-0.5)
+        )
 
     def positions(self) -> Weight | None:
         """Learned positions [context][width], the first token type added."""
         name, first, count = self.names.positions, self.d.position_offset, self.d.context
         if name is None:
             return None
-        kept = np.arange(first, first + count) if first else None
+        kept = Part.span(first, count) if first else None
         found = self.tensors.weight(name, first + count, self.d.width, kept, name)
         if self.names.token_types is None:
             return found
@@ -260,7 +292,7 @@ class _Build:
         weight = self.tensors.weight(name, rows, x.width)
         return linear(self.b, label, x, weight, self.tensors.vector(f"{name}.bias", rows) if bias else None)
 
-    def part(self, label: str, name: str, x: Value, whole: int, part: Rows, bias: bool) -> Value:
+    def part(self, label: str, name: str, x: Value, whole: int, part: Part, bias: bool) -> Value:
         """The product of some rows of a tensor that has ``whole`` rows, and x, plus their bias."""
         weight = self.tensors.weight(name, whole, x.width, part, label)
         shift = self.tensors.vector(f"{name}.bias", whole, part, f"{label}.bias") if bias else None
@@ -310,7 +342,7 @@ class _Build:
         def project(name: str, alone: str, first: int) -> Value:
             if names.gate_up is None:
                 return self.linear(label + name, at + alone, x, m.width, m.bias)
-            rows = np.arange(first, first + m.width)
+            rows = Part.span(first, m.width)
             return self.part(label + name, at + names.gate_up, x, 2 * m.width, rows, m.bias)
 
         gate = activate(self.b, f"{label}act", project("gate", names.gate or "", 0), m.activation)
