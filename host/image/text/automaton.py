@@ -21,7 +21,7 @@ from host.image.text.pattern import Ahead, Cat, Either, Node, One, Repeat, Unsup
 DEAD, MATCH = 0x7FFF, 0x8000
 Classes = npt.NDArray[np.uint8]
 """uint8 [CODES], a class of each character."""
-MAX_STATES, MAX_CLASSES, MAX_POSITIONS = 4096, 255, 20_000
+MAX_STATES, MAX_CLASSES, MAX_POSITIONS, MAX_VISITS = 4096, 255, 20_000, 2_000_000
 
 
 def classes_table(members: Classes, count: int, states: int = 0) -> bytes:
@@ -59,6 +59,7 @@ class _Program:
 
     sets: list[Set] = field(default_factory=list)
     steps: list[tuple[str, int, tuple[int, ...]]] = field(default_factory=list)
+    visits: int = 0
 
     def put(self, kind: str, value: int, following: tuple[int, ...]) -> int:
         if len(self.steps) >= MAX_POSITIONS:
@@ -140,6 +141,9 @@ def _step(program: _Program, state: State, kind: tuple[bool, ...] | None) -> tup
     stack = list(reversed(state))
     while stack:
         at = stack.pop()
+        program.visits += 1
+        if program.visits > MAX_VISITS:
+            raise Unsupported("its pattern has too many states")
         if at in seen:
             continue
         seen.add(at)

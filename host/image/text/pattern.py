@@ -13,6 +13,8 @@ import numpy as np
 from host.image.text.charsets import CODES, Set, matching, single
 
 MAX_REPEAT = 64
+MAX_PATTERN, MAX_DEPTH, MAX_SETS = 4096, 32, 512
+"""Known patterns have 300 characters, 4 levels and 60 sets, of which each takes a megabyte."""
 ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "f": "\f", "v": "\v", "a": "\a", "e": "\x1b"}
 
 
@@ -64,12 +66,16 @@ Node = One | Ahead | Cat | Either | Repeat
 
 
 def literal(text: str) -> Node:
-    """The text itself."""
+    """The text itself. Raises Unsupported where it is too long."""
+    if len(text) > MAX_SETS:
+        raise _too_long()
     return Cat(tuple(One(single(character)) for character in text))
 
 
 def parse(pattern: str) -> Node:
     """A regular expression. Raises Unsupported."""
+    if len(pattern) > MAX_PATTERN:
+        raise _too_long()
     parser = _Parser(pattern)
     node = parser.either(False)
     if parser.at < len(pattern):
@@ -77,9 +83,13 @@ def parse(pattern: str) -> Node:
     return node
 
 
+def _too_long() -> Unsupported:
+    return Unsupported("its pattern is too long")
+
+
 class _Parser:
     def __init__(self, text: str) -> None:
-        self.text, self.at, self.depth = text, 0, 0
+        self.text, self.at, self.depth, self.sets = text, 0, 0, 0
 
     def refusal(self) -> Unsupported:
         shown = self.text[max(0, self.at - 6) : self.at + 6]
@@ -145,6 +155,9 @@ class _Parser:
         return Repeat(node, least, most)
 
     def atom(self, fold: bool) -> Node:
+        self.sets += 1
+        if self.sets > MAX_SETS:
+            raise _too_long()
         if self.next("(?i:"):
             return self.group(True)
         if self.next("(?:"):
@@ -166,8 +179,13 @@ class _Parser:
             raise self.refusal()
         return One(self.escaped() if character == "\\" else _folded(character, fold))
 
-    def group(self, fold: bool) -> Node:
+    def deeper(self) -> None:
         self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise self.refusal()
+
+    def group(self, fold: bool) -> Node:
+        self.deeper()
         node = self.either(fold)
         self.depth -= 1
         if not self.next(")"):
@@ -214,6 +232,7 @@ class _Parser:
 
     def bracket(self, fold: bool) -> Set:
         """A class, behind its bracket."""
+        self.deeper()
         negative, found, first = self.next("^"), np.zeros(CODES, np.bool_), True
         while first or not self.text.startswith("]", self.at):
             first = False
@@ -224,6 +243,7 @@ class _Parser:
                 continue
             found = found | self.ranged(fold)
         self.at += 1
+        self.depth -= 1
         if negative:
             found = ~found
             found[0xD800:0xE000] = False

@@ -24,7 +24,8 @@ from host.schema.tokens import StepKind
 
 TYPES = ("Precompiled",)
 CLUSTER_BYTES = 6
-MAX_KEYS = 1 << 17
+MAX_VISITS, MAX_BYTES = 1 << 19, 1 << 24
+"""Of a trie's units, some of them many times, and of all that its keys become."""
 CLASSES = ("other", "control", "cr", "lf", "extend", "joiner", "prepend", "picture")
 """The first of firmware/tokenizer/step_clusters.c; Hangul's five follow."""
 FIRST, VOWEL, LAST, OPEN, CLOSED = range(8, 13)
@@ -57,22 +58,23 @@ def _entries(data: bytes) -> dict[bytes, bytes]:
     units = np.frombuffer(data, "<u4", size // 4, 4)
     texts = data[4 + size :]
     found: dict[bytes, bytes] = {}
-    waiting = [(b"", _offset(int(units[0])))]
+    waiting, visits, written = [(b"", _offset(int(units[0])))], 0, 0
     while waiting:
         text, node = waiting.pop()
-        for byte in range(1, 256):
-            unit = int(units[node ^ byte]) if node ^ byte < len(units) else 0
-            if unit & 0x800000FF != byte:
-                continue
-            following = node ^ byte ^ _offset(unit)
-            key = text + bytes([byte])
+        places = node ^ np.arange(1, 256)
+        places = places[places < len(units)]
+        for place in places[units[places] & 0x800000FF == places ^ node].tolist():
+            unit = int(units[place])
+            following, key = place ^ _offset(unit), text + bytes([place ^ node])
             if unit >> 8 & 1:
                 start = int(units[following]) & 0x7FFFFFFF
                 found[key] = texts[start : texts.index(b"\0", start)]
+                written += len(found[key])
             elif len(key) < CLUSTER_BYTES - 1:
                 waiting.append((key, following))
-        if len(found) + len(waiting) > MAX_KEYS:
-            raise ValueError("the trie has no end")
+            visits += 1
+            if visits > MAX_VISITS or written > MAX_BYTES:
+                raise ValueError("the trie has no end")
     return found
 
 
